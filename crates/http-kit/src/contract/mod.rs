@@ -12,6 +12,7 @@ mod validate;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use http::HeaderMap;
 use serde_json::{Map, Value};
@@ -23,7 +24,7 @@ pub use validate::Violations;
 /// A compiled OpenAPI document.
 #[derive(Debug)]
 pub struct Contract {
-    operations: Vec<Operation>,
+    operations: Vec<Arc<Operation>>,
     by_id: HashMap<String, usize>,
     published: bytes::Bytes,
     document: Value,
@@ -56,7 +57,7 @@ impl Contract {
     /// A line that says what is wrong with the document, including keywords that would not be enforced.
     pub fn parse(yaml: &str) -> Result<Self, String> {
         let document: Value = serde_saphyr::from_str(yaml).map_err(|e| e.to_string())?;
-        let operations = load::Loader::new(&document).operations()?;
+        let operations: Vec<Arc<Operation>> = load::Loader::new(&document).operations()?.into_iter().map(Arc::new).collect();
         let mut by_id = HashMap::new();
         for (index, operation) in operations.iter().enumerate() {
             if by_id.insert(operation.id.clone(), index).is_some() {
@@ -68,12 +69,12 @@ impl Contract {
     }
 
     /// All operations in document order.
-    pub fn operations(&self) -> &[Operation] {
+    pub fn operations(&self) -> &[Arc<Operation>] {
         &self.operations
     }
 
     /// The operation with this id.
-    pub fn operation(&self, id: &str) -> Option<&Operation> {
+    pub fn operation(&self, id: &str) -> Option<&Arc<Operation>> {
         self.by_id.get(id).map(|index| &self.operations[*index])
     }
 
