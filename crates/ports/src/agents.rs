@@ -10,7 +10,9 @@ pub enum Order {
     Run(Assignment),
     /// Stop this; the agent answers with an outcome.
     Cancel(ExecutionId),
-    /// Forget this: the server does not know it, or knows its outcome.
+    /// The outcome is stored for good; the agent may forget it.
+    Stored(ExecutionId),
+    /// The server does not know this execution (any more): stop it if it runs, forget it, report nothing.
     Forget(ExecutionId),
 }
 

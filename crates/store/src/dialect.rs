@@ -75,3 +75,12 @@ pub fn skip_locked(tx: &Tx) -> &'static str {
 pub fn for_update(tx: &Tx) -> &'static str {
     if tx.is_postgres() { " FOR UPDATE" } else { "" }
 }
+
+/// A subquery with the texts of a JSON array argument, for `column IN (...)`: any number of values in one argument.
+pub fn json_texts(tx: &Tx, placeholder: &str) -> String {
+    if tx.is_postgres() {
+        format!("SELECT jsonb_array_elements_text(CAST({placeholder} AS jsonb))")
+    } else {
+        format!("SELECT value FROM json_each({placeholder})")
+    }
+}
