@@ -159,6 +159,9 @@ impl<S: Clone + Send + Sync + 'static> Surface<S> {
     }
 }
 
+/// What answers on one path.
+type Methods = Arc<[Arc<dyn Run>]>;
+
 /// A complete surface.
 pub struct Mounted {
     name: &'static str,
@@ -166,7 +169,7 @@ pub struct Mounted {
     envelope: Arc<dyn Envelope>,
     kit: Kit,
     routes: Vec<Route>,
-    endpoints: Vec<(String, Arc<[Arc<dyn Run>]>)>,
+    endpoints: Vec<(String, Methods)>,
 }
 
 impl Mounted {
