@@ -243,6 +243,7 @@ impl<S: Clone + Send + Sync + 'static> Endpoint<S> {
         let limit_bytes = self.kit.body_limit_bytes;
         let declared = parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
         if declared.is_some_and(|length| length > limit_bytes as u64) {
+            drain(body).await;
             return Err(Fault::TooLarge { limit_bytes });
         }
         if matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE) {
@@ -306,6 +307,18 @@ impl<S: Clone + Send + Sync + 'static> Run for Endpoint<S> {
     }
     fn run<'a>(&'a self, arrival: Arrival) -> BoxFuture<'a, Result<Reply, Fault>> {
         Box::pin(self.handle(arrival))
+    }
+}
+
+/// Takes in a bounded part of a body nobody wants: a client that is still sending would see a reset connection instead of
+/// the answer.
+async fn drain(body: Body) {
+    let discard = async {
+        let mut body = Limited::new(body, 8 << 20);
+        while let Some(Ok(_)) = body.frame().await {}
+    };
+    if timeout(Duration::from_secs(2), discard).await.is_err() {
+        tracing::debug!("a body over the limit was cut off");
     }
 }
 
