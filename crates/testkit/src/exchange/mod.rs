@@ -17,6 +17,10 @@
 //! of them the body must be empty. `until: true` repeats the request until the answer fits. `addition: true` marks what
 //! the original does not have.
 //!
+//! The host of a test is asked for: `{degraded: bool}`; `{agent: NAME, enroll: CLUSTER}` (a healthy, connected agent; sets
+//! the variable NAME to the node's id); `{agent: NAME, stop: true}`; `{default_cluster: NAME or null, public_keys: bool}`.
+//! With `as: VAR` it sets that variable too, for steps that say `needs: [VAR]` in their request.
+//!
 //! # Matching
 //! Objects must have exactly the listed keys; `"<more>": true` allows others; a key with `+` in front is an addition.
 //! Lists must match item by item; `["<each>", X]` is any number of X, `["<contains>", X]` at least one.
@@ -34,5 +38,5 @@ mod tests;
 
 pub use coverage::Coverage;
 pub use gates::gates;
-pub use player::{Keys, NoHost, Player, Report, TestHost};
+pub use player::{Given, Keys, NoHost, Player, Report, TestHost};
 pub use script::{Script, Step, load_directory};

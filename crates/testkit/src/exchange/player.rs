@@ -28,18 +28,21 @@ pub struct Keys {
     pub metrics: String,
 }
 
+/// What a [`TestHost`] answers: variables, or None when it cannot.
+pub type Given<'a> = Pin<Box<dyn Future<Output = Result<Option<BTreeMap<String, Value>>>> + 'a>>;
+
 /// What only the host of a test can bring about: agents, degraded mode.
 pub trait TestHost {
     /// Does what a `given` step says and returns variables for later steps. `Ok(None)` when this host cannot: steps that
     /// need its variables are then skipped.
-    fn given<'a>(&'a mut self, what: &'a Value) -> Pin<Box<dyn Future<Output = Result<Option<BTreeMap<String, Value>>>> + 'a>>;
+    fn given<'a>(&'a mut self, what: &'a Value) -> Given<'a>;
 }
 
 /// A host that can do nothing, for servers that were started elsewhere.
 pub struct NoHost;
 
 impl TestHost for NoHost {
-    fn given<'a>(&'a mut self, _: &'a Value) -> Pin<Box<dyn Future<Output = Result<Option<BTreeMap<String, Value>>>> + 'a>> {
+    fn given<'a>(&'a mut self, _: &'a Value) -> Given<'a> {
         Box::pin(async { Ok(None) })
     }
 }
