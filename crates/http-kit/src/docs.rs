@@ -18,12 +18,11 @@ const BUNDLE: &[u8] = include_bytes!("../assets/swagger-ui/swagger-ui-bundle.js"
 const STYLE: &[u8] = include_bytes!("../assets/swagger-ui/swagger-ui.css");
 
 /// The documentation routes of a surface; closed ones answer 404 without envelope, as clients of the original expect.
-pub(crate) fn router(contract: &Arc<Contract>, surface: &'static str, open: bool) -> Router {
+pub(crate) fn router(contract: &Arc<Contract>, prefix: &str, open: bool) -> Router {
     if !open {
         return ["/api/openapi", "/swaggerui", "/swaggerui/{*file}"].into_iter().fold(Router::new(), |router, path| router.route(path, get(closed)));
     }
-    tracing::debug!(surface, "API documentation at /api/openapi and /swaggerui");
-    let document = contract.published();
+    let document = contract.published(prefix);
     Router::new()
         .route("/api/openapi", get(move || async move { page("application/json; charset=utf-8", Body::from(document)) }))
         .route("/swaggerui", get(|| async { page("text/html; charset=utf-8", Body::from(INDEX)) }))

@@ -201,7 +201,7 @@ impl Mounted {
             };
             router = router.route(path, any(serve));
         }
-        router = router.merge(docs::router(&self.contract, self.name, self.kit.docs)).merge(more);
+        router = router.merge(docs::router(&self.contract, prefix, self.kit.docs)).merge(more);
         let router = router.fallback(move |request: Request| {
             let site = site.clone();
             async move { site.unknown(request) }

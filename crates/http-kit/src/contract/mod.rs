@@ -26,7 +26,6 @@ pub use validate::Violations;
 pub struct Contract {
     operations: Vec<Arc<Operation>>,
     by_id: HashMap<String, usize>,
-    published: bytes::Bytes,
     document: Value,
 }
 
@@ -57,6 +56,9 @@ impl Contract {
     /// A line that says what is wrong with the document, including keywords that would not be enforced.
     pub fn parse(yaml: &str) -> Result<Self, String> {
         let document: Value = serde_saphyr::from_str(yaml).map_err(|e| e.to_string())?;
+        if !document.is_object() {
+            return Err("the document is not an object".to_owned());
+        }
         let operations: Vec<Arc<Operation>> = load::Loader::new(&document).operations()?.into_iter().map(Arc::new).collect();
         let mut by_id = HashMap::new();
         for (index, operation) in operations.iter().enumerate() {
@@ -64,8 +66,7 @@ impl Contract {
                 return Err(format!("operationId {} is used twice", operation.id));
             }
         }
-        let published = publish::render(&document);
-        Ok(Self { operations, by_id, published, document })
+        Ok(Self { operations, by_id, document })
     }
 
     /// All operations in document order.
@@ -78,9 +79,9 @@ impl Contract {
         self.by_id.get(id).map(|index| &self.operations[*index])
     }
 
-    /// The document for clients as JSON, without what only the server needs.
-    pub fn published(&self) -> bytes::Bytes {
-        self.published.clone()
+    /// The document for clients as JSON, without what only the server needs. `prefix` is where the surface's root is.
+    pub fn published(&self, prefix: &str) -> bytes::Bytes {
+        publish::render(&self.document, prefix)
     }
 
     /// The document itself.

@@ -133,9 +133,9 @@ fn header_parameters_are_checked() {
 
 #[test]
 fn the_published_document_keeps_server_matters_to_itself() {
-    let text = String::from_utf8(contract().published().to_vec()).unwrap();
+    let text = String::from_utf8(contract().published("/edge").to_vec()).unwrap();
     assert!(text.contains("x-reeve-addition") && !text.contains("\"x-reeve\"") && !text.contains("x-reeve-list"));
-    assert!(text.contains("\"operationId\":\"clusters.create\""));
+    assert!(text.contains("\"operationId\":\"clusters.create\"") && text.contains("\"servers\":[{\"url\":\"/edge\"}]"));
 }
 
 #[test]
