@@ -34,7 +34,10 @@ pub struct Parser {
 impl Parser {
     /// A parser that continues after an event id.
     pub fn resuming(last_event_id: Option<String>) -> Self {
-        Self { id: last_event_id, ..Self::default() }
+        Self {
+            id: last_event_id,
+            ..Self::default()
+        }
     }
 
     /// The last event id that the stream gave.
@@ -68,7 +71,11 @@ impl Parser {
     fn end_line(&mut self, events: &mut Vec<Event>) {
         let bytes = std::mem::take(&mut self.line);
         let text = String::from_utf8_lossy(&bytes);
-        let text = if self.started { &text } else { text.strip_prefix('\u{feff}').unwrap_or(&text) };
+        let text = if self.started {
+            &text
+        } else {
+            text.strip_prefix('\u{feff}').unwrap_or(&text)
+        };
         self.started = true;
         if text.is_empty() {
             self.dispatch(events);
@@ -96,8 +103,16 @@ impl Parser {
         let kind = std::mem::take(&mut self.kind);
         let data = std::mem::take(&mut self.data);
         if std::mem::take(&mut self.has_data) {
-            let kind = if kind.is_empty() { "message".to_owned() } else { kind };
-            events.push(Event { id: self.id.clone(), kind, data });
+            let kind = if kind.is_empty() {
+                "message".to_owned()
+            } else {
+                kind
+            };
+            events.push(Event {
+                id: self.id.clone(),
+                kind,
+                data,
+            });
         }
     }
 }
@@ -116,7 +131,11 @@ mod tests {
     }
 
     fn event(id: Option<&str>, kind: &str, data: &str) -> Event {
-        Event { id: id.map(str::to_owned), kind: kind.to_owned(), data: data.to_owned() }
+        Event {
+            id: id.map(str::to_owned),
+            kind: kind.to_owned(),
+            data: data.to_owned(),
+        }
     }
 
     const STREAM: &str = "\u{feff}: hello\r\nevent: output\nid: 5\ndata: {\"text\":\"héllo\"}\ndata:more\n\nretry: 250\rdata\r\revent: none\n\ndata: last\n\ndata: cut off";
@@ -126,7 +145,11 @@ mod tests {
         let whole = parse(&[STREAM.as_bytes()]);
         assert_eq!(
             whole,
-            [event(Some("5"), "output", "{\"text\":\"héllo\"}\nmore"), event(Some("5"), "message", ""), event(Some("5"), "message", "last")]
+            [
+                event(Some("5"), "output", "{\"text\":\"héllo\"}\nmore"),
+                event(Some("5"), "message", ""),
+                event(Some("5"), "message", "last")
+            ]
         );
         for cut in 0..STREAM.len() {
             let (a, b) = STREAM.as_bytes().split_at(cut);
@@ -140,9 +163,23 @@ mod tests {
     fn the_id_and_retry_are_kept() {
         let mut parser = Parser::resuming(Some("3".into()));
         let mut events = Vec::new();
-        parser.feed(b"retry: 40\ndata: a\n\nid: 9\ndata: b\n\nretry: x\n", &mut events).unwrap();
-        assert_eq!(events, [event(Some("3"), "message", "a"), event(Some("9"), "message", "b")]);
-        assert_eq!((parser.last_event_id(), parser.retry_ms()), (Some("9"), Some(40)));
+        parser
+            .feed(
+                b"retry: 40\ndata: a\n\nid: 9\ndata: b\n\nretry: x\n",
+                &mut events,
+            )
+            .unwrap();
+        assert_eq!(
+            events,
+            [
+                event(Some("3"), "message", "a"),
+                event(Some("9"), "message", "b")
+            ]
+        );
+        assert_eq!(
+            (parser.last_event_id(), parser.retry_ms()),
+            (Some("9"), Some(40))
+        );
     }
 
     #[test]

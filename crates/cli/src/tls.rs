@@ -13,7 +13,11 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use crate::failure::{Failure, Outcome};
 
 /// Builds the client for a base URL. `ca_pem` replaces the platform's trust; `insecure` trusts everybody.
-pub fn client(url: &reqwest::Url, ca_pem: Option<&str>, insecure: bool) -> Outcome<reqwest::Client> {
+pub fn client(
+    url: &reqwest::Url,
+    ca_pem: Option<&str>,
+    insecure: bool,
+) -> Outcome<reqwest::Client> {
     static PROVIDER: Once = Once::new();
     // An error only says that somebody installed a provider before; there is only one in the tree.
     PROVIDER.call_once(|| drop(ring::default_provider().install_default()));
@@ -31,18 +35,29 @@ pub fn client(url: &reqwest::Url, ca_pem: Option<&str>, insecure: bool) -> Outco
     } else if let Some(pem) = ca_pem {
         builder = builder.tls_backend_preconfigured(trusting(pem)?);
     }
-    builder.build().map_err(|error| Failure::local(format!("cannot make an HTTP client: {error}")))
+    builder
+        .build()
+        .map_err(|error| Failure::local(format!("cannot make an HTTP client: {error}")))
 }
 
 fn is_loopback(url: &reqwest::Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
 }
 
 fn trusting(pem: &str) -> Outcome<ClientConfig> {
-    let bad = |why: String| Failure::local_with(format!("the CA file is of no use: {why}"), "give a PEM file with at least one certificate");
-    let certificates: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|error| bad(error.to_string()))?;
+    let bad = |why: String| {
+        Failure::local_with(
+            format!("the CA file is of no use: {why}"),
+            "give a PEM file with at least one certificate",
+        )
+    };
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| bad(error.to_string()))?;
     if certificates.is_empty() {
         return Err(bad("it holds no certificate".to_owned()));
     }
@@ -52,9 +67,17 @@ fn trusting(pem: &str) -> Outcome<ClientConfig> {
     let by_chain = if roots.is_empty() {
         None
     } else {
-        Some(WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().map_err(|error| bad(error.to_string()))?)
+        Some(
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                .build()
+                .map_err(|error| bad(error.to_string()))?,
+        )
     };
-    let verifier = Pinned { certificates, by_chain, provider: provider.clone() };
+    let verifier = Pinned {
+        certificates,
+        by_chain,
+        provider: provider.clone(),
+    };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| bad(error.to_string()))?
@@ -83,24 +106,54 @@ impl ServerCertVerifier for Pinned {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.certificates.iter().any(|certificate| certificate == end_entity) {
+        if self
+            .certificates
+            .iter()
+            .any(|certificate| certificate == end_entity)
+        {
             return Ok(ServerCertVerified::assertion());
         }
         match &self.by_chain {
-            Some(chain) => chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
-            None => Err(Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)),
+            Some(chain) => {
+                chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            None => Err(Error::InvalidCertificate(
+                rustls::CertificateError::UnknownIssuer,
+            )),
         }
     }
 
-    fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
-    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -45,7 +45,13 @@ enum Verb {
 static VIEW: View = View {
     plural: "contexts",
     columns: &[
-        column("CURRENT", 6, 1, |context, _| if context.get("current") == Some(&Value::Bool(true)) { "*".into() } else { String::new() }),
+        column("CURRENT", 6, 1, |context, _| {
+            if context.get("current") == Some(&Value::Bool(true)) {
+                "*".into()
+            } else {
+                String::new()
+            }
+        }),
         column("NAME", 9, 6, |context, _| text(context, "name")),
         column("URL", 8, 10, |context, _| text(context, "url")),
         column("USER", 7, 4, |context, _| text(context, "user")),
@@ -81,7 +87,11 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         Verb::List => {
             let contexts = store.read()?;
             let current = contexts.current.as_deref();
-            let rows: Vec<Value> = contexts.contexts.iter().map(|(name, context)| row(name, context, Some(name.as_str()) == current)).collect();
+            let rows: Vec<Value> = contexts
+                .contexts
+                .iter()
+                .map(|(name, context)| row(name, context, Some(name.as_str()) == current))
+                .collect();
             session.show_list(&VIEW, &Listing { rows, total: None })
         }
         Verb::Use { name } => {
@@ -94,7 +104,11 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         }
         Verb::Show { name: Some(name) } => {
             let contexts = store.read()?;
-            let row = row(&name, find(&contexts, &name)?, contexts.current.as_deref() == Some(name.as_str()));
+            let row = row(
+                &name,
+                find(&contexts, &name)?,
+                contexts.current.as_deref() == Some(name.as_str()),
+            );
             session.show(&VIEW, &row)
         }
         Verb::Show { name: None } => {
@@ -117,7 +131,9 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
                 find(&contexts, name)?;
                 contexts.contexts.remove(name);
             }
-            contexts.current = contexts.current.filter(|current| contexts.contexts.contains_key(current));
+            contexts.current = contexts
+                .current
+                .filter(|current| contexts.contexts.contains_key(current));
             locked.write(&contexts)?;
             for name in &names {
                 session.said(name, &format!("context {name} deleted"))?;
@@ -128,5 +144,10 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
 }
 
 fn find<'a>(contexts: &'a Contexts, name: &str) -> Outcome<&'a Context> {
-    contexts.contexts.get(name).ok_or_else(|| Failure::usage(format!("there is no context '{name}'"), "`reeve context list` shows which there are"))
+    contexts.contexts.get(name).ok_or_else(|| {
+        Failure::usage(
+            format!("there is no context '{name}'"),
+            "`reeve context list` shows which there are",
+        )
+    })
 }
