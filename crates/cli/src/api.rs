@@ -229,10 +229,11 @@ impl Api {
         headers: &[(&str, &str)],
     ) -> Outcome<Response> {
         let key = (method == Method::POST).then(|| Uuid::new_v4().to_string());
-        let repeatable = matches!(method, Method::GET | Method::POST);
         let streaming = headers
             .iter()
             .any(|(_, value)| *value == "text/event-stream");
+        // A stream is taken up again by its reader, who knows where.
+        let repeatable = !streaming && matches!(method, Method::GET | Method::POST);
         let mut url: reqwest::Url = format!("{}{path}", self.url)
             .parse()
             .map_err(|_| self.not_reeve(path))?;

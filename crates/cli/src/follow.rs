@@ -93,7 +93,7 @@ async fn follow(api: &Api, source: Source, pace: Pace, steps: &mpsc::Sender<Step
                     let chunk = match response.chunk().await {
                         Ok(Some(chunk)) => chunk,
                         Ok(None) => break "the server closed the stream".to_owned(),
-                        Err(error) => break api.unreachable(&error).to_string(),
+                        Err(error) => break why_of(&api.unreachable(&error)),
                     };
                     let mut events = Vec::new();
                     if parser.feed(&chunk, &mut events).is_err() {
@@ -110,9 +110,7 @@ async fn follow(api: &Api, source: Source, pace: Pace, steps: &mpsc::Sender<Step
                 retry_ms = parser.retry_ms().or(retry_ms);
                 why
             }
-            Err(failure) if connected_before && is_passing(&failure) && attempt < pace.attempts => {
-                failure.to_string()
-            }
+            Err(failure) if connected_before && is_passing(&failure) => why_of(&failure),
             Err(failure) => return Err(failure),
         };
         attempt += 1;
@@ -131,6 +129,14 @@ async fn follow(api: &Api, source: Source, pace: Pace, steps: &mpsc::Sender<Step
             |ms| std::time::Duration::from_millis(ms).min(pace.most),
         );
         tokio::time::sleep(wait).await;
+    }
+}
+
+/// The reason in a few words: the server's address is known by now.
+fn why_of(failure: &Failure) -> String {
+    match failure {
+        Failure::Unreachable { why, .. } => why.clone(),
+        other => other.to_string(),
     }
 }
 

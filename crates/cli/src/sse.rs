@@ -27,6 +27,8 @@ pub struct Parser {
     kind: String,
     data: String,
     has_data: bool,
+    /// The id that the next event will have; it counts only once that event is whole.
+    coming_id: Option<String>,
     id: Option<String>,
     retry_ms: Option<u64>,
 }
@@ -35,6 +37,7 @@ impl Parser {
     /// A parser that continues after an event id.
     pub fn resuming(last_event_id: Option<String>) -> Self {
         Self {
+            coming_id: last_event_id.clone(),
             id: last_event_id,
             ..Self::default()
         }
@@ -92,7 +95,7 @@ impl Parser {
                 self.data.push_str(value);
                 self.has_data = true;
             }
-            "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
+            "id" if !value.contains('\0') => self.coming_id = Some(value.to_owned()),
             "retry" => self.retry_ms = value.parse().ok().or(self.retry_ms),
             // Comments (an empty field name) keep the connection alive; unknown fields are ignored.
             _ => {}
@@ -100,6 +103,7 @@ impl Parser {
     }
 
     fn dispatch(&mut self, events: &mut Vec<Event>) {
+        self.id.clone_from(&self.coming_id);
         let kind = std::mem::take(&mut self.kind);
         let data = std::mem::take(&mut self.data);
         if std::mem::take(&mut self.has_data) {
@@ -180,6 +184,16 @@ mod tests {
             (parser.last_event_id(), parser.retry_ms()),
             (Some("9"), Some(40))
         );
+    }
+
+    #[test]
+    fn an_event_that_is_cut_off_does_not_count() {
+        let mut parser = Parser::default();
+        let mut events = Vec::new();
+        parser
+            .feed(b"id: 8\ndata: a\n\nid: 99\ndata: b", &mut events)
+            .unwrap();
+        assert_eq!(parser.last_event_id(), Some("8"));
     }
 
     #[test]

@@ -93,17 +93,20 @@ fn raw(status: u16, value: Value) -> Reply {
 
 /// An event stream that sends the chunks and then ends: properly, or by a broken connection.
 pub fn stream(chunks: Vec<String>, broken: bool) -> Reply {
-    let mut items: Vec<Result<Vec<u8>, std::io::Error>> = chunks
+    use futures::{StreamExt, future::ready};
+    let items = chunks
         .into_iter()
-        .map(|chunk| Ok(chunk.into_bytes()))
-        .collect();
-    if broken {
-        items.push(Err(std::io::Error::other("cut")));
-    }
+        .map(|chunk| Ok::<_, std::io::Error>(chunk.into_bytes()));
+    let cut = futures::stream::once(async {
+        // The chunks must have left before the connection breaks.
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("cut"))
+    });
+    let body = futures::stream::iter(items).chain(cut.filter(move |_| ready(broken)));
     Reply {
         status: 200,
         headers: vec![("content-type", "text/event-stream".to_owned())],
-        body: Body::from_stream(futures::stream::iter(items)),
+        body: Body::from_stream(body),
     }
 }
 

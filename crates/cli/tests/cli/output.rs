@@ -41,8 +41,8 @@ async fn tables_fit_narrow_terminals() {
     assert_eq!(
         at_80.stdout,
         "NAME                        STATUS       CONNECTED  CLUSTER  SEEN  ID\n\
-         web-1                       healthy      yes        prod     30s   00000001-…\n\
-         db-1.long.example.internal  unreachable  no         prod     30s   00000002-…\n"
+         web-1                       healthy      yes        prod     30s   00000001-89a…\n\
+         db-1.long.example.internal  unreachable  no         prod     30s   00000002-89a…\n"
     );
     let at_40 = User::of(&fake).wide(40).run("node list").await;
     assert_eq!(
