@@ -216,7 +216,7 @@ fn clippy(_: &mut Session) -> Result<()> {
     shell::run(shell::cargo().args([
         "clippy",
         "-p",
-        "reeve-testkit",
+        "reeve-lab",
         "--test",
         "e2e",
         "--",
@@ -259,7 +259,7 @@ fn e2e(session: &mut Session) -> Result<()> {
     session.cargo_test(
         &[
             "-p",
-            "reeve-testkit",
+            "reeve-lab",
             "--test",
             "e2e",
             "--",

@@ -31,7 +31,7 @@ fn allowed(name: &str) -> Option<&'static [&'static str]> {
         "http-kit" => &["types", "domain"],
         "agent" => &["agent-proto"],
         "agent-gateway" => &["types", "ports", "domain", "agent-proto"],
-        "cli" => &[],
+        "cli" | "lab" => &[],
         _ if name.starts_with("surface-") => &["types", "domain", "http-kit"],
         _ if name.starts_with("provider") => &["types", "ports"],
         _ => return None,
