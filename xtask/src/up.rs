@@ -1,10 +1,13 @@
 //! `cargo xtask up`: builds the binary (cargo shows its own progress) and becomes `reeve up`, so that Ctrl-C and the
 //! exit code are the server's own.
 
+use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use cargo_metadata::Message;
 
 use crate::shell;
 
@@ -21,37 +24,42 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let profile = if args.release { "release" } else { "dev" };
     eprintln!("building reeve ({profile}); the first time takes a few minutes, after that seconds");
-    let binary = build(&["--bin", "reeve"], profile)?;
+    let binary = reeve(profile)?;
     let error = Command::new(&binary).arg("up").args(&args.args).exec();
     Err(error).with_context(|| format!("cannot start {}", binary.display()))
 }
 
-/// Builds one binary in `profile` and returns its path. Compiler output and cargo's progress bar go to the terminal.
-pub fn build(target: &[&str], profile: &str) -> Result<std::path::PathBuf> {
+/// Builds executables and returns their paths by name. Compiler output and cargo's progress bar go to the terminal.
+pub fn build(targets: &[&str], profile: &str) -> Result<BTreeMap<String, PathBuf>> {
     let mut cargo = shell::cargo();
-    cargo
-        .args([
-            "build",
-            "--profile",
-            profile,
-            "--message-format=json-render-diagnostics",
-        ])
-        .args(target);
+    cargo.args([
+        "build",
+        "--profile",
+        profile,
+        "--message-format=json-render-diagnostics",
+    ]);
     let output = cargo
-        .stderr(std::process::Stdio::inherit())
+        .args(targets)
+        .stderr(Stdio::inherit())
         .output()
         .context("cannot start cargo")?;
     if !output.status.success() {
-        anyhow::bail!("the build failed; the compiler's message stands above");
+        bail!("the build failed; the compiler's message stands above");
     }
-    let messages = cargo_metadata::Message::parse_stream(output.stdout.as_slice());
-    let mut found = None;
-    for message in messages {
-        if let cargo_metadata::Message::CompilerArtifact(artifact) = message?
+    let mut found = BTreeMap::new();
+    for message in Message::parse_stream(output.stdout.as_slice()) {
+        if let Message::CompilerArtifact(artifact) = message?
             && let Some(path) = artifact.executable
         {
-            found = Some(path.into_std_path_buf());
+            found.insert(artifact.target.name, path.into_std_path_buf());
         }
     }
-    found.context("cargo built no executable")
+    Ok(found)
+}
+
+/// Builds the binary `reeve`.
+pub fn reeve(profile: &str) -> Result<PathBuf> {
+    build(&["--bin", "reeve"], profile)?
+        .remove("reeve")
+        .context("cargo built no reeve")
 }

@@ -13,6 +13,7 @@ mod needs;
 mod postgres;
 mod tally;
 
+pub use needs::apt_missing;
 use postgres::Postgres;
 use tally::Tally;
 
@@ -254,7 +255,7 @@ fn doc(session: &mut Session) -> Result<()> {
 }
 
 fn e2e(session: &mut Session) -> Result<()> {
-    let binary = up::build(&["--bin", "reeve"], "dev")?;
+    let binary = up::reeve("dev")?;
     // One at a time: each test starts hundreds of processes and measures what happens to them.
     session.cargo_test(
         &[

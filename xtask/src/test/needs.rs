@@ -54,8 +54,22 @@ pub fn install(selected: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Installs the packages of those programs that are not there yet.
+pub fn apt_missing(programs: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<&str> = programs
+        .iter()
+        .filter(|(program, _)| !shell::has(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        apt(&missing)
+    }
+}
+
 /// Installs Debian packages, or says which to install.
-pub fn apt(packages: &[&str]) -> Result<()> {
+fn apt(packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
     if !shell::has("apt-get") {
         bail!("missing: install what Debian calls {list}");
