@@ -31,7 +31,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
     test::apt_missing(&[
         ("sshd", "openssh-server"),
         ("ssh", "openssh-client"),
-        ("ansible", "ansible"),
+        ("ansible", "ansible-core"),
         ("parallel-ssh", "pssh"),
     ])?;
     let mut lab = Lab::new()?;
@@ -86,7 +86,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let ours = medians[0];
     let versions = [
         version("reeve", &bench.reeve)?,
-        version("ansible", "ansible")?,
+        version("ansible", "ansible-core")?,
         version("pssh", "parallel-ssh")?,
     ];
     let mut figures = Vec::new();
