@@ -96,8 +96,8 @@ pub struct Node {
     pub last_seen_at: Option<Timestamp>,
     /// The server that holds its connection, None while it has none.
     pub connected_server: Option<ServerId>,
-    /// Hex SHA-256 of its public key's bytes.
-    pub key_fingerprint: String,
+    /// Its Ed25519 public key, hex.
+    pub public_key: String,
     /// What the agent told of its machine, a JSON object.
     pub facts: Option<String>,
     /// Labels, key to value.
