@@ -15,11 +15,7 @@ mod tidy;
 mod up;
 
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    about = "Reeve's developer tasks"
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Reeve's developer tasks")]
 struct Cli {
     #[command(subcommand)]
     task: Task,

@@ -17,18 +17,12 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if args.name.is_empty() || !args.name.chars().all(ok) {
-        bail!(
-            "{:?} is not a migration name: use lower-case letters, digits and _",
-            args.name
-        );
+        bail!("{:?} is not a migration name: use lower-case letters, digits and _", args.name);
     }
     let root = shell::root();
     let number = next_number(&root.join("migrations/sqlite"))?;
     for dialect in ["sqlite", "postgres"] {
-        let file = root
-            .join("migrations")
-            .join(dialect)
-            .join(format!("{number:04}_{}.sql", args.name));
+        let file = root.join("migrations").join(dialect).join(format!("{number:04}_{}.sql", args.name));
         fs::create_dir_all(file.parent().unwrap_or(&root))?;
         fs::write(&file, "-- Expand only: add what the next version needs, remove nothing that this one reads.\n")
             .with_context(|| format!("cannot write {}", file.display()))?;
@@ -44,12 +38,7 @@ fn next_number(folder: &Path) -> Result<u32> {
     let mut last = 0;
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        let number = name
-            .to_string_lossy()
-            .split('_')
-            .next()
-            .and_then(|n| n.parse().ok())
-            .unwrap_or(0);
+        let number = name.to_string_lossy().split('_').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         last = last.max(number);
     }
     Ok(last + 1)

@@ -8,9 +8,7 @@ use anyhow::{Context, Result, bail};
 
 /// The root of the workspace: the folder above this crate, or the one named by `REEVE_WORKSPACE`.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
 /// The cargo that runs us, or the one on the path.
@@ -42,23 +40,14 @@ pub fn is_root() -> bool {
 /// Runs a command with its output shown; a non-zero end is an error.
 pub fn run(command: &mut Command) -> Result<()> {
     let name = describe(command);
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {name}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        bail!("{name} ended with {status}")
-    }
+    let status = command.status().with_context(|| format!("cannot start {name}"))?;
+    if status.success() { Ok(()) } else { bail!("{name} ended with {status}") }
 }
 
 /// Runs a command quietly and returns its standard output; the error carries what it said.
 pub fn capture(command: &mut Command) -> Result<String> {
     let name = describe(command);
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start {name}"))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {name}"))?;
     if !output.status.success() {
         bail!(
             "{name} ended with {}\n{}{}",

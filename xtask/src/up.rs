@@ -32,17 +32,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// Builds executables and returns their paths by name. Compiler output and cargo's progress bar go to the terminal.
 pub fn build(targets: &[&str], profile: &str) -> Result<BTreeMap<String, PathBuf>> {
     let mut cargo = shell::cargo();
-    cargo.args([
-        "build",
-        "--profile",
-        profile,
-        "--message-format=json-render-diagnostics",
-    ]);
-    let output = cargo
-        .args(targets)
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot start cargo")?;
+    cargo.args(["build", "--profile", profile, "--message-format=json-render-diagnostics"]);
+    let output = cargo.args(targets).stderr(Stdio::inherit()).output().context("cannot start cargo")?;
     if !output.status.success() {
         bail!("the build failed; the compiler's message stands above");
     }
@@ -59,7 +50,5 @@ pub fn build(targets: &[&str], profile: &str) -> Result<BTreeMap<String, PathBuf
 
 /// Builds the binary `reeve`.
 pub fn reeve(profile: &str) -> Result<PathBuf> {
-    build(&["--bin", "reeve"], profile)?
-        .remove("reeve")
-        .context("cargo built no reeve")
+    build(&["--bin", "reeve"], profile)?.remove("reeve").context("cargo built no reeve")
 }

@@ -41,16 +41,8 @@ impl Answer {
 impl Client {
     /// A client of `http://host:port`. It connects with the first request.
     pub fn new(url: &str, bearer: &str) -> Self {
-        let address = url
-            .trim_start_matches("http://")
-            .trim_end_matches('/')
-            .to_owned();
-        Self {
-            address,
-            bearer: bearer.to_owned(),
-            timeout: Duration::from_secs(60),
-            connection: None,
-        }
+        let address = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        Self { address, bearer: bearer.to_owned(), timeout: Duration::from_secs(60), connection: None }
     }
 
     /// The same with another limit for connecting and for each answer.
@@ -90,11 +82,7 @@ impl Client {
         if head.status != 200 {
             bail!("GET {path} answered {}", head.status);
         }
-        Ok(Events {
-            connection,
-            chunked: head.chunked,
-            rest: Vec::new(),
-        })
+        Ok(Events { connection, chunked: head.chunked, rest: Vec::new() })
     }
 
     fn exchange(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Answer> {
@@ -111,10 +99,7 @@ impl Client {
             request += &format!("authorization: Bearer {}\r\n", self.bearer);
         }
         if let Some(body) = body {
-            request += &format!(
-                "content-type: application/json\r\ncontent-length: {}\r\n",
-                body.len()
-            );
+            request += &format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
         }
         request += "\r\n";
         let mut bytes = request.into_bytes();
@@ -146,10 +131,7 @@ impl Client {
         if head.close {
             self.connection = None;
         }
-        Ok(Answer {
-            status: head.status,
-            body,
-        })
+        Ok(Answer { status: head.status, body })
     }
 }
 
@@ -232,17 +214,9 @@ impl Head {
         if connection.read_line(&mut line)? == 0 {
             bail!("the connection was closed");
         }
-        let status = line
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
+        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.with_context(|| format!("not HTTP: {line:?}"))?;
-        let mut head = Self {
-            status,
-            length: None,
-            chunked: false,
-            close: false,
-        };
+        let mut head = Self { status, length: None, chunked: false, close: false };
         loop {
             line.clear();
             connection.read_line(&mut line)?;
@@ -278,11 +252,7 @@ fn read_chunk(connection: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> Resu
 
 fn data(method: &str, path: &str, answer: &Answer) -> Result<Value> {
     if !(200..300).contains(&answer.status) {
-        bail!(
-            "{method} {path} answered {}: {}",
-            answer.status,
-            answer.text()
-        );
+        bail!("{method} {path} answered {}: {}", answer.status, answer.text());
     }
     if answer.body.is_empty() {
         return Ok(Value::Null);
@@ -324,16 +294,10 @@ mod tests {
             "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone",
         ]);
         let mut client = Client::new(&url, "secret");
-        assert_eq!(
-            client.send("GET", "/a", None).unwrap().text(),
-            "{\"data\":{\"a\":1"
-        );
+        assert_eq!(client.send("GET", "/a", None).unwrap().text(), "{\"data\":{\"a\":1");
         assert_eq!(client.get("/b").unwrap(), Value::Null);
         assert_eq!(client.get("/c").unwrap(), Value::from(7));
-        assert_eq!(
-            client.get("/d").unwrap_err().to_string(),
-            "GET /d answered 404: gone"
-        );
+        assert_eq!(client.get("/d").unwrap_err().to_string(), "GET /d answered 404: gone");
     }
 
     #[test]
@@ -344,10 +308,7 @@ mod tests {
         ]);
         let mut events = Client::new(&url, "").events("/e").unwrap();
         let event = events.next_event().unwrap().unwrap();
-        assert_eq!(
-            (event.event.as_str(), event.id.as_str(), event.data.as_str()),
-            ("a", "4", "x\ny")
-        );
+        assert_eq!((event.event.as_str(), event.id.as_str(), event.data.as_str()), ("a", "4", "x\ny"));
         assert!(events.next_event().unwrap().is_none());
     }
 }

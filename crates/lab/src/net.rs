@@ -67,11 +67,7 @@ impl Lab {
         }
         let start = std::process::id() % LABS;
         for index in (start..LABS).chain(0..start) {
-            let lab = Self {
-                index,
-                hosts: 0,
-                routers: 0,
-            };
+            let lab = Self { index, hosts: 0, routers: 0 };
             if lab.claim()? {
                 return Ok(lab);
             }
@@ -106,10 +102,7 @@ impl Lab {
             .collect();
         self.hosts += count;
         let mut script = String::new();
-        for Host {
-            namespace, cable, ..
-        } in &hosts
-        {
+        for Host { namespace, cable, .. } in &hosts {
             script += &format!(
                 "netns add {namespace}\n\
                  link add {cable} type veth peer name eth0 netns {namespace}\n\
@@ -119,10 +112,7 @@ impl Lab {
         }
         ip_batch(None, &script)?;
         for host in &hosts {
-            let script = format!(
-                "link set lo up\naddress add {}/22 dev eth0\nlink set eth0 up\n",
-                host.address
-            );
+            let script = format!("link set lo up\naddress add {}/22 dev eth0\nlink set eth0 up\n", host.address);
             ip_batch(Some(&host.namespace), &script)?;
         }
         Ok(hosts)
@@ -140,11 +130,7 @@ impl Lab {
         )?;
         host.run("sysctl", &["-qw", "net.ipv4.ip_forward=1"])?;
         feed(host.command("nft").args(["-f", "-"]), NAT_RULES)?;
-        Ok(Router {
-            host,
-            number,
-            hidden: 0,
-        })
+        Ok(Router { host, number, hidden: 0 })
     }
 
     fn name(&self) -> String {
@@ -161,12 +147,7 @@ impl Lab {
             self.remove();
         }
         let mut add = Command::new("ip");
-        if !add
-            .args(["link", "add", &name, "type", "bridge"])
-            .stderr(Stdio::null())
-            .status()?
-            .success()
-        {
+        if !add.args(["link", "add", &name, "type", "bridge"]).stderr(Stdio::null()).status()?.success() {
             return Ok(false);
         }
         self.clear("");
@@ -226,10 +207,7 @@ impl Host {
     /// A command that runs on this host (the file system is this machine's).
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--net=/run/netns/{}", self.namespace))
-            .arg("--")
-            .arg(program);
+        command.arg(format!("--net=/run/netns/{}", self.namespace)).arg("--").arg(program);
         command
     }
 
@@ -249,10 +227,7 @@ impl Host {
     }
 
     fn cable(&self, state: &str) -> Result<()> {
-        ip_batch(
-            self.side.as_deref(),
-            &format!("link set {} {state}\n", self.cable),
-        )
+        ip_batch(self.side.as_deref(), &format!("link set {} {state}\n", self.cable))
     }
 }
 
@@ -280,12 +255,7 @@ impl Router {
             namespace: format!("{lab}h{number}"),
             cable: format!("lan{}", self.hidden),
             side: Some(inside.clone()),
-            address: Ipv4Addr::new(
-                192,
-                168,
-                100 + u8::try_from(self.number)?,
-                2 + u8::try_from(self.hidden)?,
-            ),
+            address: Ipv4Addr::new(192, 168, 100 + u8::try_from(self.number)?, 2 + u8::try_from(self.hidden)?),
         };
         self.hidden += 1;
         ip_batch(None, &format!("netns add {}\n", host.namespace))?;
@@ -313,10 +283,7 @@ fn numbered(folder: &str, prefix: &str) -> Vec<String> {
     let entries = fs::read_dir(folder).ok().into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     names
-        .filter(|name| {
-            name.strip_prefix(prefix)
-                .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
-        })
+        .filter(|name| name.strip_prefix(prefix).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit())))
         .collect()
 }
 
@@ -362,11 +329,7 @@ fn feed(command: &mut Command, input: &str) -> Result<String> {
     drop(pipe);
     let output = child.wait_with_output()?;
     if !output.status.success() {
-        bail!(
-            "{name} ended with {}: {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("{name} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -36,11 +36,7 @@ impl Process {
             .stderr(file)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            log: log.to_owned(),
-        })
+        Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
     }
 
     /// The process id.
@@ -76,9 +72,7 @@ impl Process {
 
     /// `kill -9`, and waits until it is gone.
     pub fn kill(&mut self) -> Result<()> {
-        self.child
-            .kill()
-            .with_context(|| format!("cannot kill {}", self.name))?;
+        self.child.kill().with_context(|| format!("cannot kill {}", self.name))?;
         self.child.wait()?;
         Ok(())
     }
@@ -99,8 +93,7 @@ impl Process {
     /// Waits up to `limit` for the end.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let what = format!("the end of {}", self.name);
-        wait_for(&what, limit, || self.ended())
-            .with_context(|| format!("its last words:\n{}", self.last_words()))
+        wait_for(&what, limit, || self.ended()).with_context(|| format!("its last words:\n{}", self.last_words()))
     }
 
     /// Resident memory in bytes, as the kernel counts it.
@@ -116,16 +109,8 @@ impl Process {
     pub fn processor_seconds(&self) -> Result<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()))
             .with_context(|| format!("{} is gone", self.name))?;
-        let fields = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace();
-        let ticks: Vec<f64> = fields
-            .skip(11)
-            .take(2)
-            .filter_map(|ticks| ticks.parse().ok())
-            .collect();
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let ticks: Vec<f64> = fields.skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
         Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
     }
 }
@@ -135,11 +120,7 @@ impl Drop for Process {
         if matches!(self.child.try_wait(), Ok(None))
             && let Err(error) = self.child.kill().and_then(|()| self.child.wait())
         {
-            eprintln!(
-                "{} (pid {}) could not be stopped: {error}",
-                self.name,
-                self.child.id()
-            );
+            eprintln!("{} (pid {}) could not be stopped: {error}", self.name, self.child.id());
         }
     }
 }
@@ -160,10 +141,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo ready; exec sleep 100"]);
         let mut process = Process::spawn("sleeper", &mut command, &log).unwrap();
-        wait_for("its words", Duration::from_secs(10), || {
-            Ok((process.output() == "ready\n").then_some(()))
-        })
-        .unwrap();
+        wait_for("its words", Duration::from_secs(10), || Ok((process.output() == "ready\n").then_some(()))).unwrap();
         assert!(process.resident_bytes().unwrap() > 0);
         assert!(process.processor_seconds().unwrap() < 60.0);
         let status = process.stop(Duration::from_secs(10)).unwrap();

@@ -43,12 +43,7 @@ pub struct Server {
 impl Server {
     /// Starts `reeve serve` and waits until it is ready.
     pub fn start(options: &ServerOptions) -> Result<Self> {
-        let ServerOptions {
-            binary,
-            data,
-            agents,
-            environment,
-        } = options;
+        let ServerOptions { binary, data, agents, environment } = options;
         fs::create_dir_all(data)?;
         let run_file = data.join("run.json");
         if run_file.exists() {
@@ -56,11 +51,7 @@ impl Server {
         }
         let mut command = Command::new(binary);
         command.arg("serve").arg("--data").arg(data);
-        for listen in [
-            "edge=127.0.0.1:0",
-            "console=127.0.0.1:0",
-            &format!("agents={agents}"),
-        ] {
+        for listen in ["edge=127.0.0.1:0", "console=127.0.0.1:0", &format!("agents={agents}")] {
             command.args(["--listen", listen]);
         }
         command.envs(environment.iter().cloned());
@@ -79,23 +70,12 @@ impl Server {
             let run: Value = serde_json::from_slice(&text)?;
             Ok(Some(serde_json::from_value(run["listeners"].clone())?))
         })?;
-        let credentials: Value =
-            serde_json::from_slice(&fs::read(options.data.join("credentials.json"))?)?;
-        let master_key = credentials["master_key"]
-            .as_str()
-            .context("no master_key")?
-            .to_owned();
-        let server = Self {
-            process,
-            options: options.clone(),
-            listeners,
-            master_key,
-        };
+        let credentials: Value = serde_json::from_slice(&fs::read(options.data.join("credentials.json"))?)?;
+        let master_key = credentials["master_key"].as_str().context("no master_key")?.to_owned();
+        let server = Self { process, options: options.clone(), listeners, master_key };
         let mut console = server.console()?;
-        wait_for("readyz", START_LIMIT, || {
-            Ok((console.send("GET", "/readyz", None)?.status == 200).then_some(()))
-        })
-        .with_context(|| server.process.last_words())?;
+        wait_for("readyz", START_LIMIT, || Ok((console.send("GET", "/readyz", None)?.status == 200).then_some(())))
+            .with_context(|| server.process.last_words())?;
         Ok(server)
     }
 
@@ -107,10 +87,7 @@ impl Server {
 
     /// The URL of a listener: `edge`, `console` or `agents`.
     pub fn url(&self, surface: &str) -> Result<&str> {
-        self.listeners
-            .get(surface)
-            .map(String::as_str)
-            .with_context(|| format!("no listener {surface}"))
+        self.listeners.get(surface).map(String::as_str).with_context(|| format!("no listener {surface}"))
     }
 
     /// A client of the edge listener with the master key.
@@ -140,9 +117,7 @@ impl Server {
     /// How many agents are connected.
     pub fn agents_connected(&self) -> Result<u64> {
         let server = self.console()?.get("/api/server")?;
-        server["agents_connected"]
-            .as_u64()
-            .context("no agents_connected")
+        server["agents_connected"].as_u64().context("no agents_connected")
     }
 
     /// Waits until `count` agents are connected.
@@ -165,8 +140,7 @@ impl Server {
 
     /// The counts of a command's executions by state.
     pub fn summary(&self, command: &str) -> Result<Value> {
-        self.edge()?
-            .get(&format!("/api/v1/commands/{command}/summary"))
+        self.edge()?.get(&format!("/api/v1/commands/{command}/summary"))
     }
 
     /// Waits until each of the `total` executions of a command is in a final state; the summary.
@@ -232,19 +206,9 @@ impl Agent {
         fs::create_dir_all(data)?;
         let mut command = host.map_or_else(|| Command::new(binary), |host| host.command(binary));
         // Many agents on one machine have one machine id: each takes a random one.
-        command
-            .arg("agent")
-            .arg("--data")
-            .arg(data)
-            .args(args)
-            .env("USE_RANDOM_ID", "true");
+        command.arg("agent").arg("--data").arg(data).args(args).env("USE_RANDOM_ID", "true");
         let process = Process::spawn("reeve agent", &mut command, &log_beside(data))?;
-        Ok(Self {
-            process,
-            binary: binary.to_owned(),
-            host: host.cloned(),
-            data: data.to_owned(),
-        })
+        Ok(Self { process, binary: binary.to_owned(), host: host.cloned(), data: data.to_owned() })
     }
 }
 

@@ -7,11 +7,7 @@ use anyhow::{Result, bail};
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks until `ask` gives a value; after `limit` fails with `what` was awaited and what was seen last.
-pub fn wait_for<T>(
-    what: &str,
-    limit: Duration,
-    mut ask: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
+pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + limit;
     loop {
         let seen = match ask() {
@@ -27,11 +23,7 @@ pub fn wait_for<T>(
 }
 
 /// Waits until `ask` is true.
-pub fn eventually(
-    what: &str,
-    limit: Duration,
-    mut ask: impl FnMut() -> Result<bool>,
-) -> Result<()> {
+pub fn eventually(what: &str, limit: Duration, mut ask: impl FnMut() -> Result<bool>) -> Result<()> {
     wait_for(what, limit, || Ok(ask()?.then_some(())))
 }
 

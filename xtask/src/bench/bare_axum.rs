@@ -14,9 +14,7 @@ use serde_json::{Value, json};
 /// Serves on the port in `PORT` until killed.
 pub fn serve() -> Result<ExitCode> {
     let port = std::env::var("PORT").context("PORT is not set")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let app = Router::new().route("/api/v1/clusters/{name}", get(cluster));
         let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;
@@ -29,15 +27,11 @@ pub fn serve() -> Result<ExitCode> {
 pub fn start(folder: &std::path::Path) -> Result<(Process, String)> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let mut command = Command::new(std::env::current_exe()?);
-    command
-        .args(["bench", "bare-axum"])
-        .env("PORT", port.to_string());
+    command.args(["bench", "bare-axum"]).env("PORT", port.to_string());
     let process = Process::spawn("bare axum", &mut command, &folder.join("axum.log"))?;
     let url = format!("http://127.0.0.1:{port}");
     let mut client = reeve_lab::Client::new(&url, "");
-    wait_for("bare axum", Duration::from_secs(10), || {
-        client.get("/api/v1/clusters/x").map(Some)
-    })?;
+    wait_for("bare axum", Duration::from_secs(10), || client.get("/api/v1/clusters/x").map(Some))?;
     Ok((process, url))
 }
 

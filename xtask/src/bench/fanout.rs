@@ -40,43 +40,21 @@ fn simulated(bench: &Bench) -> Result<Vec<Figure>> {
     let of = |pick: fn(&Round) -> f64| median(rounds.iter().map(pick).collect());
     let stored = of(|round| round.all_stored);
     Ok(vec![
-        Figure::new(
-            format!("{agents} agents enroll and connect"),
-            enrolled,
-            "s",
-            Target::None,
-        )
-        .note(format!("{:.0}/s", agents as f64 / enrolled)),
-        Figure::new(
-            format!("{agents} agents: first byte"),
-            of(|round| round.first),
-            "ms",
-            Target::AtMost(50.0),
-        )
-        .note("p50 over rounds, through the live stream"),
-        Figure::new(
-            format!("{agents} agents: half of the first bytes"),
-            of(|round| round.half),
-            "ms",
-            Target::None,
-        )
-        .note("p50 over agents"),
-        Figure::new(
-            format!("{agents} agents: all results stored"),
-            stored / 1000.0,
-            "s",
-            Target::AtMost(5.0),
-        )
-        .note(format!("{:.0} results/s", agents as f64 / stored * 1000.0)),
+        Figure::new(format!("{agents} agents enroll and connect"), enrolled, "s", Target::None)
+            .note(format!("{:.0}/s", agents as f64 / enrolled)),
+        Figure::new(format!("{agents} agents: first byte"), of(|round| round.first), "ms", Target::AtMost(50.0))
+            .note("p50 over rounds, through the live stream"),
+        Figure::new(format!("{agents} agents: half of the first bytes"), of(|round| round.half), "ms", Target::None)
+            .note("p50 over agents"),
+        Figure::new(format!("{agents} agents: all results stored"), stored / 1000.0, "s", Target::AtMost(5.0))
+            .note(format!("{:.0} results/s", agents as f64 / stored * 1000.0)),
     ])
 }
 
 fn round(server: &Server, agents: u64) -> Result<Round> {
     let sent = Instant::now();
     let command = server.run_on_all("echo fanout")?;
-    let events = server
-        .edge()?
-        .events(&format!("/api/v1/commands/{command}/stream"))?;
+    let events = server.edge()?.events(&format!("/api/v1/commands/{command}/stream"))?;
     let arrivals = thread::spawn(move || arrivals(events, sent));
     let mut edge = server.edge()?;
     let all_stored = loop {
@@ -89,9 +67,7 @@ fn round(server: &Server, agents: u64) -> Result<Round> {
         }
         thread::sleep(Duration::from_millis(20));
     };
-    let arrivals = arrivals
-        .join()
-        .unwrap_or_else(|_| bail!("the reader of the stream panicked"))?;
+    let arrivals = arrivals.join().unwrap_or_else(|_| bail!("the reader of the stream panicked"))?;
     let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
     Ok(Round {
         first: ms(*arrivals.first().context("the stream showed no output")?),

@@ -19,12 +19,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let mut rig = Rig::empty(bench)?;
     thread::sleep(SETTLE);
     let idle = rig.server.process.resident_bytes()?;
-    let mut figures = vec![Figure::new(
-        "server, idle",
-        mb(idle),
-        "MB",
-        Target::AtMost(40.0),
-    )];
+    let mut figures = vec![Figure::new("server, idle", mb(idle), "MB", Target::AtMost(40.0))];
 
     let key = rig.server.enrollment_key("real")?;
     let mut agent = Agent::enroll(&bench.reeve, None, &rig.folder.path().join("agent"), &key)?;
@@ -37,27 +32,12 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
         thread::sleep(SETTLE);
         let resident = rig.server.process.resident_bytes()?;
         let each = (resident as f64 - idle as f64) / total as f64 / 1e3;
-        figures.push(Figure::new(
-            format!("server, {total} agents"),
-            mb(resident),
-            "MB",
-            Target::None,
-        ));
-        figures.push(Figure::new(
-            format!("server, each of {total} agents"),
-            each,
-            "KB",
-            Target::AtMost(30.0),
-        ));
+        figures.push(Figure::new(format!("server, {total} agents"), mb(resident), "MB", Target::None));
+        figures.push(Figure::new(format!("server, each of {total} agents"), each, "KB", Target::AtMost(30.0)));
     }
     drop(simulators);
 
-    figures.push(Figure::new(
-        "agent",
-        mb(agent.process.resident_bytes()?),
-        "MB",
-        Target::AtMost(10.0),
-    ));
+    figures.push(Figure::new("agent", mb(agent.process.resident_bytes()?), "MB", Target::AtMost(10.0)));
     rig.server.process.kill()?;
     thread::sleep(SETTLE * 3);
     agent.process.must_run()?;
@@ -68,19 +48,9 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
         Target::AtMost(10.0),
     ));
 
-    figures.push(Figure::new(
-        "binary reeve",
-        size_mb(&bench.reeve)?,
-        "MB",
-        Target::AtMost(30.0),
-    ));
+    figures.push(Figure::new("binary reeve", size_mb(&bench.reeve)?, "MB", Target::AtMost(30.0)));
     match agent_binary() {
-        Ok(path) => figures.push(Figure::new(
-            "binary reeve-agent",
-            size_mb(&path)?,
-            "MB",
-            Target::AtMost(5.0),
-        )),
+        Ok(path) => figures.push(Figure::new("binary reeve-agent", size_mb(&path)?, "MB", Target::AtMost(5.0))),
         Err(error) => eprintln!("  the agent's own binary was not measured: {error:#}"),
     }
     Ok(figures)
@@ -89,10 +59,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
 /// The agent alone, built to be small.
 fn agent_binary() -> Result<PathBuf> {
     let mut built = up::build(&["-p", "reeve-agent", "--bins"], "agent")?;
-    built
-        .pop_first()
-        .map(|(_, path)| path)
-        .ok_or_else(|| anyhow::anyhow!("crate reeve-agent has no binary"))
+    built.pop_first().map(|(_, path)| path).ok_or_else(|| anyhow::anyhow!("crate reeve-agent has no binary"))
 }
 
 fn mb(bytes: u64) -> f64 {

@@ -17,11 +17,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let _simulator = rig.simulate(bench, agents, &["--heartbeat", "100ms"])?;
     let (mut rates, mut processors) = (Vec::new(), Vec::new());
     for _ in 0..bench.rounds {
-        let (count, used, begun) = (
-            rig.metric(COUNTER)?,
-            rig.server.process.processor_seconds()?,
-            Instant::now(),
-        );
+        let (count, used, begun) = (rig.metric(COUNTER)?, rig.server.process.processor_seconds()?, Instant::now());
         thread::sleep(Duration::from_secs(bench.seconds));
         let elapsed = begun.elapsed().as_secs_f64();
         rates.push((rig.metric(COUNTER)? - count) / elapsed);
@@ -33,15 +29,8 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
     Ok(vec![
         Figure::new("heartbeats ingested", rate, "/s", Target::AtLeast(15_000.0))
             .note(format!("{offered:.0}/s sent by {agents} agents")),
-        Figure::new("processor of the server", cpu, "% of a core", Target::None).note(format!(
-            "{:.0} heartbeats per core-second",
-            rate / cpu * 100.0
-        )),
-        Figure::new(
-            "memory of the server",
-            rig.server.process.resident_bytes()? as f64 / 1e6,
-            "MB",
-            Target::None,
-        ),
+        Figure::new("processor of the server", cpu, "% of a core", Target::None)
+            .note(format!("{:.0} heartbeats per core-second", rate / cpu * 100.0)),
+        Figure::new("memory of the server", rig.server.process.resident_bytes()? as f64 / 1e6, "MB", Target::None),
     ])
 }

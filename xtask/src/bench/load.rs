@@ -18,9 +18,7 @@ impl Load {
     pub fn percentile_ms(&self, share: f64) -> f64 {
         let last = self.latencies.len().saturating_sub(1);
         let index = (last as f64 * share).round() as usize;
-        self.latencies
-            .get(index)
-            .map_or(f64::NAN, |latency| latency.as_secs_f64() * 1000.0)
+        self.latencies.get(index).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1000.0)
     }
 }
 
@@ -46,32 +44,17 @@ pub fn drive(
     let results: Vec<Result<Vec<Duration>>> = thread::scope(|scope| {
         let threads: Vec<_> = (0..clients)
             .map(|number| {
-                scope.spawn(move || {
-                    one_client(
-                        Client::new(url, bearer),
-                        number,
-                        seconds,
-                        expected,
-                        make,
-                        barrier,
-                    )
-                })
+                scope.spawn(move || one_client(Client::new(url, bearer), number, seconds, expected, make, barrier))
             })
             .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| bail!("a client panicked")))
-            .collect()
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| bail!("a client panicked"))).collect()
     });
     let mut latencies = Vec::new();
     for result in results {
         latencies.extend(result?);
     }
     latencies.sort_unstable();
-    Ok(Load {
-        per_second: latencies.len() as f64 / seconds as f64,
-        latencies,
-    })
+    Ok(Load { per_second: latencies.len() as f64 / seconds as f64, latencies })
 }
 
 fn one_client(
@@ -92,20 +75,10 @@ fn one_client(
         if begun >= end {
             break;
         }
-        let answer = client.send(
-            request.method,
-            &request.path,
-            request.body.as_deref().map(str::as_bytes),
-        );
+        let answer = client.send(request.method, &request.path, request.body.as_deref().map(str::as_bytes));
         let answer = answer.context("the load stopped")?;
         if answer.status != expected {
-            bail!(
-                "{} {} answered {}: {}",
-                request.method,
-                request.path,
-                answer.status,
-                answer.text()
-            );
+            bail!("{} {} answered {}: {}", request.method, request.path, answer.status, answer.text());
         }
         if begun >= counted_from {
             latencies.push(begun.elapsed());
@@ -120,19 +93,9 @@ mod tests {
 
     #[test]
     fn percentiles_come_from_sorted_latencies() {
-        let load = Load {
-            per_second: 1.0,
-            latencies: (1..=101).map(Duration::from_millis).collect(),
-        };
+        let load = Load { per_second: 1.0, latencies: (1..=101).map(Duration::from_millis).collect() };
         assert_eq!(load.percentile_ms(0.5), 51.0);
         assert_eq!(load.percentile_ms(0.99), 100.0);
-        assert!(
-            Load {
-                per_second: 0.0,
-                latencies: Vec::new()
-            }
-            .percentile_ms(0.5)
-            .is_nan()
-        );
+        assert!(Load { per_second: 0.0, latencies: Vec::new() }.percentile_ms(0.5).is_nan());
     }
 }

@@ -110,11 +110,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
         eprintln!("bench {label} ...");
         match run(&bench) {
-            Ok(figures) => Report {
-                bench: label,
-                figures,
-            }
-            .publish()?,
+            Ok(figures) => Report { bench: label, figures }.publish()?,
             Err(error) => {
                 println!("{label}: FAILED: {error:#}");
                 failed.push(*label);

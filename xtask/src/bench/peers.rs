@@ -38,26 +38,15 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let port = TcpListener::bind((lab.address(), 0))?.local_addr()?.port();
     let rig = Rig::on(bench, folder()?, &format!("{}:{port}", lab.address()))?;
     let hosts = lab.add_hosts(bench.hosts)?;
-    eprintln!(
-        "  starting {} hosts with sshd and an agent each",
-        hosts.len()
-    );
+    eprintln!("  starting {} hosts with sshd and an agent each", hosts.len());
     let ssh = SshHosts::start(&hosts, rig.folder.path())?;
     let key = rig.server.enrollment_key("hosts")?;
     let agents: Result<Vec<Agent>> = hosts
         .iter()
-        .map(|host| {
-            Agent::enroll(
-                &bench.reeve,
-                Some(host),
-                &rig.folder.path().join(host.name()),
-                &key,
-            )
-        })
+        .map(|host| Agent::enroll(&bench.reeve, Some(host), &rig.folder.path().join(host.name()), &key))
         .collect();
     let _agents = agents?;
-    rig.server
-        .await_agents(bench.hosts.into(), Duration::from_secs(60))?;
+    rig.server.await_agents(bench.hosts.into(), Duration::from_secs(60))?;
 
     let contestants: [(&str, Contestant); 3] = [
         ("reeve run", Box::new(|| reeve(bench, &rig))),
@@ -72,10 +61,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
             let elapsed = begun.elapsed().as_secs_f64() * 1000.0;
             let answers = output.matches("load average").count();
             if answers != ssh.count {
-                bail!(
-                    "{name} brought {answers} answers from {} hosts:\n{output}",
-                    ssh.count
-                );
+                bail!("{name} brought {answers} answers from {} hosts:\n{output}", ssh.count);
             }
             if round > 0 {
                 times.push(elapsed); // the first round warms caches and known hosts
@@ -84,30 +70,14 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
     }
     let medians: Vec<f64> = times.into_iter().map(median).collect();
     let ours = medians[0];
-    let versions = [
-        version("reeve", &bench.reeve)?,
-        version("ansible", "ansible-core")?,
-        version("pssh", "parallel-ssh")?,
-    ];
+    let versions =
+        [version("reeve", &bench.reeve)?, version("ansible", "ansible-core")?, version("pssh", "parallel-ssh")?];
     let mut figures = Vec::new();
     for (((name, _), time), version) in contestants.iter().zip(&medians).zip(versions) {
-        figures.push(
-            Figure::new(
-                format!("{name} on {} hosts", ssh.count),
-                *time,
-                "ms",
-                Target::None,
-            )
-            .note(version),
-        );
+        figures.push(Figure::new(format!("{name} on {} hosts", ssh.count), *time, "ms", Target::None).note(version));
     }
     for (name, time) in [("ansible", medians[1]), ("pssh", medians[2])] {
-        figures.push(Figure::new(
-            format!("faster than {name} by"),
-            time / ours,
-            "x",
-            Target::AtLeast(10.0),
-        ));
+        figures.push(Figure::new(format!("faster than {name} by"), time / ours, "x", Target::AtLeast(10.0)));
     }
     Ok(figures)
 }
@@ -125,11 +95,7 @@ impl SshHosts {
     fn start(hosts: &[Host], folder: &Path) -> Result<Self> {
         let key = folder.join("id");
         for file in [&key, &folder.join("host_key")] {
-            shell::capture(
-                Command::new("ssh-keygen")
-                    .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-                    .arg(file),
-            )?;
+            shell::capture(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(file))?;
         }
         fs::create_dir_all("/run/sshd").context("sshd wants /run/sshd")?;
         let sshd = shell::find("sshd").context("no sshd")?;
@@ -137,60 +103,28 @@ impl SshHosts {
         for host in hosts {
             let mut command = host.command(&sshd);
             // MaxStartups: the default refuses some of twenty connections at once.
-            command.args([
-                "-D",
-                "-e",
-                "-f",
-                "/dev/null",
-                "-o",
-                "UsePAM=yes",
-                "-o",
-                "StrictModes=no",
-            ]);
+            command.args(["-D", "-e", "-f", "/dev/null", "-o", "UsePAM=yes", "-o", "StrictModes=no"]);
             command.args(["-o", "PermitRootLogin=yes", "-o", "MaxStartups=100:30:200"]);
-            command
-                .arg("-o")
-                .arg(format!("HostKey={}", folder.join("host_key").display()));
-            command
-                .arg("-o")
-                .arg(format!("AuthorizedKeysFile={}.pub", key.display()));
-            daemons.push(Process::spawn(
-                "sshd",
-                &mut command,
-                &folder.join(format!("{}-sshd.log", host.name())),
-            )?);
+            command.arg("-o").arg(format!("HostKey={}", folder.join("host_key").display()));
+            command.arg("-o").arg(format!("AuthorizedKeysFile={}.pub", key.display()));
+            daemons.push(Process::spawn("sshd", &mut command, &folder.join(format!("{}-sshd.log", host.name())))?);
         }
         let inventory = folder.join("hosts");
-        let names: Vec<String> = hosts
-            .iter()
-            .map(|host| host.address().to_string())
-            .collect();
+        let names: Vec<String> = hosts.iter().map(|host| host.address().to_string()).collect();
         fs::write(&inventory, names.join("\n") + "\n")?;
-        let ssh = Self {
-            inventory,
-            key,
-            count: hosts.len(),
-            _daemons: daemons,
-        };
+        let ssh = Self { inventory, key, count: hosts.len(), _daemons: daemons };
         for name in &names {
-            wait_for("sshd", Duration::from_secs(20), || {
-                shell::capture(ssh.ssh(name).arg("true")).map(Some)
-            })?;
+            wait_for("sshd", Duration::from_secs(20), || shell::capture(ssh.ssh(name).arg("true")).map(Some))?;
         }
         Ok(ssh)
     }
 
     fn options(&self) -> Vec<String> {
-        [
-            "StrictHostKeyChecking=no",
-            "UserKnownHostsFile=/dev/null",
-            "LogLevel=ERROR",
-            "BatchMode=yes",
-        ]
-        .iter()
-        .map(ToString::to_string)
-        .chain([format!("IdentityFile={}", self.key.display())])
-        .collect()
+        ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "BatchMode=yes"]
+            .iter()
+            .map(ToString::to_string)
+            .chain([format!("IdentityFile={}", self.key.display())])
+            .collect()
     }
 
     fn ssh(&self, host: &str) -> Command {
@@ -204,30 +138,15 @@ impl SshHosts {
 
     fn ansible(&self) -> Command {
         let mut command = Command::new("ansible");
-        command
-            .arg("all")
-            .arg("-i")
-            .arg(&self.inventory)
-            .args(["-u", "root", "-m", "shell", "-a", COMMAND]);
-        command
-            .args(["-f", &self.count.to_string()])
-            .arg("--private-key")
-            .arg(&self.key);
-        command
-            .env("ANSIBLE_HOST_KEY_CHECKING", "False")
-            .env("ANSIBLE_PYTHON_INTERPRETER", "/usr/bin/python3");
+        command.arg("all").arg("-i").arg(&self.inventory).args(["-u", "root", "-m", "shell", "-a", COMMAND]);
+        command.args(["-f", &self.count.to_string()]).arg("--private-key").arg(&self.key);
+        command.env("ANSIBLE_HOST_KEY_CHECKING", "False").env("ANSIBLE_PYTHON_INTERPRETER", "/usr/bin/python3");
         command
     }
 
     fn pssh(&self) -> Command {
         let mut command = Command::new("parallel-ssh");
-        command.arg("-h").arg(&self.inventory).args([
-            "-l",
-            "root",
-            "-i",
-            "-p",
-            &self.count.to_string(),
-        ]);
+        command.arg("-h").arg(&self.inventory).args(["-l", "root", "-i", "-p", &self.count.to_string()]);
         for option in self.options() {
             command.args(["-O", &option]);
         }
@@ -240,9 +159,5 @@ impl SshHosts {
 fn version(name: &str, program: impl AsRef<std::ffi::OsStr>) -> Result<String> {
     let text = shell::capture(Command::new(program).arg("--version"))?;
     let line = text.lines().next().unwrap_or_default();
-    Ok(if line.contains(name) {
-        line.to_owned()
-    } else {
-        format!("{name} {line}")
-    })
+    Ok(if line.contains(name) { line.to_owned() } else { format!("{name} {line}") })
 }

@@ -20,12 +20,8 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
 
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..bench.rounds {
-        ours.push(drive(edge, key, CLIENTS, bench.seconds, 200, |_, _| {
-            get("/api/v1/clusters/bench")
-        })?);
-        theirs.push(drive(&peer, key, CLIENTS, bench.seconds, 200, |_, _| {
-            get("/api/v1/clusters/bench")
-        })?);
+        ours.push(drive(edge, key, CLIENTS, bench.seconds, 200, |_, _| get("/api/v1/clusters/bench"))?);
+        theirs.push(drive(&peer, key, CLIENTS, bench.seconds, 200, |_, _| get("/api/v1/clusters/bench"))?);
     }
     let rate = median(ours.iter().map(|load| load.per_second).collect());
     let bare = median(theirs.iter().map(|load| load.per_second).collect());
@@ -34,57 +30,28 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
     // A stride prime to the number of pages visits all of them in no particular order.
     let page = |client: usize, turn: u64| 1 + (client as u64 * 131 + turn * 37) % pages;
     let paged = drive(edge, key, 4, bench.seconds, 200, |client, turn| {
-        get(&format!(
-            "/api/v1/command_executions?page_size=100&page={}",
-            page(client, turn)
-        ))
+        get(&format!("/api/v1/command_executions?page_size=100&page={}", page(client, turn)))
     })?;
     let filtered = drive(edge, key, 4, bench.seconds, 200, |_, _| {
-        get(
-            "/api/v1/command_executions?page_size=100&status=completed&order_by=completed_at&order_directions=desc",
-        )
+        get("/api/v1/command_executions?page_size=100&status=completed&order_by=completed_at&order_directions=desc")
     })?;
     Ok(vec![
-        Figure::new(
-            format!("bare axum handler, {CLIENTS} clients"),
-            bare,
-            "/s",
-            Target::None,
-        ),
-        Figure::new(
-            format!("GET one cluster, {CLIENTS} clients"),
-            rate,
-            "/s",
-            Target::AtLeast(bare / 2.0),
-        )
-        .note(format!("{:.0} % of bare axum", rate / bare * 100.0)),
+        Figure::new(format!("bare axum handler, {CLIENTS} clients"), bare, "/s", Target::None),
+        Figure::new(format!("GET one cluster, {CLIENTS} clients"), rate, "/s", Target::AtLeast(bare / 2.0))
+            .note(format!("{:.0} % of bare axum", rate / bare * 100.0)),
         Figure::new(
             "GET one cluster, p99",
             median(ours.iter().map(|load| load.percentile_ms(0.99)).collect()),
             "ms",
             Target::None,
         ),
-        Figure::new(
-            "any page of 100 executions, p99",
-            paged.percentile_ms(0.99),
-            "ms",
-            Target::AtMost(50.0),
-        )
-        .note(format!("{pages} pages, {:.0} pages/s", paged.per_second)),
-        Figure::new(
-            "first page, filtered and sorted, p99",
-            filtered.percentile_ms(0.99),
-            "ms",
-            Target::AtMost(50.0),
-        )
-        .note(format!("{:.0} pages/s", filtered.per_second)),
+        Figure::new("any page of 100 executions, p99", paged.percentile_ms(0.99), "ms", Target::AtMost(50.0))
+            .note(format!("{pages} pages, {:.0} pages/s", paged.per_second)),
+        Figure::new("first page, filtered and sorted, p99", filtered.percentile_ms(0.99), "ms", Target::AtMost(50.0))
+            .note(format!("{:.0} pages/s", filtered.per_second)),
     ])
 }
 
 fn get(path: &str) -> Request {
-    Request {
-        method: "GET",
-        path: path.to_owned(),
-        body: None,
-    }
+    Request { method: "GET", path: path.to_owned(), body: None }
 }

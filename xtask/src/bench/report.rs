@@ -31,13 +31,7 @@ pub struct Figure {
 
 impl Figure {
     pub fn new(name: impl Into<String>, measured: f64, unit: &'static str, target: Target) -> Self {
-        Self {
-            name: name.into(),
-            measured,
-            unit,
-            target,
-            note: String::new(),
-        }
+        Self { name: name.into(), measured, unit, target, note: String::new() }
     }
 
     pub fn note(mut self, note: impl Into<String>) -> Self {
@@ -72,16 +66,8 @@ impl Figure {
             Target::AtMost(target) => format!("<= {}", number(target)),
             Target::None => "-".to_owned(),
         };
-        let ratio = self
-            .ratio()
-            .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
-        [
-            self.name.clone(),
-            format!("{} {}", number(self.measured), self.unit),
-            target,
-            ratio,
-            self.note.clone(),
-        ]
+        let ratio = self.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
+        [self.name.clone(), format!("{} {}", number(self.measured), self.unit), target, ratio, self.note.clone()]
     }
 }
 
@@ -96,11 +82,7 @@ impl Report<'_> {
     pub fn publish(&self) -> Result<()> {
         let table = self.table();
         for (index, line) in table.lines().enumerate() {
-            if index == 0 {
-                println!("{}", style(line).bold())
-            } else {
-                println!("{line}")
-            }
+            if index == 0 { println!("{}", style(line).bold()) } else { println!("{line}") }
         }
         let folder = shell::root().join("target/bench");
         fs::create_dir_all(&folder)?;
@@ -111,34 +93,20 @@ impl Report<'_> {
             "processors": std::thread::available_parallelism()?.get(),
             "figures": self.figures.iter().map(Figure::json).collect::<Vec<_>>(),
         });
-        writeln!(
-            File::options().create(true).append(true).open(file)?,
-            "{line}"
-        )?;
+        writeln!(File::options().create(true).append(true).open(file)?, "{line}")?;
         Ok(())
     }
 
     fn table(&self) -> String {
-        let mut rows = vec![[
-            self.bench.to_owned(),
-            "measured".into(),
-            "target".into(),
-            "ratio".into(),
-            "beside".into(),
-        ]];
+        let mut rows =
+            vec![[self.bench.to_owned(), "measured".into(), "target".into(), "ratio".into(), "beside".into()]];
         rows.extend(self.figures.iter().map(Figure::cells));
-        let width = |column: usize| {
-            rows.iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        };
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths = [width(0), width(1), width(2), width(3)];
         let mut text = String::new();
         for [name, measured, target, ratio, note] in &rows {
             let [a, b, c, d] = widths;
-            text +=
-                format!("{name:<a$}  {measured:>b$}  {target:>c$}  {ratio:>d$}  {note}").trim_end();
+            text += format!("{name:<a$}  {measured:>b$}  {target:>c$}  {ratio:>d$}  {note}").trim_end();
             text.push('\n');
         }
         text
@@ -156,8 +124,7 @@ fn number(value: f64) -> String {
 
 fn commit() -> String {
     let mut git = Command::new("git");
-    git.args(["describe", "--always", "--dirty"])
-        .current_dir(shell::root());
+    git.args(["describe", "--always", "--dirty"]).current_dir(shell::root());
     shell::capture(&mut git).map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 

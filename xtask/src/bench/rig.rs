@@ -26,32 +26,17 @@ impl Rig {
 
     /// A server on the data below `folder`, with agents connecting to `agents`.
     pub fn on(bench: &Bench, folder: TempDir, agents: &str) -> Result<Self> {
-        Ok(Self {
-            server: Server::start(&options(bench, folder.path(), agents))?,
-            folder,
-        })
+        Ok(Self { server: Server::start(&options(bench, folder.path(), agents))?, folder })
     }
 
     /// Starts `count` simulated agents and waits until they are connected.
     pub fn simulate(&self, bench: &Bench, count: u64, args: &[&str]) -> Result<Process> {
         let key = self.server.enrollment_key(&format!("sim-{count}"))?;
         let endpoint = self.server.url("agents")?;
-        let endpoint = endpoint
-            .split_once("://")
-            .map_or(endpoint, |(_, address)| address)
-            .trim_end_matches('/');
+        let endpoint = endpoint.split_once("://").map_or(endpoint, |(_, address)| address).trim_end_matches('/');
         let before = self.server.agents_connected()?;
         let mut command = Command::new(&bench.reeve);
-        command.args([
-            "simulate",
-            "agents",
-            "--count",
-            &count.to_string(),
-            "--key",
-            &key,
-            "--server",
-            endpoint,
-        ]);
+        command.args(["simulate", "agents", "--count", &count.to_string(), "--key", &key, "--server", endpoint]);
         let log = self.folder.path().join(format!("simulate-{count}.log"));
         let mut process = Process::spawn("reeve simulate", command.args(args), &log)?;
         eprintln!("  waiting for {count} simulated agents");
@@ -85,20 +70,10 @@ pub fn options(bench: &Bench, folder: &Path, agents: &str) -> ServerOptions {
 
 /// Fills the store below `folder` with rows while no server runs.
 pub fn seed(bench: &Bench, folder: &Path, nodes: u64, executions: u64) -> Result<()> {
-    let (nodes, executions) = (
-        nodes * bench.percent / 100,
-        executions * bench.percent / 100,
-    );
+    let (nodes, executions) = (nodes * bench.percent / 100, executions * bench.percent / 100);
     eprintln!("  seeding {nodes} nodes and {executions} executions");
     let mut command = Command::new(&bench.reeve);
-    command.args([
-        "dev",
-        "seed",
-        "--nodes",
-        &nodes.to_string(),
-        "--executions",
-        &executions.to_string(),
-    ]);
+    command.args(["dev", "seed", "--nodes", &nodes.to_string(), "--executions", &executions.to_string()]);
     shell::capture(command.arg("--data").arg(folder.join("data")))?;
     Ok(())
 }
@@ -107,22 +82,14 @@ pub fn seed(bench: &Bench, folder: &Path, nodes: u64, executions: u64) -> Result
 pub fn folder() -> Result<TempDir> {
     let parent = shell::root().join("target/bench");
     std::fs::create_dir_all(&parent)?;
-    Ok(tempfile::Builder::new()
-        .prefix("data-")
-        .tempdir_in(parent)?)
+    Ok(tempfile::Builder::new().prefix("data-").tempdir_in(parent)?)
 }
 
 /// Ten thousand connections need as many files, here and in what is started from here.
 pub fn raise_file_limit() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    )
-    .context("cannot raise the limit of open files")
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .context("cannot raise the limit of open files")
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {

@@ -28,31 +28,11 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
     for _ in 0..bench.rounds {
         seeded.push(time_to_ready(bench, full.path())?);
     }
-    let note = format!(
-        "{} nodes, {} executions",
-        nodes * bench.percent / 100,
-        executions * bench.percent / 100
-    );
+    let note = format!("{} nodes, {} executions", nodes * bench.percent / 100, executions * bench.percent / 100);
     Ok(vec![
-        Figure::new(
-            "very first start: store, keys, admin",
-            median(first),
-            "ms",
-            Target::None,
-        ),
-        Figure::new(
-            "start on an empty store",
-            median(again),
-            "ms",
-            Target::AtMost(200.0),
-        ),
-        Figure::new(
-            "start on a large store",
-            median(seeded),
-            "ms",
-            Target::AtMost(1000.0),
-        )
-        .note(note),
+        Figure::new("very first start: store, keys, admin", median(first), "ms", Target::None),
+        Figure::new("start on an empty store", median(again), "ms", Target::AtMost(200.0)),
+        Figure::new("start on a large store", median(seeded), "ms", Target::AtMost(1000.0)).note(note),
     ])
 }
 

@@ -39,54 +39,14 @@ struct Stage {
 }
 
 const STAGES: &[Stage] = &[
-    Stage {
-        name: "needs",
-        about: "programs that the tests start",
-        after: &[],
-        run: install,
-    },
-    Stage {
-        name: "fmt",
-        about: "formatting",
-        after: &[],
-        run: fmt,
-    },
-    Stage {
-        name: "tidy",
-        about: "the house rules",
-        after: &[],
-        run: tidy,
-    },
-    Stage {
-        name: "clippy",
-        about: "lints, warnings denied",
-        after: &[],
-        run: clippy,
-    },
-    Stage {
-        name: "services",
-        about: "a PostgreSQL of our own",
-        after: &["needs"],
-        run: services,
-    },
-    Stage {
-        name: "tests",
-        about: "unit and integration tests",
-        after: &["needs", "services"],
-        run: tests,
-    },
-    Stage {
-        name: "doc",
-        about: "examples in the docs",
-        after: &[],
-        run: doc,
-    },
-    Stage {
-        name: "e2e",
-        about: "real processes in network namespaces",
-        after: &["needs", "services"],
-        run: e2e,
-    },
+    Stage { name: "needs", about: "programs that the tests start", after: &[], run: install },
+    Stage { name: "fmt", about: "formatting", after: &[], run: fmt },
+    Stage { name: "tidy", about: "the house rules", after: &[], run: tidy },
+    Stage { name: "clippy", about: "lints, warnings denied", after: &[], run: clippy },
+    Stage { name: "services", about: "a PostgreSQL of our own", after: &["needs"], run: services },
+    Stage { name: "tests", about: "unit and integration tests", after: &["needs", "services"], run: tests },
+    Stage { name: "doc", about: "examples in the docs", after: &[], run: doc },
+    Stage { name: "e2e", about: "real processes in network namespaces", after: &["needs", "services"], run: e2e },
 ];
 
 /// What the stages share.
@@ -120,19 +80,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let took = begun.elapsed();
         durations.push((stage.name, took));
         match result {
-            Ok(()) => println!(
-                "      {} {} in {}",
-                style("ok").green(),
-                stage.name,
-                seconds(took)
-            ),
+            Ok(()) => println!("      {} {} in {}", style("ok").green(), stage.name, seconds(took)),
             Err(error) => {
-                println!(
-                    "      {} {} after {}: {error:#}",
-                    style("FAILED").red(),
-                    stage.name,
-                    seconds(took)
-                );
+                println!("      {} {} after {}: {error:#}", style("FAILED").red(), stage.name, seconds(took));
                 failed.push(stage.name);
                 if !args.keep_going {
                     break;
@@ -143,46 +93,20 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if let Some(postgres) = session.postgres.take() {
         postgres.stop()?;
     }
-    let times: Vec<String> = durations
-        .iter()
-        .map(|(name, took)| format!("{name} {}", seconds(*took)))
-        .collect();
-    println!(
-        "stages: {}; {} in all",
-        times.join(", "),
-        seconds(started.elapsed())
-    );
+    let times: Vec<String> = durations.iter().map(|(name, took)| format!("{name} {}", seconds(*took))).collect();
+    println!("stages: {}; {} in all", times.join(", "), seconds(started.elapsed()));
     if !failed.is_empty() {
-        println!(
-            "failed stages: {} (again: cargo xtask test --only {})",
-            failed.join(", "),
-            failed.join(" --only ")
-        );
+        println!("failed stages: {} (again: cargo xtask test --only {})", failed.join(", "), failed.join(" --only "));
     }
-    println!(
-        "{} passed, {} failed",
-        session.tally.passed, session.tally.failed
-    );
-    Ok(if failed.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    println!("{} passed, {} failed", session.tally.passed, session.tally.failed);
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The stages asked for with what they come after, in order; all of them when none is named.
 fn select(only: &[String]) -> Vec<&'static Stage> {
     let asked = |stage: &Stage| only.is_empty() || only.iter().any(|name| name == stage.name);
-    let wanted: Vec<&str> = STAGES
-        .iter()
-        .filter(|stage| asked(stage))
-        .flat_map(|stage| stage.after)
-        .copied()
-        .collect();
-    STAGES
-        .iter()
-        .filter(|stage| asked(stage) || wanted.contains(&stage.name))
-        .collect()
+    let wanted: Vec<&str> = STAGES.iter().filter(|stage| asked(stage)).flat_map(|stage| stage.after).copied().collect();
+    STAGES.iter().filter(|stage| asked(stage) || wanted.contains(&stage.name)).collect()
 }
 
 fn seconds(duration: Duration) -> String {
@@ -205,49 +129,20 @@ fn tidy(_: &mut Session) -> Result<()> {
 }
 
 fn clippy(_: &mut Session) -> Result<()> {
-    shell::run(shell::cargo().args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
+    shell::run(shell::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     // The end-to-end tests are no default target, because they need root: name them.
-    shell::run(shell::cargo().args([
-        "clippy",
-        "-p",
-        "reeve-lab",
-        "--test",
-        "e2e",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    shell::run(shell::cargo().args(["clippy", "-p", "reeve-lab", "--test", "e2e", "--", "-D", "warnings"]))
 }
 
 fn services(session: &mut Session) -> Result<()> {
     let postgres = Postgres::start()?;
-    println!(
-        "      PostgreSQL {} on port {}",
-        postgres.version, postgres.port
-    );
+    println!("      PostgreSQL {} on port {}", postgres.version, postgres.port);
     session.postgres = Some(postgres);
     Ok(())
 }
 
 fn tests(session: &mut Session) -> Result<()> {
-    session.cargo_test(
-        &[
-            "--workspace",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--examples",
-            "--no-fail-fast",
-        ],
-        &[],
-    )
+    session.cargo_test(&["--workspace", "--lib", "--bins", "--tests", "--examples", "--no-fail-fast"], &[])
 }
 
 fn doc(session: &mut Session) -> Result<()> {
@@ -258,15 +153,7 @@ fn e2e(session: &mut Session) -> Result<()> {
     let binary = up::reeve("dev")?;
     // One at a time: each test starts hundreds of processes and measures what happens to them.
     session.cargo_test(
-        &[
-            "-p",
-            "reeve-lab",
-            "--test",
-            "e2e",
-            "--",
-            "--test-threads=1",
-            "--nocapture",
-        ],
+        &["-p", "reeve-lab", "--test", "e2e", "--", "--test-threads=1", "--nocapture"],
         &[("REEVE_BIN", binary.to_string_lossy().into_owned())],
     )
 }
@@ -275,17 +162,8 @@ impl Session {
     /// Runs `cargo test` with the services' addresses in its environment, shows its output and counts.
     fn cargo_test(&mut self, args: &[&str], environment: &[(&str, String)]) -> Result<()> {
         let mut cargo = shell::cargo();
-        let (before, after) = args.split_at(
-            args.iter()
-                .position(|arg| *arg == "--")
-                .unwrap_or(args.len()),
-        );
-        cargo
-            .arg("test")
-            .args(before)
-            .args(&self.filter)
-            .args(after)
-            .envs(environment.iter().cloned());
+        let (before, after) = args.split_at(args.iter().position(|arg| *arg == "--").unwrap_or(args.len()));
+        cargo.arg("test").args(before).args(&self.filter).args(after).envs(environment.iter().cloned());
         if let Some(postgres) = &self.postgres {
             cargo.env("REEVE_TEST_POSTGRES_URL", postgres.url());
         }

@@ -15,31 +15,11 @@ struct Need {
 }
 
 const NEEDS: &[Need] = &[
-    Need {
-        program: "initdb",
-        package: "postgresql",
-        stages: &["services"],
-    },
-    Need {
-        program: "setpriv",
-        package: "util-linux",
-        stages: &["services", "e2e"],
-    },
-    Need {
-        program: "ip",
-        package: "iproute2",
-        stages: &["e2e"],
-    },
-    Need {
-        program: "nft",
-        package: "nftables",
-        stages: &["e2e"],
-    },
-    Need {
-        program: "mount",
-        package: "mount",
-        stages: &["e2e"],
-    },
+    Need { program: "initdb", package: "postgresql", stages: &["services"] },
+    Need { program: "setpriv", package: "util-linux", stages: &["services", "e2e"] },
+    Need { program: "ip", package: "iproute2", stages: &["e2e"] },
+    Need { program: "nft", package: "nftables", stages: &["e2e"] },
+    Need { program: "mount", package: "mount", stages: &["e2e"] },
 ];
 
 /// Makes sure that every program the `selected` stages want is there, and that this machine lets them work.
@@ -56,16 +36,9 @@ pub fn install(selected: &[&str]) -> Result<()> {
 
 /// Installs the packages of those programs that are not there yet.
 pub fn apt_missing(programs: &[(&str, &str)]) -> Result<()> {
-    let missing: Vec<&str> = programs
-        .iter()
-        .filter(|(program, _)| !shell::has(program))
-        .map(|(_, package)| *package)
-        .collect();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        apt(&missing)
-    }
+    let missing: Vec<&str> =
+        programs.iter().filter(|(program, _)| !shell::has(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() { Ok(()) } else { apt(&missing) }
 }
 
 /// Installs Debian packages, or says which to install.
@@ -80,54 +53,41 @@ fn apt(packages: &[&str]) -> Result<()> {
     println!("      installing {list}");
     let get = |args: &[&str]| {
         let mut command = Command::new("apt-get");
-        command
-            .args(["-qq", "-o", "DPkg::Lock::Timeout=120"])
-            .args(args)
-            .env("DEBIAN_FRONTEND", "noninteractive");
+        command.args(["-qq", "-o", "DPkg::Lock::Timeout=120"]).args(args).env("DEBIAN_FRONTEND", "noninteractive");
         shell::capture(&mut command)
     };
     get(&["update"]).context("apt-get update failed; is a Debian mirror in reach?")?;
-    let install: Vec<&str> = ["install", "-y", "--no-install-recommends"]
-        .into_iter()
-        .chain(packages.iter().copied())
-        .collect();
+    let install: Vec<&str> =
+        ["install", "-y", "--no-install-recommends"].into_iter().chain(packages.iter().copied()).collect();
     get(&install)?;
     Ok(())
 }
 
 fn missing(selected: &[&str]) -> Vec<&'static str> {
-    let wanted = NEEDS
-        .iter()
-        .filter(|need| need.stages.iter().any(|stage| selected.contains(stage)));
-    let mut packages: Vec<_> = wanted
-        .filter(|need| !present(need.program))
-        .map(|need| need.package)
-        .collect();
+    let wanted = NEEDS.iter().filter(|need| need.stages.iter().any(|stage| selected.contains(stage)));
+    let mut packages: Vec<_> = wanted.filter(|need| !present(need.program)).map(|need| need.package).collect();
     packages.dedup();
     packages
 }
 
 fn present(program: &str) -> bool {
-    if program == "initdb" {
-        postgres::folder().is_some()
-    } else {
-        shell::has(program)
-    }
+    if program == "initdb" { postgres::folder().is_some() } else { shell::has(program) }
 }
 
 /// The end-to-end tests make network namespaces; a container often forbids it.
 fn namespaces() -> Result<()> {
     let unshare = || {
-        shell::capture(Command::new("unshare").args([
-            "--net", "--mount", "ip", "link", "add", "probe0", "type", "bridge",
-        ]))
+        shell::capture(
+            Command::new("unshare").args(["--net", "--mount", "ip", "link", "add", "probe0", "type", "bridge"]),
+        )
     };
     if !shell::is_root() {
         bail!(
             "the e2e stage makes network namespaces and mounts: run it as root (`sudo -E cargo xtask test --only e2e`)"
         );
     }
-    unshare().context("root here may not make network namespaces: the e2e stage needs CAP_SYS_ADMIN and CAP_NET_ADMIN")?;
+    unshare()
+        .context("root here may not make network namespaces: the e2e stage needs CAP_SYS_ADMIN and CAP_NET_ADMIN")?;
     Ok(())
 }
 

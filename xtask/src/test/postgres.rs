@@ -28,28 +28,16 @@ pub struct Postgres {
 impl Postgres {
     pub fn start() -> Result<Self> {
         let bin = folder().context("no PostgreSQL found; run `cargo xtask test --only needs`")?;
-        let folder = tempfile::Builder::new()
-            .prefix("reeve-test-postgres-")
-            .tempdir_in("/tmp")?;
+        let folder = tempfile::Builder::new().prefix("reeve-test-postgres-").tempdir_in("/tmp")?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        let owner = if shell::is_root() {
-            Some(account(OWNER)?)
-        } else {
-            None
-        };
+        let owner = if shell::is_root() { Some(account(OWNER)?) } else { None };
         if let Some((uid, gid)) = owner {
             chown(folder.path(), Some(uid), Some(gid))?;
         }
         let data = folder.path().join("data");
         shell::capture(
             as_owner(&bin.join("initdb"), owner.is_some())
-                .args([
-                    "--auth=trust",
-                    "--username=postgres",
-                    "--encoding=UTF8",
-                    "--locale=C",
-                    "--pgdata",
-                ])
+                .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--pgdata"])
                 .arg(&data),
         )?;
         let port = free_port()?;
@@ -59,26 +47,14 @@ impl Postgres {
             .arg(&data)
             .arg("-k")
             .arg(folder.path())
-            .args([
-                "-p",
-                &port.to_string(),
-                "-c",
-                "listen_addresses=127.0.0.1",
-                "-c",
-                "max_connections=400",
-            ])
+            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=400"])
             .args(["-c", "shared_buffers=128MB"])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .context("cannot start postgres")?;
-        let mut postgres = Self {
-            version: version(&bin)?,
-            port,
-            server,
-            _folder: folder,
-        };
+        let mut postgres = Self { version: version(&bin)?, port, server, _folder: folder };
         postgres.wait_until_ready(&bin)?;
         Ok(postgres)
     }
@@ -100,9 +76,7 @@ impl Postgres {
         let deadline = Instant::now() + Duration::from_secs(60);
         let port = self.port.to_string();
         loop {
-            let ready = Command::new(bin.join("pg_isready"))
-                .args(["-q", "-h", "127.0.0.1", "-p", &port])
-                .status()?;
+            let ready = Command::new(bin.join("pg_isready")).args(["-q", "-h", "127.0.0.1", "-p", &port]).status()?;
             if ready.success() {
                 return Ok(());
             }
@@ -119,40 +93,20 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         // After `stop` it has ended and this does nothing.
-        if matches!(self.server.try_wait(), Ok(None))
-            && self
-                .server
-                .kill()
-                .and_then(|()| self.server.wait())
-                .is_err()
-        {
-            eprintln!(
-                "xtask: PostgreSQL (pid {}) could not be stopped",
-                self.server.id()
-            );
+        if matches!(self.server.try_wait(), Ok(None)) && self.server.kill().and_then(|()| self.server.wait()).is_err() {
+            eprintln!("xtask: PostgreSQL (pid {}) could not be stopped", self.server.id());
         }
     }
 }
 
 /// Where initdb and postgres are: the newest version of the Debian layout, else the path.
 pub fn folder() -> Option<PathBuf> {
-    let versions = fs::read_dir("/usr/lib/postgresql")
-        .ok()
-        .into_iter()
-        .flatten()
-        .flatten();
+    let versions = fs::read_dir("/usr/lib/postgresql").ok().into_iter().flatten().flatten();
     let newest = versions
-        .filter_map(|entry| {
-            Some((
-                entry.file_name().to_str()?.parse::<u32>().ok()?,
-                entry.path().join("bin"),
-            ))
-        })
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))
         .filter(|(_, bin)| bin.join("initdb").is_file())
         .max();
-    newest
-        .map(|(_, bin)| bin)
-        .or_else(|| Some(shell::find("initdb")?.parent()?.to_path_buf()))
+    newest.map(|(_, bin)| bin).or_else(|| Some(shell::find("initdb")?.parent()?.to_path_buf()))
 }
 
 /// PostgreSQL refuses to run as root: then it runs as its own account.
@@ -160,9 +114,7 @@ fn as_owner(program: &Path, root: bool) -> Command {
     let mut command;
     if root {
         command = Command::new("setpriv");
-        command
-            .args(["--reuid", OWNER, "--regid", OWNER, "--clear-groups"])
-            .arg(program);
+        command.args(["--reuid", OWNER, "--regid", OWNER, "--clear-groups"]).arg(program);
     } else {
         command = Command::new(program);
     }
@@ -173,12 +125,9 @@ fn as_owner(program: &Path, root: bool) -> Command {
 /// User and group id of an account.
 fn account(name: &str) -> Result<(u32, u32)> {
     let passwd = fs::read_to_string("/etc/passwd")?;
-    let fields = passwd
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>())
-        .find(|fields| fields.first() == Some(&name));
     let fields =
-        fields.with_context(|| format!("no account {name}; reinstall the package postgresql"))?;
+        passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name));
+    let fields = fields.with_context(|| format!("no account {name}; reinstall the package postgresql"))?;
     match fields.as_slice() {
         [_, _, uid, gid, ..] => Ok((uid.parse()?, gid.parse()?)),
         _ => bail!("unreadable /etc/passwd"),

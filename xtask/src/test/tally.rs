@@ -17,10 +17,7 @@ pub struct Tally {
 impl Tally {
     /// Runs a test command, shows its lines as they come, and adds them up.
     pub fn run(&mut self, command: &mut Command) -> Result<()> {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start cargo")?;
+        let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
         let output = child.stdout.take().context("cargo has no output")?;
         let (failed, results) = (self.failed, self.results);
         for line in BufReader::new(output).split(b'\n') {
@@ -71,21 +68,12 @@ mod tests {
         tally.line("running 4 tests");
         tally.line("test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s");
         tally.line("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s");
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 15,
-                failed: 2,
-                results: 2
-            }
-        );
+        assert_eq!(tally, Tally { passed: 15, failed: 2, results: 2 });
     }
 
     #[test]
     fn a_run_without_tests_is_a_failure() {
-        let error = Tally::default()
-            .run(Command::new("true").arg("x"))
-            .unwrap_err();
+        let error = Tally::default().run(Command::new("true").arg("x")).unwrap_err();
         assert_eq!(error.to_string(), "cargo test ran nothing");
     }
 }

@@ -47,42 +47,16 @@ struct Wall {
 }
 
 const WALLS: &[Wall] = &[
-    Wall {
-        dependency: "rusqlite",
-        holders: &["reeve-store"],
-        tests: false,
-    },
-    Wall {
-        dependency: "tokio-postgres",
-        holders: &["reeve-store"],
-        tests: false,
-    },
-    Wall {
-        dependency: "tokio-postgres-rustls",
-        holders: &["reeve-store"],
-        tests: false,
-    },
+    Wall { dependency: "rusqlite", holders: &["reeve-store"], tests: false },
+    Wall { dependency: "tokio-postgres", holders: &["reeve-store"], tests: false },
+    Wall { dependency: "tokio-postgres-rustls", holders: &["reeve-store"], tests: false },
     Wall {
         dependency: "axum",
-        holders: &[
-            "reeve-http-kit",
-            "reeve-surface-*",
-            "reeve-server",
-            "reeve-testkit",
-            "xtask",
-        ],
+        holders: &["reeve-http-kit", "reeve-surface-*", "reeve-server", "reeve-testkit", "xtask"],
         tests: true,
     },
-    Wall {
-        dependency: "kube",
-        holders: &["reeve-provider-kube"],
-        tests: false,
-    },
-    Wall {
-        dependency: "russh",
-        holders: &["reeve-provider-ssh"],
-        tests: false,
-    },
+    Wall { dependency: "kube", holders: &["reeve-provider-kube"], tests: false },
+    Wall { dependency: "russh", holders: &["reeve-provider-ssh"], tests: false },
 ];
 
 pub fn check(members: &[Member]) -> Vec<Finding> {
@@ -111,11 +85,7 @@ fn check_member(member: &Member) -> Vec<Finding> {
                 && !testing
                 && !list.contains(&other)
             {
-                let may = if list.is_empty() {
-                    "no crate of ours".to_owned()
-                } else {
-                    list.join(", ")
-                };
+                let may = if list.is_empty() { "no crate of ours".to_owned() } else { list.join(", ") };
                 findings.push(Finding::new(
                     &member.manifest,
                     line,
@@ -124,15 +94,9 @@ fn check_member(member: &Member) -> Vec<Finding> {
                 ));
             }
         }
-        for wall in WALLS
-            .iter()
-            .filter(|wall| wall.dependency == dependency.name)
-        {
-            let holds = wall
-                .holders
-                .iter()
-                .any(|holder| matches(holder, &member.name))
-                || (wall.tests && dependency.dev);
+        for wall in WALLS.iter().filter(|wall| wall.dependency == dependency.name) {
+            let holds =
+                wall.holders.iter().any(|holder| matches(holder, &member.name)) || (wall.tests && dependency.dev);
             if !holds {
                 findings.push(Finding::new(
                     &member.manifest,
@@ -147,22 +111,14 @@ fn check_member(member: &Member) -> Vec<Finding> {
 }
 
 fn matches(pattern: &str, name: &str) -> bool {
-    pattern
-        .strip_suffix('*')
-        .map_or(pattern == name, |prefix| name.starts_with(prefix))
+    pattern.strip_suffix('*').map_or(pattern == name, |prefix| name.starts_with(prefix))
 }
 
 /// The manifest's line that declares `dependency`, or the first.
 fn line_of(manifest: &str, dependency: &str) -> usize {
-    let declares = |line: &str| {
-        line.trim_start()
-            .strip_prefix(dependency)
-            .is_some_and(|rest| rest.starts_with(['.', ' ', '=']))
-    };
-    manifest
-        .lines()
-        .position(declares)
-        .map_or(1, |index| index + 1)
+    let declares =
+        |line: &str| line.trim_start().strip_prefix(dependency).is_some_and(|rest| rest.starts_with(['.', ' ', '=']));
+    manifest.lines().position(declares).map_or(1, |index| index + 1)
 }
 
 #[cfg(test)]
@@ -173,66 +129,31 @@ mod tests {
         Member {
             name: name.to_owned(),
             manifest: format!("crates/{name}/Cargo.toml"),
-            text: dependencies
-                .iter()
-                .map(|d| format!("{}.workspace = true\n", d.trim_start_matches("dev:")))
-                .collect(),
+            text: dependencies.iter().map(|d| format!("{}.workspace = true\n", d.trim_start_matches("dev:"))).collect(),
             dependencies: dependencies
                 .iter()
-                .map(|d| Dependency {
-                    name: d.trim_start_matches("dev:").to_owned(),
-                    dev: d.starts_with("dev:"),
-                })
+                .map(|d| Dependency { name: d.trim_start_matches("dev:").to_owned(), dev: d.starts_with("dev:") })
                 .collect(),
         }
     }
 
     fn findings(name: &str, dependencies: &[&str]) -> Vec<String> {
-        check(&[member(name, dependencies)])
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        check(&[member(name, dependencies)]).iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn the_allowed_directions_are_quiet() {
         for (name, dependencies) in [
             ("reeve-types", &["serde"][..]),
-            (
-                "reeve-store",
-                &["reeve-types", "rusqlite", "tokio-postgres"],
-            ),
-            (
-                "reeve-jobs",
-                &["reeve-types", "reeve-store", "dev:reeve-testkit"],
-            ),
-            (
-                "reeve-domain",
-                &["reeve-types", "reeve-store", "reeve-jobs", "reeve-ports"],
-            ),
-            (
-                "reeve-surface-edge",
-                &["reeve-types", "reeve-domain", "reeve-http-kit", "axum"],
-            ),
+            ("reeve-store", &["reeve-types", "rusqlite", "tokio-postgres"]),
+            ("reeve-jobs", &["reeve-types", "reeve-store", "dev:reeve-testkit"]),
+            ("reeve-domain", &["reeve-types", "reeve-store", "reeve-jobs", "reeve-ports"]),
+            ("reeve-surface-edge", &["reeve-types", "reeve-domain", "reeve-http-kit", "axum"]),
             ("reeve-agent", &["reeve-agent-proto"]),
-            (
-                "reeve-agent-gateway",
-                &[
-                    "reeve-types",
-                    "reeve-ports",
-                    "reeve-domain",
-                    "reeve-agent-proto",
-                ],
-            ),
-            (
-                "reeve-provider-kube",
-                &["reeve-types", "reeve-ports", "kube"],
-            ),
+            ("reeve-agent-gateway", &["reeve-types", "reeve-ports", "reeve-domain", "reeve-agent-proto"]),
+            ("reeve-provider-kube", &["reeve-types", "reeve-ports", "kube"]),
             ("reeve-cli", &["reqwest", "dev:axum"]),
-            (
-                "reeve-server",
-                &["reeve-store", "reeve-surface-edge", "axum"],
-            ),
+            ("reeve-server", &["reeve-store", "reeve-surface-edge", "axum"]),
             ("reeve-testkit", &["reeve-store", "reeve-agent"]),
         ] {
             assert_eq!(findings(name, dependencies), Vec::<String>::new(), "{name}");
@@ -265,11 +186,7 @@ mod tests {
             ("reeve-cli", "reeve-domain"),
             ("reeve-store", "dev:reeve-jobs"),
         ] {
-            assert_eq!(
-                findings(name, &[dependency]).len(),
-                1,
-                "{name} -> {dependency}"
-            );
+            assert_eq!(findings(name, &[dependency]).len(), 1, "{name} -> {dependency}");
         }
     }
 
@@ -282,11 +199,7 @@ mod tests {
             ("reeve-agent-gateway", "axum"),
             ("reeve-domain", "kube"),
         ] {
-            assert_eq!(
-                findings(name, &[dependency]).len(),
-                1,
-                "{name} -> {dependency}"
-            );
+            assert_eq!(findings(name, &[dependency]).len(), 1, "{name} -> {dependency}");
         }
     }
 

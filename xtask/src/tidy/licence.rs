@@ -28,26 +28,17 @@ const ALLOWED: &[&str] = &[
 ];
 
 /// Crates taken under another licence, each with the reason.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[(
-    "option-ext",
-    "MPL-2.0",
-    "copyleft per file, used unmodified and never linked on Linux",
-)];
+const EXCEPTIONS: &[(&str, &str, &str)] =
+    &[("option-ext", "MPL-2.0", "copyleft per file, used unmodified and never linked on Linux")];
 
 pub fn check(packages: &[Package]) -> Vec<Finding> {
     packages.iter().filter_map(check_package).collect()
 }
 
 fn check_package(package: &Package) -> Option<Finding> {
-    let Package {
-        name,
-        version,
-        licence,
-    } = package;
+    let Package { name, version, licence } = package;
     let expression = licence.as_deref().unwrap_or("none");
-    let excepted = EXCEPTIONS
-        .iter()
-        .any(|(crate_name, spdx, _)| crate_name == name && *spdx == expression);
+    let excepted = EXCEPTIONS.iter().any(|(crate_name, spdx, _)| crate_name == name && *spdx == expression);
     if excepted || accepts(expression) {
         return None;
     }
@@ -61,10 +52,7 @@ fn check_package(package: &Package) -> Option<Finding> {
 
 /// True when the SPDX expression can be satisfied by allowed licences alone. `/` is the old way to write OR.
 fn accepts(expression: &str) -> bool {
-    let spaced = expression
-        .replace('(', " ( ")
-        .replace(')', " ) ")
-        .replace('/', " OR ");
+    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let tokens: Vec<&str> = spaced.split_whitespace().collect();
     let mut rest = tokens.as_slice();
     either(&mut rest).is_some_and(|accepted| accepted && rest.is_empty())
@@ -150,16 +138,8 @@ mod tests {
             version: "1.2.3".to_owned(),
             licence: Some(licence.to_owned()),
         };
-        let found = check(&[
-            package("fine", "MIT"),
-            package("option-ext", "MPL-2.0"),
-            package("other", "MPL-2.0"),
-        ]);
+        let found = check(&[package("fine", "MIT"), package("option-ext", "MPL-2.0"), package("other", "MPL-2.0")]);
         assert_eq!(found.len(), 1);
-        assert!(
-            found[0]
-                .to_string()
-                .starts_with("Cargo.lock:1: other 1.2.3 comes under MPL-2.0: ")
-        );
+        assert!(found[0].to_string().starts_with("Cargo.lock:1: other 1.2.3 comes under MPL-2.0: "));
     }
 }

@@ -26,11 +26,7 @@ pub fn root(path: &str, text: &str) -> Vec<Finding> {
             entry.push_str(more.trim());
         }
         let ours = entry.contains("path =");
-        if !ours
-            && !entry
-                .lines()
-                .any(|line| comment(line).is_some_and(|why| why.trim().len() > 2))
-        {
+        if !ours && !entry.lines().any(|line| comment(line).is_some_and(|why| why.trim().len() > 2)) {
             let name = entry.split(['=', ' ', '.']).next().unwrap_or_default();
             findings.push(Finding::new(
                 path,
@@ -53,11 +49,7 @@ pub fn member(path: &str, text: &str) -> Vec<Finding> {
             inside = line.trim_end_matches(']').ends_with("dependencies");
             continue;
         }
-        if inside
-            && line.contains('=')
-            && !line.starts_with('#')
-            && !line.replace(' ', "").contains("workspace=true")
-        {
+        if inside && line.contains('=') && !line.starts_with('#') && !line.replace(' ', "").contains("workspace=true") {
             findings.push(Finding::new(
                 path,
                 index + 1,
@@ -138,10 +130,7 @@ long = { version = "1", features = [
 [profile.dev]
 debug = 1
 "##;
-        let lines: Vec<usize> = root("Cargo.toml", text)
-            .iter()
-            .map(|finding| finding.line)
-            .collect();
+        let lines: Vec<usize> = root("Cargo.toml", text).iter().map(|finding| finding.line).collect();
         assert_eq!(lines, [8, 9]);
     }
 
@@ -149,10 +138,7 @@ debug = 1
     fn members_take_versions_from_the_root() {
         let text = "[package]\nname = \"a\"\n[dependencies]\nserde.workspace = true\ninsta = { workspace = true }\nrand = \"0.9\"\n\
                     [dev-dependencies]\ntempfile = \"3\"\n[lints]\nworkspace = true\n";
-        let lines: Vec<usize> = member("crates/a/Cargo.toml", text)
-            .iter()
-            .map(|finding| finding.line)
-            .collect();
+        let lines: Vec<usize> = member("crates/a/Cargo.toml", text).iter().map(|finding| finding.line).collect();
         assert_eq!(lines, [6, 8]);
     }
 
@@ -163,9 +149,6 @@ debug = 1
         let bad = "[[package]]\nname = \"a\"\nsource = \"git+https://example.org/a\"\n";
         let found = lock("Cargo.lock", bad);
         assert_eq!(found.len(), 1);
-        assert!(
-            !found[0].to_string().contains("example.org"),
-            "a finding must not repeat an address"
-        );
+        assert!(!found[0].to_string().contains("example.org"), "a finding must not repeat an address");
     }
 }

@@ -2,8 +2,7 @@
 
 use super::Finding;
 
-const FIX: &str =
-    "a migration is two files with one number and one name: `cargo xtask new-migration NAME`";
+const FIX: &str = "a migration is two files with one number and one name: `cargo xtask new-migration NAME`";
 
 /// `sqlite` and `postgres` are the sorted file names of the two folders.
 pub fn check(sqlite: &[String], postgres: &[String]) -> Vec<Finding> {
@@ -33,21 +32,14 @@ fn unpaired(dialect: &str, names: &[String], other: &str, others: &[String]) -> 
     let missing = names.iter().filter(|name| !others.contains(name));
     missing
         .map(|name| {
-            Finding::new(
-                &format!("migrations/{dialect}/{name}"),
-                1,
-                format!("no migrations/{other}/{name}"),
-                FIX,
-            )
+            Finding::new(&format!("migrations/{dialect}/{name}"), 1, format!("no migrations/{other}/{name}"), FIX)
         })
         .collect()
 }
 
 fn number(name: &str) -> Option<u32> {
     let (number, rest) = name.strip_suffix(".sql")?.split_once('_')?;
-    (number.len() == 4 && !rest.is_empty())
-        .then(|| number.parse().ok())
-        .flatten()
+    (number.len() == 4 && !rest.is_empty()).then(|| number.parse().ok()).flatten()
 }
 
 #[cfg(test)]

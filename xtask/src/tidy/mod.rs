@@ -36,13 +36,7 @@ pub struct Finding {
 
 impl Finding {
     fn new(path: &str, line: usize, what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line,
-            what: what.into(),
-            fix: fix.into(),
-            warning: false,
-        }
+        Self { path: path.to_owned(), line, what: what.into(), fix: fix.into(), warning: false }
     }
 
     fn warn(mut self) -> Self {
@@ -53,44 +47,24 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            path,
-            line,
-            what,
-            fix,
-            warning,
-        } = self;
+        let Self { path, line, what, fix, warning } = self;
         let mark = if *warning { "warning: " } else { "" };
         write!(f, "{path}:{line}: {mark}{what}: {fix}")
     }
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    Ok(if findings(&shell::root(), args.verbose)? == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if findings(&shell::root(), args.verbose)? == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints what is wrong in the workspace at `root` and returns how much of it has to be mended.
 pub fn findings(root: &Path, verbose: bool) -> Result<usize> {
-    let (warnings, errors): (Vec<_>, Vec<_>) = check(root)?
-        .into_iter()
-        .partition(|finding| finding.warning);
+    let (warnings, errors): (Vec<_>, Vec<_>) = check(root)?.into_iter().partition(|finding| finding.warning);
     for finding in errors.iter().chain(warnings.iter().filter(|_| verbose)) {
         println!("{finding}");
     }
-    let hint = if warnings.is_empty() || verbose {
-        ""
-    } else {
-        " (--verbose shows them)"
-    };
-    println!(
-        "tidy: {} findings, {} warnings{hint}",
-        errors.len(),
-        warnings.len()
-    );
+    let hint = if warnings.is_empty() || verbose { "" } else { " (--verbose shows them)" };
+    println!("tidy: {} findings, {} warnings{hint}", errors.len(), warnings.len());
     Ok(errors.len())
 }
 
@@ -128,15 +102,11 @@ fn members(metadata: &Metadata, root: &Path) -> Result<Vec<graph::Member>> {
     let mut members = Vec::new();
     for package in metadata.workspace_packages() {
         let manifest = package.manifest_path.as_std_path();
-        let text = fs::read_to_string(manifest)
-            .with_context(|| format!("cannot read {}", manifest.display()))?;
-        let dependencies = package
-            .dependencies
-            .iter()
-            .map(|dependency| graph::Dependency {
-                name: dependency.name.clone(),
-                dev: dependency.kind == DependencyKind::Development,
-            });
+        let text = fs::read_to_string(manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+        let dependencies = package.dependencies.iter().map(|dependency| graph::Dependency {
+            name: dependency.name.clone(),
+            dev: dependency.kind == DependencyKind::Development,
+        });
         members.push(graph::Member {
             name: package.name.to_string(),
             manifest: relative(manifest, root),
@@ -149,10 +119,7 @@ fn members(metadata: &Metadata, root: &Path) -> Result<Vec<graph::Member>> {
 
 fn licences(metadata: &Metadata) -> Vec<licence::Package> {
     let ours = metadata.workspace_packages();
-    let foreign = metadata
-        .packages
-        .iter()
-        .filter(|package| !ours.iter().any(|our| our.id == package.id));
+    let foreign = metadata.packages.iter().filter(|package| !ours.iter().any(|our| our.id == package.id));
     foreign
         .map(|package| licence::Package {
             name: package.name.to_string(),
@@ -167,14 +134,11 @@ fn files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        for entry in
-            fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?
-        {
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
             let entry = entry?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            let hidden =
-                name.starts_with('.') && !matches!(&*name, ".ci" | ".cargo" | ".gitignore");
+            let hidden = name.starts_with('.') && !matches!(&*name, ".ci" | ".cargo" | ".gitignore");
             if hidden || matches!(&*name, "target" | "node_modules") {
                 continue;
             }
@@ -203,10 +167,7 @@ fn names(folder: &Path) -> Result<Vec<String>> {
 }
 
 fn relative(path: &Path, root: &Path) -> String {
-    path.strip_prefix(root)
-        .unwrap_or(path)
-        .to_string_lossy()
-        .into_owned()
+    path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -217,10 +178,7 @@ mod tests {
     fn a_finding_is_one_line() {
         let finding = Finding::new("a/b.rs", 3, "too long", "split it");
         assert_eq!(finding.to_string(), "a/b.rs:3: too long: split it");
-        assert_eq!(
-            finding.warn().to_string(),
-            "a/b.rs:3: warning: too long: split it"
-        );
+        assert_eq!(finding.warn().to_string(), "a/b.rs:3: warning: too long: split it");
     }
 
     #[test]
@@ -230,11 +188,7 @@ mod tests {
             fs::create_dir(dir.path().join(folder)).unwrap();
             fs::write(dir.path().join(folder).join("file"), "").unwrap();
         }
-        let found: Vec<_> = files(dir.path())
-            .unwrap()
-            .iter()
-            .map(|file| relative(file, dir.path()))
-            .collect();
+        let found: Vec<_> = files(dir.path()).unwrap().iter().map(|file| relative(file, dir.path())).collect();
         assert_eq!(found, [".ci/file", "src/file"]);
     }
 }

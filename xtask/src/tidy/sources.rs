@@ -24,17 +24,9 @@ pub fn check(path: &str, text: &str) -> Vec<Finding> {
 
 fn length(path: &str, text: &str) -> Option<Finding> {
     let lines = text.lines().count();
-    let finding = Finding::new(
-        path,
-        lines,
-        format!("{lines} lines"),
-        format!("split it by noun before it passes {TOO_LONG}"),
-    );
-    if lines > TOO_LONG {
-        Some(finding)
-    } else {
-        (lines > LONG).then(|| finding.warn())
-    }
+    let finding =
+        Finding::new(path, lines, format!("{lines} lines"), format!("split it by noun before it passes {TOO_LONG}"));
+    if lines > TOO_LONG { Some(finding) } else { (lines > LONG).then(|| finding.warn()) }
 }
 
 fn module_docs(path: &str, text: &str) -> Option<Finding> {
@@ -42,12 +34,7 @@ fn module_docs(path: &str, text: &str) -> Option<Finding> {
     if first.starts_with("//!") {
         return None;
     }
-    Some(Finding::new(
-        path,
-        1,
-        "no module docs",
-        "begin the file with `//!`: what it is for and what it must not do",
-    ))
+    Some(Finding::new(path, 1, "no module docs", "begin the file with `//!`: what it is for and what it must not do"))
 }
 
 fn ignored_tests(path: &str, text: &str) -> Vec<Finding> {
@@ -72,28 +59,17 @@ fn http_words(path: &str, text: &str) -> Vec<Finding> {
 }
 
 fn outside(path: &str, text: &str) -> Vec<Finding> {
-    let lines = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| line.contains(OUTSIDE));
+    let lines = text.lines().enumerate().filter(|(_, line)| line.contains(OUTSIDE));
     lines
         .map(|(index, _)| {
-            Finding::new(
-                path,
-                index + 1,
-                "a path outside the repository",
-                "whoever clones it has no such file",
-            )
+            Finding::new(path, index + 1, "a path outside the repository", "whoever clones it has no such file")
         })
         .collect()
 }
 
 /// Line numbers whose code (the part before `//`) satisfies `test`.
 fn places(text: &str, test: impl Fn(&str) -> bool) -> impl Iterator<Item = usize> {
-    text.lines()
-        .enumerate()
-        .filter(move |(_, line)| test(code(line)))
-        .map(|(index, _)| index + 1)
+    text.lines().enumerate().filter(move |(_, line)| test(code(line))).map(|(index, _)| index + 1)
 }
 
 fn code(line: &str) -> &str {
@@ -106,8 +82,7 @@ fn holds(code: &str, word: &str) -> bool {
     code.match_indices(word).any(|(at, _)| {
         let before = code[..at].chars().next_back();
         let after = code[at + word.len()..].chars().next();
-        !before.is_some_and(part_of_name)
-            && (word.ends_with(':') || !after.is_some_and(part_of_name))
+        !before.is_some_and(part_of_name) && (word.ends_with(':') || !after.is_some_and(part_of_name))
     })
 }
 
@@ -116,10 +91,7 @@ mod tests {
     use super::*;
 
     fn lines(path: &str, text: &str) -> Vec<(usize, bool)> {
-        check(path, text)
-            .iter()
-            .map(|finding| (finding.line, finding.warning))
-            .collect()
+        check(path, text).iter().map(|finding| (finding.line, finding.warning)).collect()
     }
 
     #[test]
@@ -143,22 +115,13 @@ mod tests {
     fn the_domain_does_not_speak_http() {
         let text = "//! Docs.\nuse axum::Json;\nuse http::Method;\nlet s = StatusCode::OK;\n// StatusCode in a comment\n\
                     let u = \"http://x\";\nlet not_http::fine = 1;\n";
-        assert_eq!(
-            lines("crates/domain/src/a.rs", text),
-            [(4, false), (2, false), (3, false)]
-        );
+        assert_eq!(lines("crates/domain/src/a.rs", text), [(4, false), (2, false), (3, false)]);
         assert_eq!(lines("crates/http-kit/src/a.rs", text), []);
     }
 
     #[test]
     fn ignored_tests_and_outside_paths_are_found() {
-        assert_eq!(
-            lines(
-                "a.rs",
-                &format!("//! Docs.\n#[{}]\nfn t() {{}}\n", "ignore = \"slow\"")
-            ),
-            [(2, false)]
-        );
+        assert_eq!(lines("a.rs", &format!("//! Docs.\n#[{}]\nfn t() {{}}\n", "ignore = \"slow\"")), [(2, false)]);
         assert_eq!(lines("a.md", &format!("see {OUTSIDE}/x\n")), [(1, false)]);
     }
 }

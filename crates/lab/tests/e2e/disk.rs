@@ -21,11 +21,7 @@ impl Disk {
         let path = folder.path().join(name);
         fs::create_dir(&path).unwrap();
         let size = format!("size={megabytes}m");
-        let done = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "reeve-lab"])
-            .arg(&path)
-            .status()
-            .unwrap();
+        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "reeve-lab"]).arg(&path).status().unwrap();
         assert!(done.success(), "cannot mount a tmpfs");
         Self { path }
     }
@@ -50,10 +46,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let done = Command::new("umount")
-            .arg("--lazy")
-            .arg(&self.path)
-            .status();
+        let done = Command::new("umount").arg("--lazy").arg(&self.path).status();
         if !done.is_ok_and(|status| status.success()) {
             eprintln!("{} is still mounted", self.path.display());
         }
@@ -80,13 +73,8 @@ fn a_server_on_a_full_disk_refuses_clearly_and_recovers() {
     let mut acknowledged = Vec::new();
     let mut create = |number: usize| {
         let name = format!("c{number}");
-        let answer = edge
-            .send(
-                "POST",
-                "/api/v1/clusters",
-                Some(json!({ "name": name }).to_string().as_bytes()),
-            )
-            .unwrap();
+        let answer =
+            edge.send("POST", "/api/v1/clusters", Some(json!({ "name": name }).to_string().as_bytes())).unwrap();
         if answer.status == 201 {
             acknowledged.push(name);
         }
@@ -97,30 +85,18 @@ fn a_server_on_a_full_disk_refuses_clearly_and_recovers() {
     }
     disk.fill();
     // What the log file has reserved may take a few writes more.
-    let refused = (10..5000)
-        .map(&mut create)
-        .find(|answer| answer.status != 201)
-        .expect("a full disk refuses");
+    let refused = (10..5000).map(&mut create).find(|answer| answer.status != 201).expect("a full disk refuses");
     assert_eq!(refused.status, 503, "{}", refused.text());
     let error = refused.json().unwrap();
-    assert!(
-        error["error"]["code"].is_string() && error["meta"]["request_id"].is_string(),
-        "{error}"
-    );
+    assert!(error["error"]["code"].is_string() && error["meta"]["request_id"].is_string(), "{error}");
     server.process.must_run().unwrap();
     let doctor = server.console().unwrap().get("/api/doctor").unwrap();
     assert_eq!(doctor["ok"], false, "doctor must see it: {doctor}");
-    assert!(
-        doctor.to_string().contains("space"),
-        "doctor must say what is short: {doctor}"
-    );
+    assert!(doctor.to_string().contains("space"), "doctor must say what is short: {doctor}");
     assert!(edge_reads(&server), "reading goes on");
 
     disk.free();
-    wait_for("a write after the disk has space", LIMIT, || {
-        Ok((create(6000).status == 201).then_some(()))
-    })
-    .unwrap();
+    wait_for("a write after the disk has space", LIMIT, || Ok((create(6000).status == 201).then_some(()))).unwrap();
     let mut server = server.kill_and_restart().unwrap();
     let mut edge = server.edge().unwrap();
     for name in acknowledged {
@@ -145,21 +121,11 @@ fn an_agent_on_a_full_disk_says_so_and_recovers() {
 
     disk.fill();
     let effects = folder.path().join("effects");
-    let command = server
-        .run_on_all(&format!("echo done >> {}", effects.display()))
-        .unwrap();
+    let command = server.run_on_all(&format!("echo done >> {}", effects.display())).unwrap();
     wait_for("a word about the full disk", LIMIT, || {
         let executions = server.executions(&command)?;
-        let said = format!(
-            "{}{}",
-            serde_json::to_string(&executions)?,
-            agent.process.output()
-        )
-        .to_lowercase();
-        Ok(["no space", "disk is full", "disk full"]
-            .iter()
-            .any(|words| said.contains(words))
-            .then_some(()))
+        let said = format!("{}{}", serde_json::to_string(&executions)?, agent.process.output()).to_lowercase();
+        Ok(["no space", "disk is full", "disk full"].iter().any(|words| said.contains(words)).then_some(()))
     })
     .unwrap();
     agent.process.must_run().unwrap();
@@ -167,10 +133,7 @@ fn an_agent_on_a_full_disk_says_so_and_recovers() {
     disk.free();
     server.await_end(&command, 1, LIMIT).unwrap();
     let execution = server.executions(&command).unwrap().remove(0);
-    let done = fs::read_to_string(&effects)
-        .unwrap_or_default()
-        .lines()
-        .count();
+    let done = fs::read_to_string(&effects).unwrap_or_default().lines().count();
     assert!(done <= 1, "it ran {done} times");
     if execution["exit_code"] == 0 {
         assert_eq!(done, 1, "a success without its effect: {execution}");

@@ -16,16 +16,11 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(240);
 
 fn binary() -> PathBuf {
-    let path = std::env::var_os("REEVE_BIN")
-        .expect("REEVE_BIN is not set; run `cargo xtask test --only e2e`");
+    let path = std::env::var_os("REEVE_BIN").expect("REEVE_BIN is not set; run `cargo xtask test --only e2e`");
     PathBuf::from(path)
 }
 
 /// A port of `address` that was free a moment ago; a server needs the same one again after it was killed.
 fn free_port(address: std::net::Ipv4Addr) -> u16 {
-    TcpListener::bind((address, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
 }

@@ -10,13 +10,8 @@ use super::LIMIT;
 
 /// True when `host` gets an answer from `address` within a second.
 fn reaches(host: &Host, address: SocketAddr) -> bool {
-    let script = format!(
-        "exec 3<>/dev/tcp/{}/{} && head -c 2 <&3",
-        address.ip(),
-        address.port()
-    );
-    host.run("timeout", &["1", "bash", "-c", &script])
-        .is_ok_and(|answer| answer == "hi")
+    let script = format!("exec 3<>/dev/tcp/{}/{} && head -c 2 <&3", address.ip(), address.port());
+    host.run("timeout", &["1", "bash", "-c", &script]).is_ok_and(|answer| answer == "hi")
 }
 
 /// Greets whoever connects and remembers who it was.
@@ -67,12 +62,7 @@ fn a_panic_takes_the_lab_and_its_processes_down() {
     let ended = std::thread::spawn(move || {
         let mut lab = Lab::new().unwrap();
         let host = lab.host().unwrap();
-        let sleeper = Process::spawn(
-            "sleeper",
-            host.command("sleep").arg("600"),
-            &folder.path().join("log"),
-        )
-        .unwrap();
+        let sleeper = Process::spawn("sleeper", host.command("sleep").arg("600"), &folder.path().join("log")).unwrap();
         tell.send((host.name().to_owned(), sleeper.id())).unwrap();
         std::mem::forget(sleeper); // as if nobody had kept its handle
         panic!("as planned");
