@@ -9,7 +9,7 @@ use reeve_types::id::Ids;
 use reeve_types::{Actor, Clock, Result, ServerId, Timestamp};
 
 use crate::config::Config;
-use crate::idempotency;
+use crate::{audit, idempotency};
 use crate::seal::Seal;
 
 /// Everything a use case needs. Shared as `Arc<App>`.
@@ -26,6 +26,7 @@ pub struct App {
     pub config: Config,
     /// This server.
     pub server_id: ServerId,
+    pub(crate) audit: audit::Chain,
     agents: OnceLock<Arc<dyn AgentLink>>,
 }
 
@@ -39,7 +40,7 @@ impl App {
         config: Config,
         server_id: ServerId,
     ) -> Self {
-        Self { store, clock, ids, seal, config, server_id, agents: OnceLock::new() }
+        Self { store, clock, ids, seal, config, server_id, audit: audit::Chain::default(), agents: OnceLock::new() }
     }
 
     /// The current instant.
