@@ -52,6 +52,7 @@ CREATE TABLE refresh_tokens (
   inserted_at BIGINT NOT NULL
 );
 CREATE INDEX refresh_tokens_session_id ON refresh_tokens (session_id);
+CREATE INDEX refresh_tokens_user_id ON refresh_tokens (user_id);
 CREATE INDEX refresh_tokens_expires_at ON refresh_tokens (expires_at);
 
 -- Failed logins per name and per address, for throttling.
@@ -61,6 +62,7 @@ CREATE TABLE login_failures (
   last_failed_at BIGINT NOT NULL,
   blocked_until BIGINT NOT NULL
 );
+CREATE INDEX login_failures_last_failed_at ON login_failures (last_failed_at);
 
 -- Hash-chained: mac covers this row and the mac before it.
 CREATE TABLE audit_entries (
@@ -77,6 +79,14 @@ CREATE TABLE audit_entries (
 );
 CREATE INDEX audit_entries_at ON audit_entries (at);
 
+-- Where the audit chain ends; seal covers seq and mac, so that a cut tail is found.
+CREATE TABLE audit_heads (
+  name TEXT PRIMARY KEY,
+  seq BIGINT NOT NULL,
+  mac TEXT NOT NULL,
+  seal TEXT NOT NULL
+);
+
 -- The one feed of what happened.
 CREATE TABLE events (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -88,13 +98,13 @@ CREATE TABLE events (
 );
 CREATE INDEX events_at ON events (at);
 
+-- A row stands since the effect it belongs to was committed; reply is sealed and follows.
 CREATE TABLE idempotency_keys (
   principal TEXT NOT NULL,
   key TEXT NOT NULL,
   fingerprint TEXT NOT NULL,
-  status BIGINT,
-  headers TEXT,
-  body TEXT,
+  request_id TEXT NOT NULL,
+  reply TEXT,
   inserted_at BIGINT NOT NULL,
   PRIMARY KEY (principal, key)
 );

@@ -15,7 +15,7 @@ use crate::agent::dispatch::InFlight;
 use crate::agent::intake::Intake;
 use crate::agent::presence::Presence;
 use crate::config::Config;
-use crate::idempotency;
+use crate::{audit, idempotency};
 use crate::seal::Seal;
 
 /// Everything a use case needs. Shared as `Arc<App>`.
@@ -42,6 +42,7 @@ pub struct App {
     pub degraded: Arc<AtomicBool>,
     pub(crate) fan_outs: Notify,
     pub(crate) rollouts: Notify,
+    pub(crate) audit: audit::Chain,
     agents: OnceLock<Arc<dyn AgentLink>>,
 }
 
@@ -55,7 +56,9 @@ impl App {
         config: Config,
         server_id: ServerId,
     ) -> Self {
-        Self { store, clock, ids, seal, config, server_id, presence: Presence::default(),
+        Self { store, clock, ids, seal, config, server_id,
+            audit: audit::Chain::default(),
+            presence: Presence::default(),
             intake: Intake::new(),
             in_flight: InFlight::default(),
             degraded: Arc::new(AtomicBool::new(false)),

@@ -13,6 +13,8 @@ mod sqlite;
 mod sqlite_sync;
 pub mod value;
 
+pub mod api_token;
+pub mod audit;
 pub mod cluster;
 pub mod command;
 pub mod enrollment_key;
@@ -20,10 +22,14 @@ pub mod event;
 pub mod execution;
 pub mod execution_output;
 pub mod idempotency;
+pub mod login_failure;
 pub mod node;
+pub mod refresh_token;
 pub mod rollout;
+pub mod sealed;
 pub mod server;
 pub mod setting;
+pub mod user;
 
 pub use db::{Location, Store, Topic, Tx};
 pub use value::{Cell, FromCell, Row, Value};

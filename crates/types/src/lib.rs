@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod access;
+pub mod audit;
 pub mod cluster;
 pub mod command;
 pub mod enrollment_key;
