@@ -15,7 +15,7 @@ pub struct Globals {
     pub url: Option<String>,
     /// API token or static key to use instead of the context's credentials
     // No clap `env`: it would print the secret in --help.
-    #[arg(long, global = true, value_name = "TOKEN", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "TOKEN")]
     pub token: Option<String>,
     /// Context to use instead of the current one
     #[arg(long, global = true, value_name = "NAME")]

@@ -30,10 +30,6 @@ pub struct Run {
     /// Run the text of this file instead (`-`: standard input)
     #[arg(short = 'f', long, value_name = "FILE")]
     script: Option<PathBuf>,
-    #[command(flatten)]
-    target: TargetArgs,
-    #[command(flatten)]
-    rollout: RolloutArgs,
     /// Kill it on a node after this long
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
@@ -43,6 +39,10 @@ pub struct Run {
     /// Print the command's id and return at once
     #[arg(short, long)]
     detach: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    rollout: RolloutArgs,
     #[command(flatten)]
     watch: WatchOptions,
 }
@@ -72,7 +72,7 @@ struct TargetArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Rollout")]
 struct RolloutArgs {
-    /// First run it on this many nodes and go on only if they succeed
+    /// First run it on this many nodes alone
     #[arg(long, value_name = "COUNT")]
     canary: Option<u32>,
     /// Then on so many at a time: a number, or a share such as 10%

@@ -24,7 +24,7 @@ enum Verb {
     Create {
         /// What it is for
         name: String,
-        /// A permission it has, e.g. node.read; repeatable. All of yours when absent
+        /// A permission it has, e.g. edge.nodes.read; repeatable. All of yours when absent
         #[arg(long = "scope", value_name = "PERMISSION", value_delimiter = ',')]
         scopes: Vec<String>,
         /// How long it is good for, e.g. 90d

@@ -27,6 +27,7 @@ const LONGEST_NAME: usize = 24;
 
 /// How a command is watched.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Watching")]
 pub struct WatchOptions {
     /// Let Ctrl-C cancel the command instead of leaving it running
     #[arg(long)]
