@@ -1,1 +1,34 @@
-//! Under construction.
+//! The agent: a small daemon that dials out to the server, runs the commands it is sent and reports their results.
+//!
+//! Protocol rules live in `reeve-agent-proto`; this crate holds the sockets, processes and files around them. It must
+//! stay small: one thread for the event loop, one for the journal, no command line library.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod clock;
+mod connection;
+mod daemon;
+mod data_dir;
+mod dial;
+mod error;
+mod execution;
+mod executor;
+mod facts;
+mod identity;
+mod journal;
+mod journal_thread;
+mod leftover;
+mod membership;
+mod options;
+mod proxy;
+mod record;
+mod runner;
+pub mod simulate;
+mod tls;
+mod uplink;
+
+pub use daemon::{main, run};
+pub use error::AgentError;
+pub use options::{Invocation, Options, USAGE};
+
+/// The agent's version, as nodes report it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

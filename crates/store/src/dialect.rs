@@ -84,3 +84,14 @@ pub fn json_texts(tx: &Tx, placeholder: &str) -> String {
         format!("SELECT value FROM json_each({placeholder})")
     }
 }
+
+/// Keeps other writers out of `table` until the transaction ends. SQLite has one writer anyway.
+///
+/// # Errors
+/// As [`Tx::execute`].
+pub async fn lock_table(tx: &mut Tx, table: &'static str) -> Result<()> {
+    if tx.is_postgres() {
+        tx.execute(&format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"), &[]).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,285 @@
+//! One connection, from the first message to its end.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use reeve_agent_proto::message::{Enroll, Enrolled, Hello, Ports, Rejected};
+use reeve_agent_proto::proof::{self, Purpose};
+use reeve_agent_proto::{AgentEvent, AgentSession, CloseReason, MuxEvent};
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Duration, Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::dial::{Connection, Transfer, transfer};
+use crate::executor::{Command, Executor};
+use crate::facts;
+use crate::identity::Identity;
+use crate::uplink::{Outbox, Uplink};
+
+/// Messages wait in the outbox while this much output waits for the socket, in bytes.
+const OUTPUT_ROOM: usize = 64 * 1024;
+/// How long the last results may take to leave when the agent stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How a connection ended.
+#[derive(Debug)]
+pub enum End {
+    /// The node is registered; the connection can go on with a hello.
+    Enrolled(Enrolled),
+    /// The server refused the node.
+    Rejected(Rejected),
+    /// The server asked the agent to come back later.
+    GoAway {
+        /// After this long.
+        after: Duration,
+    },
+    /// The connection broke.
+    Lost {
+        /// Why, for the log.
+        reason: String,
+        /// Whether the session had been open.
+        was_open: bool,
+    },
+    /// The agent was asked to stop.
+    Stopped,
+}
+
+/// What a connection needs to know about the node.
+pub struct Node {
+    /// Id and key pair.
+    pub identity: Identity,
+    /// Ports of its services.
+    pub ports: Ports,
+    /// What runs on it.
+    pub executor: Executor,
+    /// Where the executor's messages come from.
+    pub uplink: Uplink,
+    /// Learns the server's time.
+    pub clock: Arc<Clock>,
+    /// Ends everything.
+    pub stop: CancellationToken,
+}
+
+/// One open connection.
+pub struct Link<'a> {
+    node: &'a Node,
+    connection: Connection,
+    session: AgentSession,
+    output: Bytes,
+    began: Instant,
+}
+
+impl<'a> Link<'a> {
+    /// Wraps a fresh connection.
+    pub fn new(node: &'a Node, connection: Connection) -> Self {
+        let session = AgentSession::new(rand::random(), 0);
+        Self {
+            node,
+            connection,
+            session,
+            output: Bytes::new(),
+            began: Instant::now(),
+        }
+    }
+
+    /// Registers the node. Ends with `Enrolled` unless something is wrong.
+    pub async fn enroll(&mut self, key: &str) -> End {
+        let identity = &self.node.identity;
+        let signature = proof::sign(
+            &identity.key,
+            Purpose::Enroll,
+            &identity.node_id,
+            &self.connection.exporter,
+        );
+        let enroll = Enroll {
+            key: key.to_owned(),
+            node_id: identity.node_id.clone(),
+            id_type: identity.id_type.into(),
+            public_key: identity.public_key(),
+            signature,
+            version: crate::VERSION.to_owned(),
+            ports: Some(self.node.ports),
+            self_update_enabled: false,
+            facts: facts::collect(),
+            ..Enroll::default()
+        };
+        self.session.enroll(enroll, self.now());
+        self.converse(None).await
+    }
+
+    /// Opens the session and serves it to its end.
+    pub async fn serve(mut self) -> End {
+        let identity = &self.node.identity;
+        let signature = proof::sign(
+            &identity.key,
+            Purpose::Hello,
+            &identity.node_id,
+            &self.connection.exporter,
+        );
+        let hello = Hello {
+            node_id: identity.node_id.clone(),
+            signature,
+            version: crate::VERSION.to_owned(),
+            facts: facts::collect(),
+            ports: Some(self.node.ports),
+            known: self.node.executor.known().await,
+            ..Hello::default()
+        };
+        let now = self.now();
+        self.session
+            .set_health(self.node.executor.health().borrow().clone(), now);
+        self.session.hello(hello, now);
+        let outbox = self.node.uplink.connect();
+        let end = self.converse(Some(outbox)).await;
+        self.node.uplink.disconnect();
+        self.node.executor.tell(Command::Closed);
+        end
+    }
+
+    async fn converse(&mut self, mut outbox: Option<Outbox>) -> End {
+        let mut health = self.node.executor.health();
+        let mut go_away = None;
+        loop {
+            while let Some(event) = self.session.poll_event() {
+                if let Some(end) = self.event(event, &mut go_away) {
+                    return end;
+                }
+            }
+            if self.output.is_empty() {
+                self.output = self.session.take_output();
+            }
+            let began = self.began;
+            let deadline =
+                began + Duration::from_millis(self.session.deadline_ms().min(3_600_000 * 24));
+            let ready = self.session.is_open() && self.session.output_len() < OUTPUT_ROOM;
+            let (stream, output, session) = (
+                &mut self.connection.stream,
+                &mut self.output,
+                &mut self.session,
+            );
+            tokio::select! {
+                moved = transfer(stream, output, |bytes| session.received(bytes, millis(began))) => match moved {
+                    Ok(Transfer::Moved) => {}
+                    Ok(Transfer::Closed) => return self.lost("the server closed the connection".into(), go_away),
+                    Err(error) => return self.lost(error.to_string(), go_away),
+                },
+                message = next(&mut outbox), if ready => {
+                    self.session.send(message);
+                    while self.session.output_len() < OUTPUT_ROOM
+                        && let Some(message) = outbox.as_mut().and_then(Outbox::try_recv)
+                    {
+                        self.session.send(message);
+                    }
+                }
+                () = sleep_until(deadline) => {
+                    let now = self.now();
+                    self.session.tick(now);
+                }
+                Ok(()) = health.changed() => {
+                    let current = health.borrow_and_update().clone();
+                    let now = self.now();
+                    self.session.set_health(current, now);
+                }
+                () = self.node.stop.cancelled() => {
+                    self.farewell(outbox).await;
+                    return End::Stopped;
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, event: AgentEvent, go_away: &mut Option<Duration>) -> Option<End> {
+        let executor = &self.node.executor;
+        match event {
+            AgentEvent::Enrolled(enrolled) => return Some(End::Enrolled(enrolled)),
+            AgentEvent::Rejected(rejected) => return Some(End::Rejected(rejected)),
+            AgentEvent::Welcome(welcome) => {
+                self.node.clock.adjust(welcome.server_time_us);
+                tracing::info!(
+                    node.id = %self.node.identity.node_id,
+                    server.version = %welcome.server_version,
+                    "connected"
+                );
+                executor.tell(Command::Open);
+            }
+            AgentEvent::Sync(sync) => executor.tell(Command::Sync(sync)),
+            AgentEvent::Run(run) => executor.tell(Command::Run(run)),
+            AgentEvent::ResultAck(id) => executor.tell(Command::Acknowledged(id)),
+            AgentEvent::Cancel(id) => executor.tell(Command::Cancel(id)),
+            AgentEvent::Drop(id) => executor.tell(Command::Drop(id)),
+            AgentEvent::GoAway(after_ms) => *go_away = Some(Duration::from_millis(after_ms)),
+            AgentEvent::Stream(MuxEvent::Opened { stream, open }) => {
+                self.session.streams().reset(
+                    stream,
+                    &format!("streams of kind {:?} are not offered", open.kind),
+                );
+            }
+            AgentEvent::Stream(_) => {}
+            AgentEvent::Closed(CloseReason::Rejected) => {}
+            AgentEvent::Closed(reason) => return Some(self.lost(reason.to_string(), *go_away)),
+        }
+        None
+    }
+
+    /// Lets commands end and their results leave.
+    async fn farewell(&mut self, mut outbox: Option<Outbox>) {
+        if !self.session.is_open() {
+            return;
+        }
+        let sent = timeout(FAREWELL, async {
+            while let Some(message) = outbox.as_mut().and_then(Outbox::try_recv) {
+                self.session.send(message);
+            }
+            let stream = &mut self.connection.stream;
+            stream.write_all(&self.output).await?;
+            stream.write_all(&self.session.take_output()).await?;
+            stream.shutdown().await
+        });
+        match sent.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the connection broke at the end"),
+            Err(_) => tracing::debug!("the server took too long to take the last messages"),
+        }
+    }
+
+    fn lost(&self, reason: String, go_away: Option<Duration>) -> End {
+        match go_away {
+            Some(after) => End::GoAway { after },
+            None => End::Lost {
+                reason,
+                was_open: self.session.is_open(),
+            },
+        }
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.began)
+    }
+}
+
+async fn next(outbox: &mut Option<Outbox>) -> reeve_agent_proto::message::AgentMessage {
+    match outbox {
+        Some(outbox) => match outbox.recv().await {
+            Some(message) => message,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether an I/O error means that the server is not the one the key was made for.
+pub fn explain(error: &io::Error) -> String {
+    if crate::tls::is_wrong_pin(error) {
+        "the server's public key is not the one this node was enrolled with: either the endpoint leads to another \
+         server, or the server's key was replaced and the node has to be enrolled again with a new key"
+            .into()
+    } else {
+        error.to_string()
+    }
+}
