@@ -1,1 +1,35 @@
-//! Under construction.
+//! SQL and nothing else: one text for two databases, behind [`Store`], [`Tx`] and [`Row`].
+//!
+//! Functions take `&mut Tx` and never open, commit or authorize: the use case above does. Absent is `Option` here.
+//! Must not know rules, HTTP or the agent protocol.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod db;
+pub mod dialect;
+pub mod filter;
+pub mod migrate;
+mod postgres;
+mod sqlite;
+mod sqlite_sync;
+pub mod value;
+
+pub mod api_token;
+pub mod audit;
+pub mod cluster;
+pub mod command;
+pub mod enrollment_key;
+pub mod event;
+pub mod execution;
+pub mod execution_output;
+pub mod idempotency;
+pub mod login_failure;
+pub mod node;
+pub mod refresh_token;
+pub mod rollout;
+pub mod sealed;
+pub mod server;
+pub mod setting;
+pub mod user;
+
+pub use db::{Location, Store, Topic, Tx};
+pub use value::{Cell, FromCell, Row, Value};

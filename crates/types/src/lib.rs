@@ -1,1 +1,33 @@
-//! Under construction.
+//! Ids, nouns, errors and the two ambient things made explicit: time and randomness.
+//!
+//! Must not do IO and must not know tokio, SQL, HTTP or a wire format.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod access;
+pub mod audit;
+pub mod cluster;
+pub mod command;
+pub mod enrollment_key;
+pub mod error;
+pub mod event;
+pub mod execution;
+pub mod id;
+pub mod job;
+pub mod node;
+pub mod page;
+pub mod patch;
+pub mod rollout;
+pub mod secret;
+pub mod selector;
+pub mod text_match;
+pub mod time;
+pub mod user;
+
+pub use access::{Actor, Permission, Principal, Role};
+pub use error::{Error, ErrorKind, Result};
+pub use id::*;
+pub use page::{Page, Paged, Sort};
+pub use patch::Patch;
+pub use secret::Secret;
+pub use text_match::TextMatch;
+pub use time::{Clock, ManualClock, Range, SystemClock, Timestamp};

@@ -1,0 +1,80 @@
+//! `reeve server`, `reeve whoami` and `reeve completions`.
+
+use clap::Args;
+use clap_complete::Shell;
+use serde_json::Value;
+
+use crate::Session;
+use crate::api::Query;
+use crate::failure::{OK, Outcome};
+use crate::view::{View, column, text};
+use crate::world::World;
+
+/// About the server.
+#[derive(Debug, Clone, Args)]
+pub struct Server {}
+
+/// About the caller.
+#[derive(Debug, Clone, Args)]
+pub struct Whoami {}
+
+/// A completion script.
+#[derive(Debug, Clone, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+static SERVER: View = View {
+    plural: "servers",
+    columns: &[
+        column("VERSION", 9, 3, |server, _| text(server, "version")),
+        column("ID", 8, 3, |server, _| text(server, "id")),
+        column("LISTENERS", 7, 3, |server, _| listeners(server)),
+        column("AGENT ENDPOINT", 7, 3, |server, _| text(server, "agent_endpoint")),
+        column("AGENTS CONNECTED", 7, 3, |server, _| text(server, "agents_connected")),
+    ],
+    name: |server| text(server, "id"),
+};
+
+static ME: View = View {
+    plural: "principals",
+    columns: &[
+        column("NAME", 9, 3, |me, _| text(me, "name")),
+        column("KIND", 8, 3, |me, _| text(me, "kind")),
+        column("ROLE", 8, 3, |me, _| text(me, "role")),
+        column("ID", 8, 3, |me, _| text(me, "id")),
+        column("PERMISSIONS", 7, 3, |me, _| text(me, "permissions").replace(',', "\n")),
+    ],
+    name: |me| text(me, "name"),
+};
+
+fn listeners(server: &Value) -> String {
+    let Some(listeners) = server.get("listeners").and_then(Value::as_object) else {
+        return "-".to_owned();
+    };
+    let whole = Value::Object(listeners.clone());
+    listeners.keys().map(|name| format!("{name} {}", text(&whole, name))).collect::<Vec<_>>().join("\n")
+}
+
+/// Runs `reeve server`.
+pub async fn server(_: Server, session: &mut Session<'_>) -> Outcome<u8> {
+    let answer = session.api()?.get("/api/server", &Query::new()).await?;
+    session.show(&SERVER, &answer)
+}
+
+/// Runs `reeve whoami`.
+pub async fn whoami(_: Whoami, session: &mut Session<'_>) -> Outcome<u8> {
+    let answer = session.api()?.get("/api/me", &Query::new()).await?;
+    session.show(&ME, &answer)
+}
+
+/// Runs `reeve completions`.
+pub fn completions(args: &Completions, world: &mut World, mut program: clap::Command) -> Outcome<u8> {
+    let mut script = Vec::new();
+    let name = program.get_name().to_owned();
+    clap_complete::generate(args.shell, &mut program, name, &mut script);
+    world.out.raw(&String::from_utf8_lossy(&script))?;
+    Ok(OK)
+}

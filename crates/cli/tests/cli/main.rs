@@ -1,0 +1,11 @@
+//! The client's commands from argument to exit code, against a fake of the console listener.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod errors;
+mod fake;
+mod login;
+mod nouns;
+mod output;
+mod run;
+mod streams;
+mod tls;

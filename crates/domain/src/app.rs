@@ -1,0 +1,111 @@
+//! The application: what every use case is given.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use reeve_ports::AgentLink;
+use reeve_ports::agents::NoAgents;
+use reeve_store::{Store, Tx};
+use reeve_types::id::Ids;
+use reeve_types::{Actor, Clock, Result, ServerId, Timestamp};
+
+use tokio::sync::Notify;
+
+use crate::agent::dispatch::InFlight;
+use crate::agent::intake::Intake;
+use crate::agent::presence::Presence;
+use crate::config::Config;
+use crate::{audit, idempotency};
+use crate::seal::Seal;
+
+/// Everything a use case needs. Shared as `Arc<App>`.
+pub struct App {
+    /// The database.
+    pub store: Store,
+    /// Now.
+    pub clock: Arc<dyn Clock>,
+    /// Fresh ids and randomness.
+    pub ids: Arc<dyn Ids>,
+    /// Sealing of secrets.
+    pub seal: Seal,
+    /// Settings.
+    pub config: Config,
+    /// This server.
+    pub server_id: ServerId,
+    /// Which connected agents were heard of lately.
+    pub presence: Presence,
+    /// Reports of agents on their way into the store.
+    pub intake: Intake,
+    /// Executions that were handed to a connection and not taken yet.
+    pub in_flight: InFlight,
+    /// True while there are more nodes than capacity; shared with the surfaces' gate.
+    pub degraded: Arc<AtomicBool>,
+    pub(crate) fan_outs: Notify,
+    pub(crate) rollouts: Notify,
+    pub(crate) audit: audit::Chain,
+    agents: OnceLock<Arc<dyn AgentLink>>,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        seal: Seal,
+        config: Config,
+        server_id: ServerId,
+    ) -> Self {
+        Self { store, clock, ids, seal, config, server_id,
+            audit: audit::Chain::default(),
+            presence: Presence::default(),
+            intake: Intake::new(),
+            in_flight: InFlight::default(),
+            degraded: Arc::new(AtomicBool::new(false)),
+            fan_outs: Notify::new(),
+            rollouts: Notify::new(),
+            agents: OnceLock::new(),
+        }
+    }
+
+    /// The current instant.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Opens the transaction of a use case that changes something. When the request carries an idempotency key, the key
+    /// is taken inside this transaction, so that key and effect stand or fall together.
+    ///
+    /// # Errors
+    /// Conflict when the same key is being worked on.
+    pub async fn begin(&self, actor: &Actor) -> Result<Tx> {
+        let mut tx = self.store.begin().await?;
+        idempotency::take(self, &mut tx, actor).await?;
+        Ok(tx)
+    }
+
+    /// Whether there are more nodes than the servers have room for.
+    pub fn is_degraded(&self) -> bool {
+        self.degraded.load(Ordering::Relaxed)
+    }
+
+    /// Rollouts may be able to go on.
+    pub(crate) fn rollouts_changed(&self) {
+        self.rollouts.notify_one();
+    }
+
+    /// Connects the shell that holds agents' connections. Once, at start.
+    pub fn set_agents(&self, link: Arc<dyn AgentLink>) {
+        if self.agents.set(link).is_err() {
+            tracing::error!("the way to agents was set twice; the first one stays");
+        }
+    }
+
+    /// The way to connected agents.
+    pub fn agents(&self) -> &dyn AgentLink {
+        match self.agents.get() {
+            Some(link) => &**link,
+            None => &NoAgents,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! One execution per node of a command, made in one transaction and sent out at once.
+
+use std::sync::Arc;
+
+use reeve_store::execution::Common;
+use reeve_store::{Topic, command as table, event as feed, execution, rollout as rollouts};
+use reeve_types::command::{TargetKind, Targeting};
+use reeve_types::execution::{Assignment, ExecutionStatus, NewExecution};
+use reeve_types::rollout::batch_of;
+use reeve_types::{CommandId, Error, ExecutionId, NodeId, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::agent::dispatch;
+use crate::{App, event};
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    kind: TargetKind,
+    node_ids: Vec<NodeId>,
+    cluster_names: Vec<String>,
+    nodes: reeve_types::node::NodeFilter,
+    clusters: reeve_types::cluster::ClusterFilter,
+    labels: Option<reeve_types::selector::Selector>,
+}
+
+/// A targeting as the command's row carries it.
+pub(crate) fn plan(t: &Targeting) -> Result<String> {
+    let document = Document {
+        kind: t.kind,
+        node_ids: t.node_ids.clone(),
+        cluster_names: t.cluster_names.clone(),
+        nodes: t.nodes.clone(),
+        clusters: t.clusters.clone(),
+        labels: t.labels.clone(),
+    };
+    serde_json::to_string(&document).map_err(Error::internal)
+}
+
+fn targeting_of(plan: &str) -> Result<Targeting> {
+    let d: Document = serde_json::from_str(plan).map_err(Error::internal)?;
+    Ok(Targeting {
+        kind: d.kind,
+        node_ids: d.node_ids,
+        cluster_names: d.cluster_names,
+        nodes: d.nodes,
+        clusters: d.clusters,
+        labels: d.labels,
+    })
+}
+
+/// Fans out every command that waits for it. Called by its reconciler.
+///
+/// # Errors
+/// As the store; what is left is done by the next pass.
+pub async fn fan_out_waiting(app: &App) -> Result<()> {
+    loop {
+        let waiting = {
+            let mut tx = app.store.read().await?;
+            table::waiting(&mut tx, 200).await?
+        };
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        for (id, plan) in waiting {
+            fan_out(app, &id, &plan).await?;
+        }
+    }
+}
+
+/// Makes the executions of a command, once, and delivers those of connected nodes.
+async fn fan_out(app: &App, id: &CommandId, plan: &str) -> Result<()> {
+    let targeting = targeting_of(plan)?;
+    let mut tx = app.store.begin().await?;
+    let now = app.now();
+    let Some(command) = table::by_id(&mut tx, id).await? else { return Ok(()) };
+    if !table::set_fanned_out(&mut tx, &command.id).await? {
+        return Ok(());
+    }
+    let nodes = table::targets(&mut tx, &targeting).await?;
+    let cluster = match targeting.kind {
+        TargetKind::Clusters => only(table::target_clusters(&mut tx, &targeting).await?),
+        TargetKind::All | TargetKind::Nodes => None,
+    };
+    let total = i64::try_from(nodes.len()).unwrap_or(i64::MAX);
+    let fresh: Vec<NewExecution> = nodes
+        .into_iter()
+        .zip(0i64..)
+        .map(|(node_id, index)| {
+            let batch = command.rollout.as_ref().map_or(0, |r| batch_of(index, total, r.canary, r.batch_size));
+            NewExecution { id: ExecutionId(app.ids.next()), node_id, batch, released: batch == 0 }
+        })
+        .collect();
+    let common = Common { command_id: &command.id, cluster_id: cluster.as_ref(), target_all: command.target_all, now };
+    execution::insert_many(&mut tx, &common, &fresh).await?;
+    if let Some(rollout) = &command.rollout {
+        let mut counted = rollout.clone();
+        counted.batches = fresh.last().map_or(0, |last| last.batch + 1);
+        rollouts::update(&mut tx, &command.id, rollout.state, &counted, now).await?;
+    }
+    let cluster_name = match cluster {
+        Some(id) => reeve_store::cluster::by_id(&mut tx, &id).await?.map(|c| c.name),
+        None => None,
+    };
+    let template = reeve_types::execution::Execution {
+        id: ExecutionId(String::new()),
+        command_id: command.id.clone(),
+        command_text: command.command_text.clone(),
+        timeout_ms: command.timeout_ms,
+        expired_at: command.expired_at,
+        node_id: None,
+        cluster_name,
+        target_all: command.target_all,
+        status: ExecutionStatus::Pending,
+        exit_code: None,
+        output: None,
+        sent_at: None,
+        started_at: None,
+        completed_at: None,
+        cancelled_at: None,
+        inserted_at: now,
+        updated_at: now,
+    };
+    let events: Vec<_> = fresh
+        .iter()
+        .map(|e| {
+            let mut created = template.clone();
+            created.id = e.id.clone();
+            created.node_id = Some(e.node_id.clone());
+            event::of_execution(event::EXECUTION_CREATED, &created)
+        })
+        .collect();
+    feed::append(&mut tx, &*app.ids, now, &events).await?;
+    tx.wake(Topic::Output);
+    if app.store.is_shared() {
+        tx.wake(Topic::Executions);
+    }
+    tx.commit().await?;
+    metrics::counter!("reeve_executions_created_total").increment(fresh.len() as u64);
+
+    let text: Arc<str> = command.command_text.into();
+    let out = fresh.into_iter().filter(|e| e.released).map(|e| Assignment {
+        execution_id: e.id,
+        node_id: e.node_id,
+        command_id: command.id.clone(),
+        command_text: text.clone(),
+        timeout_ms: command.timeout_ms,
+        expired_at: command.expired_at,
+    });
+    dispatch::deliver(app, out);
+    app.rollouts_changed();
+    Ok(())
+}
+
+fn only<T>(mut found: Vec<T>) -> Option<T> {
+    if found.len() == 1 { found.pop() } else { None }
+}

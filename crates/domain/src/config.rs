@@ -1,0 +1,90 @@
+//! What the use cases can be configured with. Reading files and environment is the server's job.
+
+use std::time::Duration;
+
+use reeve_types::Secret;
+
+/// The static keys of the edge API. Generated at the first start where unset.
+#[derive(Clone, Debug)]
+pub struct StaticKeys {
+    /// `MASTER_KEY`
+    pub master: Secret,
+    /// `API_KEY`
+    pub api: Secret,
+    /// `METRICS_KEY`
+    pub metrics: Secret,
+    /// `MCP_KEY`
+    pub mcp: Secret,
+    /// `PROXY_KEY`
+    pub proxy: Secret,
+}
+
+/// Settings of the domain.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The static keys.
+    pub keys: StaticKeys,
+    /// Cluster made at the first start; what `default` in key routes stands for. None closes those routes.
+    pub default_cluster: Option<String>,
+    /// Opens the route that hands out keys without authentication.
+    pub public_enrollment_keys: bool,
+    /// Address pools for clusters, scanned in order.
+    pub address_pools: Vec<String>,
+    /// Prefix length of a range taken from the pool.
+    pub address_prefix: u8,
+    /// DNS suffix of node names; empty for none.
+    pub dns_suffix: String,
+    /// Suffix of the name of the servers' own cluster: `admin-cluster-<suffix>`.
+    pub admin_cluster: String,
+    /// Peers a server may hold; bounds how many nodes it owns.
+    pub max_peers: i64,
+    /// URLs of this server baked into enrollment keys.
+    pub public_urls: Vec<String>,
+    /// `host:port` of the agents listener, as agents reach it; baked into enrollment keys.
+    pub agent_endpoints: Vec<String>,
+    /// `sha256:<hex>` over the agents listener's public key; baked into enrollment keys.
+    pub agent_pin: String,
+    /// Time between heartbeats of an agent.
+    pub heartbeat: Duration,
+    /// A node is unreachable after this long without contact.
+    pub unreachable_after: Duration,
+    /// Life of an access token.
+    pub access_token_life: Duration,
+    /// Life of a refresh token.
+    pub refresh_token_life: Duration,
+    /// How long an `Idempotency-Key` is remembered.
+    pub idempotency_life: Duration,
+    /// Events older than this are dropped from the feed.
+    pub event_retention: Duration,
+    /// `corename` of events.
+    pub core_name: String,
+    /// `source` of events, a URI.
+    pub event_source: String,
+}
+
+impl Config {
+    /// The defaults, with these keys.
+    pub fn with_keys(keys: StaticKeys) -> Self {
+        Self {
+            keys,
+            default_cluster: None,
+            public_enrollment_keys: false,
+            address_pools: vec!["100.64.0.0/10".into()],
+            address_prefix: 24,
+            dns_suffix: "nm.internal".into(),
+            admin_cluster: "main".into(),
+            max_peers: 1_000_000,
+            public_urls: Vec::new(),
+            agent_endpoints: Vec::new(),
+            agent_pin: String::new(),
+            heartbeat: Duration::from_secs(30),
+            unreachable_after: Duration::from_secs(300),
+            access_token_life: Duration::from_secs(24 * 3600),
+            refresh_token_life: Duration::from_secs(7 * 24 * 3600),
+            idempotency_life: Duration::from_secs(24 * 3600),
+            event_retention: Duration::from_secs(7 * 24 * 3600),
+            core_name: "default".into(),
+            event_source: "urn:reeve:edge".into(),
+        }
+    }
+}

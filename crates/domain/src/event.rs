@@ -1,0 +1,156 @@
+//! The catalogue of events, what they carry, and the feed.
+
+use reeve_types::enrollment_key::EnrollmentKey;
+use reeve_types::event::{Event, NewEvent};
+use reeve_types::execution::Execution;
+use reeve_types::node::Node;
+use reeve_types::{Actor, Permission, Result, Timestamp};
+use serde_json::{Value, json};
+
+use crate::{App, authz};
+
+/// Every type, in the order in which the edge API lists them.
+pub const CATALOG: [&str; 15] = [
+    KEY_VERIFIED,
+    NODE_REGISTERED,
+    NODE_REREGISTERED,
+    NODE_VERSION_CHANGED,
+    NODE_STATUS_CHANGED,
+    NODE_CLUSTER_CHANGED,
+    "edge.node.update_triggered",
+    EXECUTION_CREATED,
+    EXECUTION_SENT,
+    EXECUTION_COMPLETED,
+    EXECUTION_CANCELLED,
+    EXECUTION_EXPIRED,
+    EXECUTION_PRUNED,
+    "edge.ssh_username.verified",
+    "edge.self_update_request.completed",
+];
+
+/// A node tried an enrollment key.
+pub const KEY_VERIFIED: &str = "edge.enrollment_key.verified";
+/// A node enrolled for the first time.
+pub const NODE_REGISTERED: &str = "edge.node.registered";
+/// A known node enrolled again.
+pub const NODE_REREGISTERED: &str = "edge.node.reregistered";
+/// A node came back with another agent version.
+pub const NODE_VERSION_CHANGED: &str = "edge.node.version_changed";
+/// A node's status changed.
+pub const NODE_STATUS_CHANGED: &str = "edge.node.status_changed";
+/// A node was moved.
+pub const NODE_CLUSTER_CHANGED: &str = "edge.node.cluster_changed";
+/// A command got an execution for a node.
+pub const EXECUTION_CREATED: &str = "edge.command_execution.created";
+/// The agent has it.
+pub const EXECUTION_SENT: &str = "edge.command_execution.sent";
+/// It ran to an end.
+pub const EXECUTION_COMPLETED: &str = "edge.command_execution.completed";
+/// It was cancelled.
+pub const EXECUTION_CANCELLED: &str = "edge.command_execution.cancelled";
+/// Its deadline passed.
+pub const EXECUTION_EXPIRED: &str = "edge.command_execution.expired";
+/// It was removed by age.
+pub const EXECUTION_PRUNED: &str = "edge.command_execution.pruned";
+
+/// Most bytes of a command's text in an event: a fan-out makes one event per node.
+const MAX_TEXT: usize = 4096;
+
+fn secs(at: Option<Timestamp>) -> Value {
+    at.map_or(Value::Null, |at| at.rfc3339_secs().into())
+}
+
+/// An event about a node; `extra` are fields of that type only, as `previous_status`.
+pub fn of_node(kind: &'static str, node: &Node, extra: &[(&str, Value)]) -> NewEvent {
+    let mut data = json!({
+        "node_id": node.id, "cluster_name": node.cluster_name, "status": node.status, "version": node.version,
+        "id_type": node.id_type, "http_port": node.ports.http, "ssh_port": node.ports.ssh,
+        "host_metrics_port": node.ports.host_metrics, "wireguard_metrics_port": node.ports.wireguard_metrics,
+        "http_proxy_port": node.ports.http_proxy, "socks5_proxy_port": node.ports.socks5_proxy,
+        "self_update_enabled": node.self_update_enabled, "last_seen_at": secs(node.last_seen_at),
+        "inserted_at": node.inserted_at.rfc3339_secs(), "updated_at": node.updated_at.rfc3339_secs(),
+    });
+    for (field, value) in extra {
+        data[*field] = value.clone();
+    }
+    NewEvent { kind, subject: node.id.0.clone(), data }
+}
+
+/// An event about an execution. Never carries output.
+pub fn of_execution(kind: &'static str, e: &Execution) -> NewEvent {
+    let data = json!({
+        "command_execution_id": e.id, "command_id": e.command_id, "node_id": e.node_id, "cluster_name": e.cluster_name,
+        "command_text": short(&e.command_text), "timeout": e.timeout_ms, "status": e.status, "exit_code": e.exit_code,
+        "target_all": e.target_all, "expired_at": secs(e.expired_at), "sent_at": secs(e.sent_at),
+        "completed_at": secs(e.completed_at), "cancelled_at": secs(e.cancelled_at),
+        "inserted_at": e.inserted_at.rfc3339_secs(), "updated_at": e.updated_at.rfc3339_secs(),
+    });
+    NewEvent { kind, subject: e.id.0.clone(), data }
+}
+
+/// The event of one use of a key. `key` is None when the key is unknown; the uses are those before this one.
+pub fn of_key_use(key: Option<&EnrollmentKey>, result: &str, at: Timestamp) -> NewEvent {
+    let data = json!({
+        "enrollment_key_id": key.map(|k| &k.id), "cluster_name": key.map(|k| &k.cluster_name),
+        "name": key.and_then(|k| k.name.as_ref()), "uses_remaining": key.and_then(|k| k.uses_remaining),
+        "result": result, "verified_at": at.rfc3339_secs(),
+    });
+    NewEvent { kind: KEY_VERIFIED, subject: key.map(|k| k.id.0.clone()).unwrap_or_default(), data }
+}
+
+fn short(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// The CloudEvents 1.0 envelope of a stored event, as JSON text.
+pub fn envelope(app: &App, event: &Event) -> String {
+    let quoted = |text: &str| Value::from(text).to_string();
+    format!(
+        r#"{{"specversion":"1.0","id":{},"source":{},"type":{},"time":{},"datacontenttype":"application/json","corename":{},"data":{}}}"#,
+        quoted(event.id.as_str()),
+        quoted(&app.config.event_source),
+        quoted(&event.kind),
+        quoted(&event.at.rfc3339_micros()),
+        quoted(&app.config.core_name),
+        event.data,
+    )
+}
+
+/// Events after a position, in order, at most 500; of these types or of all.
+///
+/// # Errors
+/// Forbidden; Invalid for an unknown type.
+pub async fn after(app: &App, actor: &Actor, position: i64, kinds: &[String]) -> Result<Vec<Event>> {
+    authz::require(actor, Permission::EventsRead)?;
+    if let Some(unknown) = kinds.iter().find(|kind| !CATALOG.contains(&kind.as_str())) {
+        return Err(reeve_types::Error::invalid("type", format!("`{unknown}` is not an event type; see /api/v1/event_types")));
+    }
+    let mut tx = app.store.read().await?;
+    reeve_store::event::after(&mut tx, position, kinds, 500).await
+}
+
+/// The position of the newest event.
+///
+/// # Errors
+/// Forbidden.
+pub async fn position(app: &App, actor: &Actor) -> Result<i64> {
+    authz::require(actor, Permission::EventsRead)?;
+    let mut tx = app.store.read().await?;
+    reeve_store::event::last_position(&mut tx).await
+}
+
+/// Drops events that are older than configured. One batch; called by its reconciler until it returns 0.
+///
+/// # Errors
+/// As the store.
+pub async fn prune(app: &App) -> Result<u64> {
+    let before = app.now().plus_ms(-(app.config.event_retention.as_millis() as i64));
+    let mut tx = app.store.begin().await?;
+    let dropped = reeve_store::event::prune(&mut tx, before, 5_000).await?;
+    tx.commit().await?;
+    Ok(dropped)
+}

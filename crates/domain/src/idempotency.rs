@@ -1,0 +1,134 @@
+//! `Idempotency-Key`: the key is taken in the transaction of the effect, the answer is kept afterwards, a retry gets it.
+//!
+//! A request whose transaction is rolled back leaves nothing, so that it can be tried again with the same key. Answers
+//! are sealed: some hold secrets that exist nowhere else in clear.
+
+use reeve_store::{Tx, idempotency as rows};
+use reeve_types::access::IdempotencyKey;
+use reeve_types::{Actor, Error, Principal, Result, Timestamp};
+
+use crate::App;
+use crate::seal::Aad;
+
+/// `reason` of the Conflict when a key is taken.
+pub const TAKEN: &str = "idempotency_key_taken";
+/// Keys dropped per transaction.
+const BATCH: i64 = 1_000;
+
+/// An answer as kept for replays.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StoredReply {
+    /// Status code.
+    pub status: u16,
+    /// Headers that belong to the answer.
+    pub headers: Vec<(String, String)>,
+    /// The body, text.
+    pub body: String,
+}
+
+/// What is known of the key a request came with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// Nothing, or the request has no key: run it.
+    Fresh,
+    /// It was answered.
+    Replay(StoredReply),
+    /// The key came with another request before.
+    Mismatch,
+    /// The effect is committed, the answer is not kept yet; after a crash in between it never will be.
+    AppliedButUnanswered,
+}
+
+/// Takes the request's key, when it has one. The same request may come again, for a second transaction.
+///
+/// # Errors
+/// Conflict with the reason [`TAKEN`] when another request took it.
+pub async fn take(app: &App, tx: &mut Tx, actor: &Actor) -> Result<()> {
+    let Some(IdempotencyKey { key, fingerprint }) = &actor.request.idempotency else { return Ok(()) };
+    let (principal, request_id, now) = (holder(actor), &actor.request.request_id, app.now());
+    if rows::insert(tx, &principal, key, fingerprint, request_id, now, expired_before(app, now)).await? {
+        return Ok(());
+    }
+    match rows::get(tx, &principal, key).await? {
+        Some(row) if !request_id.is_empty() && row.request_id == *request_id => Ok(()),
+        _ => Err(Error::conflict("a request with this idempotency key is being worked on or was applied").with_reason(TAKEN)),
+    }
+}
+
+/// What is known of the request's key. Asked before the request is run.
+///
+/// # Errors
+/// As the store.
+pub async fn lookup(app: &App, actor: &Actor) -> Result<Lookup> {
+    let Some(IdempotencyKey { key, fingerprint }) = &actor.request.idempotency else { return Ok(Lookup::Fresh) };
+    let principal = holder(actor);
+    let row = rows::get(&mut app.store.read().await?, &principal, key).await?;
+    let Some(row) = row.filter(|row| row.inserted_at >= expired_before(app, app.now())) else {
+        return Ok(Lookup::Fresh);
+    };
+    if row.fingerprint != *fingerprint {
+        return Ok(Lookup::Mismatch);
+    }
+    let Some(sealed) = row.reply else { return Ok(Lookup::AppliedButUnanswered) };
+    // After a rotation that dropped the older key at once, an answer does not open: its effect stands all the same.
+    let Ok(text) = app.seal.open(place(&place_id(&principal, key)), &sealed) else {
+        return Ok(Lookup::AppliedButUnanswered);
+    };
+    Ok(Lookup::Replay(serde_json::from_str(text.expose()).map_err(Error::internal)?))
+}
+
+/// Keeps the answer of the request that took its key; nothing happens when it took none.
+///
+/// # Errors
+/// As the store.
+pub async fn complete(app: &App, actor: &Actor, reply: &StoredReply) -> Result<()> {
+    let Some(IdempotencyKey { key, .. }) = &actor.request.idempotency else { return Ok(()) };
+    let principal = holder(actor);
+    let text = serde_json::to_string(reply).map_err(Error::internal)?;
+    let sealed = app.seal.seal(&*app.ids, place(&place_id(&principal, key)), &text);
+    let mut tx = app.store.begin().await?;
+    if rows::set_reply(&mut tx, &principal, key, &actor.request.request_id, &sealed).await? {
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Drops keys past their life, in batches. Says how many. A reconciler calls it.
+///
+/// # Errors
+/// As the store.
+pub async fn drop_expired(app: &App) -> Result<u64> {
+    let mut dropped = 0;
+    loop {
+        let mut tx = app.store.begin().await?;
+        let batch = rows::delete_before(&mut tx, expired_before(app, app.now()), BATCH).await?;
+        tx.commit().await?;
+        dropped += batch;
+        if batch < BATCH as u64 {
+            return Ok(dropped);
+        }
+    }
+}
+
+fn expired_before(app: &App, now: Timestamp) -> Timestamp {
+    let life_ms = i64::try_from(app.config.idempotency_life.as_millis()).unwrap_or(i64::MAX);
+    now.plus_ms(life_ms.saturating_neg())
+}
+
+/// Whose key it is. Ids, not names: a name can be given to somebody else. Strangers are told apart by address.
+fn holder(actor: &Actor) -> String {
+    match &actor.principal {
+        Principal::User { id, .. } => format!("user:{id}"),
+        Principal::ApiToken { id, .. } => format!("token:{id}"),
+        Principal::Key(_) | Principal::System => actor.principal.label(),
+        Principal::Anonymous => format!("anonymous@{}", actor.request.remote),
+    }
+}
+
+fn place_id(principal: &str, key: &str) -> String {
+    format!("{principal}\0{key}")
+}
+
+fn place(id: &str) -> Aad<'_> {
+    Aad::new("idempotency_keys", "reply", id)
+}

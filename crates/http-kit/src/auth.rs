@@ -1,0 +1,31 @@
+//! Who is asking: the seam to the identities, and what a route asks of them.
+
+use std::net::IpAddr;
+
+use futures::future::BoxFuture;
+use reeve_types::{Actor, Permission, Result};
+
+/// What a route asks of its caller. There is no default: a route says it or does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody, also without credentials.
+    Public,
+    /// An authenticated caller with this permission.
+    Require(Permission),
+}
+
+/// Turns credentials into an actor.
+pub trait Authenticate: Send + Sync + 'static {
+    /// The actor behind a bearer credential. `Ok(None)` when there is none or it is unknown. The request context of the
+    /// actor is filled in by the pipeline.
+    ///
+    /// # Errors
+    /// TooMany or Unavailable when nothing can be said at the moment.
+    fn authenticate<'a>(&'a self, bearer: Option<&'a str>, peer: Option<IpAddr>) -> BoxFuture<'a, Result<Option<Actor>>>;
+}
+
+/// The credential of an `Authorization` header with the exact prefix `Bearer `.
+pub(crate) fn bearer(headers: &http::HeaderMap) -> Option<&str> {
+    let credential = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
+    (!credential.is_empty()).then_some(credential)
+}

@@ -1,0 +1,277 @@
+//! The store and its transactions, over either database.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use reeve_types::{Error, Result};
+use tokio::sync::watch;
+
+use crate::value::{Row, Value};
+use crate::{migrate, postgres, sqlite};
+
+/// Where the data lives.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// A SQLite file; its folder must exist.
+    Sqlite(PathBuf),
+    /// A PostgreSQL URL, `postgres://user:password@host:port/name`.
+    Postgres(String),
+}
+
+/// What a commit can wake. Listeners look again; a wake carries no content and several may melt into one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// Events were appended.
+    Events,
+    /// Jobs became due.
+    Jobs,
+    /// Output of jobs or executions was appended.
+    Output,
+    /// Executions can be delivered or must be cancelled.
+    Executions,
+    /// Users, tokens or keys changed: caches of rights are void.
+    Access,
+}
+
+impl Topic {
+    /// Every topic.
+    pub const ALL: [Topic; 5] = [Topic::Events, Topic::Jobs, Topic::Output, Topic::Executions, Topic::Access];
+    /// The word sent between servers.
+    pub fn word(self) -> &'static str {
+        match self {
+            Topic::Events => "events",
+            Topic::Jobs => "jobs",
+            Topic::Output => "output",
+            Topic::Executions => "executions",
+            Topic::Access => "access",
+        }
+    }
+}
+
+pub(crate) struct Wakes([watch::Sender<u64>; 5]);
+
+impl Wakes {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(std::array::from_fn(|_| watch::Sender::new(0))))
+    }
+    pub(crate) fn wake(&self, topic: Topic) {
+        self.0[topic as usize].send_modify(|n| *n = n.wrapping_add(1));
+    }
+    pub(crate) fn wake_by_word(&self, word: &str) {
+        Topic::ALL.into_iter().filter(|t| t.word() == word).for_each(|t| self.wake(t));
+    }
+}
+
+pub(crate) enum Backend {
+    Sqlite(sqlite::Sqlite),
+    Postgres(postgres::Postgres),
+}
+
+/// The database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    backend: Arc<Backend>,
+    wakes: Arc<Wakes>,
+}
+
+impl Store {
+    /// Opens the database and brings its schema up to date.
+    ///
+    /// # Errors
+    /// Unavailable when it cannot be reached; Conflict when its schema is newer than this binary.
+    pub async fn open(location: &Location) -> Result<Self> {
+        let store = Self::open_unmigrated(location).await?;
+        migrate::up(&store).await?;
+        Ok(store)
+    }
+
+    /// Opens the database as it is, for `reeve migrate` and `reeve doctor`.
+    ///
+    /// # Errors
+    /// Unavailable when it cannot be reached.
+    pub async fn open_unmigrated(location: &Location) -> Result<Self> {
+        let wakes = Wakes::new();
+        let backend = match location {
+            Location::Sqlite(path) => Backend::Sqlite(sqlite::Sqlite::open(path)?),
+            Location::Postgres(url) => Backend::Postgres(postgres::Postgres::open(url, wakes.clone()).await?),
+        };
+        Ok(Self { backend: Arc::new(backend), wakes })
+    }
+
+    /// Starts a transaction that may write. On SQLite there is one at a time, in order of arrival.
+    ///
+    /// # Errors
+    /// Unavailable when the database is away.
+    pub async fn begin(&self) -> Result<Tx> {
+        let inner = match &*self.backend {
+            Backend::Sqlite(db) => Inner::Sqlite(db.begin().await?),
+            Backend::Postgres(db) => Inner::Postgres(db.begin().await?),
+        };
+        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; 5] })
+    }
+
+    /// Starts a transaction that only reads one consistent state. Dropping it ends it.
+    ///
+    /// # Errors
+    /// Unavailable when the database is away.
+    pub async fn read(&self) -> Result<Tx> {
+        let inner = match &*self.backend {
+            Backend::Sqlite(db) => Inner::Sqlite(db.read().await?),
+            Backend::Postgres(db) => Inner::Postgres(db.read().await?),
+        };
+        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; 5] })
+    }
+
+    /// Fires when a commit of any server woke `topic`.
+    pub fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {
+        self.wakes.0[topic as usize].subscribe()
+    }
+
+    /// Wakes `topic` in this process only.
+    pub fn wake(&self, topic: Topic) {
+        self.wakes.wake(topic);
+    }
+
+    /// Runs one statement outside a transaction, as `CREATE DATABASE` wants it.
+    ///
+    /// # Errors
+    /// As [`Tx::execute`].
+    pub async fn administer(&self, sql: &str) -> Result<()> {
+        match &*self.backend {
+            Backend::Sqlite(db) => db.administer(sql).await,
+            Backend::Postgres(db) => db.administer(sql).await,
+        }
+    }
+
+    /// `sqlite` or `postgres`.
+    pub fn backend_name(&self) -> &'static str {
+        match &*self.backend {
+            Backend::Sqlite(_) => "sqlite",
+            Backend::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Whether other servers may be on the same store.
+    pub fn is_shared(&self) -> bool {
+        matches!(&*self.backend, Backend::Postgres(_))
+    }
+
+    /// The SQLite file, None on PostgreSQL.
+    pub fn sqlite_path(&self) -> Option<&std::path::Path> {
+        match &*self.backend {
+            Backend::Sqlite(db) => Some(db.path()),
+            Backend::Postgres(_) => None,
+        }
+    }
+}
+
+pub(crate) enum Inner {
+    Sqlite(sqlite::SqliteTx),
+    Postgres(postgres::PostgresTx),
+}
+
+/// A transaction. Dropped without [`commit`](Tx::commit) it is rolled back.
+pub struct Tx {
+    inner: Inner,
+    wakes: Arc<Wakes>,
+    woken: [bool; 5],
+}
+
+impl Tx {
+    /// Runs a statement and says how many rows it changed.
+    ///
+    /// # Errors
+    /// See [`crate::dialect`] for how database errors are told apart.
+    pub async fn execute(&mut self, sql: &str, args: &[Value<'_>]) -> Result<u64> {
+        match &mut self.inner {
+            Inner::Sqlite(tx) => tx.execute(sql, args),
+            Inner::Postgres(tx) => tx.execute(sql, args).await,
+        }
+    }
+
+    /// All rows of a query. Callers bound them.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub async fn all(&mut self, sql: &str, args: &[Value<'_>]) -> Result<Vec<Row>> {
+        match &mut self.inner {
+            Inner::Sqlite(tx) => tx.all(sql, args),
+            Inner::Postgres(tx) => tx.all(sql, args).await,
+        }
+    }
+
+    /// The first row of a query.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub async fn opt(&mut self, sql: &str, args: &[Value<'_>]) -> Result<Option<Row>> {
+        match &mut self.inner {
+            Inner::Sqlite(tx) => tx.opt(sql, args),
+            Inner::Postgres(tx) => tx.opt(sql, args).await,
+        }
+    }
+
+    /// The only row of a query that always has one, as `SELECT count(*)`.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute); Internal when there is none.
+    pub async fn one(&mut self, sql: &str, args: &[Value<'_>]) -> Result<Row> {
+        self.opt(sql, args).await?.ok_or_else(|| Error::internal("a query that always has a row had none"))
+    }
+
+    /// Inserts many rows with few statements: `INSERT INTO <into> VALUES (..),(..) <tail>`.
+    /// `into` is `table (a, b)`, each row has as many values as columns. Says how many rows were inserted.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub async fn insert_many(&mut self, into: &str, rows: &[Vec<Value<'_>>], tail: &str) -> Result<u64> {
+        let Some(width) = rows.first().map(Vec::len) else { return Ok(0) };
+        // Full chunks share one statement text, so both drivers keep it prepared.
+        let per_statement = (crate::dialect::MAX_ARGS / width.max(1)).clamp(1, 500);
+        let mut inserted = 0;
+        for chunk in rows.chunks(per_statement) {
+            let mut sql = format!("INSERT INTO {into} VALUES ");
+            let mut args = Vec::with_capacity(chunk.len() * width);
+            for (i, row) in chunk.iter().enumerate() {
+                sql.push_str(if i == 0 { "(" } else { ",(" });
+                for (j, value) in row.iter().enumerate() {
+                    if j > 0 {
+                        sql.push(',');
+                    }
+                    args.push(value.clone());
+                    sql.push_str(&format!("${}", args.len()));
+                }
+                sql.push(')');
+            }
+            sql.push(' ');
+            sql.push_str(tail);
+            inserted += self.execute(&sql, &args).await?;
+            tokio::task::yield_now().await;
+        }
+        Ok(inserted)
+    }
+
+    /// Remembers to wake `topic` on every server once this is committed.
+    pub fn wake(&mut self, topic: Topic) {
+        self.woken[topic as usize] = true;
+    }
+
+    /// True on PostgreSQL; only [`crate::dialect`] may ask.
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self.inner, Inner::Postgres(_))
+    }
+
+    /// Commits. Returns once the change would survive a power cut.
+    ///
+    /// # Errors
+    /// Unavailable when the database could not promise that.
+    pub async fn commit(self) -> Result<()> {
+        let woken: Vec<Topic> = Topic::ALL.into_iter().filter(|t| self.woken[*t as usize]).collect();
+        match self.inner {
+            Inner::Sqlite(tx) => tx.commit().await?,
+            Inner::Postgres(tx) => tx.commit(&woken).await?,
+        }
+        woken.into_iter().for_each(|topic| self.wakes.wake(topic));
+        Ok(())
+    }
+}

@@ -1,0 +1,397 @@
+//! Executions and their way from pending to a final state.
+
+use reeve_types::execution::{Assignment, Execution, ExecutionFilter, ExecutionStatus, NewExecution, Outcome};
+use reeve_types::{ClusterId, CommandId, ExecutionId, NodeId, Page, Paged, Result, ServerId, Sort, Timestamp};
+
+use crate::filter::{Where, order_by, page};
+use crate::{Row, Tx, Value, args};
+
+const COLUMNS: &str = "e.id, e.command_id, m.command_text, m.timeout_ms, m.expired_at, e.node_id, rc.name, e.target_all, \
+    e.status, e.exit_code, e.sent_at, e.started_at, e.completed_at, e.cancelled_at, e.inserted_at, e.updated_at, ";
+const OUTPUT: &str = "o.output";
+const NO_OUTPUT: &str = "CAST(NULL AS TEXT)";
+const FROM: &str = "executions e JOIN commands m ON m.id = e.command_id LEFT JOIN clusters rc ON rc.id = e.cluster_id";
+const OUTPUT_JOIN: &str = " LEFT JOIN execution_outputs o ON o.execution_id = e.id";
+const SORTABLE: &[(&str, &str)] = &[
+    ("status", "e.status"),
+    ("exit_code", "e.exit_code"),
+    ("sent_at", "e.sent_at"),
+    ("completed_at", "e.completed_at"),
+    ("cancelled_at", "e.cancelled_at"),
+    ("inserted_at", "e.inserted_at"),
+    ("updated_at", "e.updated_at"),
+];
+
+fn read(mut row: Row) -> Result<Execution> {
+    Ok(Execution {
+        id: row.get()?,
+        command_id: row.get()?,
+        command_text: row.get()?,
+        timeout_ms: row.get()?,
+        expired_at: row.get()?,
+        node_id: row.get()?,
+        cluster_name: row.get()?,
+        target_all: row.get()?,
+        status: row.get()?,
+        exit_code: row.get()?,
+        sent_at: row.get()?,
+        started_at: row.get()?,
+        completed_at: row.get()?,
+        cancelled_at: row.get()?,
+        inserted_at: row.get()?,
+        updated_at: row.get()?,
+        output: row.get()?,
+    })
+}
+
+/// What the executions of one command have in common.
+pub struct Common<'a> {
+    /// The command.
+    pub command_id: &'a CommandId,
+    /// The recorded cluster.
+    pub cluster_id: Option<&'a ClusterId>,
+    /// Whether the command is for every node.
+    pub target_all: bool,
+    /// Creation.
+    pub now: Timestamp,
+}
+
+/// Stores fresh pending executions; nodes that are gone by now are left out by the caller's transaction.
+///
+/// # Errors
+/// As the store.
+pub async fn insert_many(tx: &mut Tx, common: &Common<'_>, fresh: &[NewExecution]) -> Result<u64> {
+    let into = "executions (id, command_id, node_id, cluster_id, target_all, batch, released, status, inserted_at, updated_at)";
+    let mut inserted = 0;
+    // In slices, so that a fan-out to many nodes does not hold every row twice.
+    for slice in fresh.chunks(5_000) {
+        let rows: Vec<Vec<Value<'_>>> = slice
+            .iter()
+            .map(|e| {
+                vec![
+                    (&e.id).into(),
+                    common.command_id.into(),
+                    (&e.node_id).into(),
+                    common.cluster_id.into(),
+                    common.target_all.into(),
+                    e.batch.into(),
+                    e.released.into(),
+                    ExecutionStatus::Pending.into(),
+                    common.now.into(),
+                    common.now.into(),
+                ]
+            })
+            .collect();
+        inserted += tx.insert_many(into, &rows, "").await?;
+    }
+    Ok(inserted)
+}
+
+/// The execution with this id, with its output. Executions of deleted nodes are not found.
+///
+/// # Errors
+/// As the store.
+pub async fn by_id(tx: &mut Tx, id: &ExecutionId) -> Result<Option<Execution>> {
+    let sql = format!("SELECT {COLUMNS}{OUTPUT} FROM {FROM}{OUTPUT_JOIN} WHERE e.id = $1 AND e.node_id IS NOT NULL");
+    tx.opt(&sql, args![id]).await?.map(read).transpose()
+}
+
+/// Executions with these ids, without output.
+///
+/// # Errors
+/// As the store.
+pub async fn by_ids(tx: &mut Tx, ids: &[ExecutionId]) -> Result<Vec<Execution>> {
+    let mut found = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(500) {
+        let mut w = Where::new();
+        w.any_of("e.id", chunk);
+        let sql = format!("SELECT {COLUMNS}{NO_OUTPUT} FROM {FROM}{}", w.sql());
+        for row in tx.all(&sql, w.args()).await? {
+            found.push(read(row)?);
+        }
+    }
+    Ok(found)
+}
+
+/// A page of executions with their output. Those of deleted nodes are left out.
+///
+/// # Errors
+/// As the store.
+pub async fn list(tx: &mut Tx, filter: &ExecutionFilter, sorts: &[Sort], at: Page) -> Result<Paged<Execution>> {
+    let mut w = Where::new();
+    w.raw("e.node_id IS NOT NULL");
+    w.eq("e.command_id", filter.command_id.as_ref());
+    w.eq("e.node_id", filter.node_id.as_ref());
+    w.text("nc.name", &filter.cluster_name);
+    w.any_of("e.status", filter.status.iter().copied());
+    w.range("e.exit_code", &filter.exit_code);
+    w.present("e.cluster_id", filter.has_cluster);
+    match filter.has_output {
+        Some(true) => w.raw("e.output_bytes > 0"),
+        Some(false) => w.raw("e.output_bytes = 0"),
+        None => {}
+    }
+    w.text("o.output", &filter.output);
+    w.eq("e.target_all", filter.target_all);
+    w.range("e.sent_at", &filter.sent_at);
+    w.range("e.completed_at", &filter.completed_at);
+    w.range("e.cancelled_at", &filter.cancelled_at);
+    w.range("e.inserted_at", &filter.inserted_at);
+    w.range("e.updated_at", &filter.updated_at);
+    let by_cluster = " JOIN nodes n ON n.id = e.node_id JOIN clusters nc ON nc.id = n.cluster_id";
+    let mut count_from = "executions e".to_owned();
+    let mut from = format!("{FROM}{OUTPUT_JOIN}");
+    if filter.cluster_name.is_some() {
+        count_from.push_str(by_cluster);
+        from.push_str(by_cluster);
+    }
+    if filter.output.is_some() {
+        count_from.push_str(OUTPUT_JOIN);
+    }
+    let order = order_by(sorts, SORTABLE, "e.inserted_at", "e.id");
+    let (rows, total) = page(tx, &format!("{COLUMNS}{OUTPUT}"), &from, &count_from, w, &order, at).await?;
+    Ok(Paged { items: rows.into_iter().map(read).collect::<Result<_>>()?, total, page: at })
+}
+
+/// Executions of a command that changed since `since`, after the position `after` among them, in order of change. Output
+/// comes along for those that ended, unless it is larger than `inline_bytes`.
+///
+/// # Errors
+/// As the store.
+pub async fn changed(
+    tx: &mut Tx,
+    command: &CommandId,
+    after: (Timestamp, &ExecutionId),
+    inline_bytes: i64,
+    most: i64,
+) -> Result<Vec<Execution>> {
+    let sql = format!(
+        "SELECT {COLUMNS}{OUTPUT} FROM {FROM}
+           LEFT JOIN execution_outputs o ON o.execution_id = e.id AND e.output_bytes <= $4
+         WHERE e.command_id = $1 AND e.node_id IS NOT NULL AND (e.updated_at > $2 OR (e.updated_at = $2 AND e.id > $3))
+         ORDER BY e.updated_at, e.id LIMIT $5"
+    );
+    let rows = tx.all(&sql, args![command, after.0, after.1, inline_bytes, most]).await?;
+    rows.into_iter().map(read).collect()
+}
+
+/// Removes an execution that is in a final state. False when it is not, or is gone.
+///
+/// # Errors
+/// As the store.
+pub async fn delete_final(tx: &mut Tx, id: &ExecutionId) -> Result<bool> {
+    let sql = "DELETE FROM executions WHERE id = $1 AND status NOT IN ('pending', 'sent')";
+    Ok(tx.execute(sql, args![id]).await? == 1)
+}
+
+/// Pending executions that may go out, of nodes connected to `server`, oldest first, after the execution `after`.
+///
+/// # Errors
+/// As the store.
+pub async fn deliverable(tx: &mut Tx, server: &ServerId, now: Timestamp, after: &str, most: i64) -> Result<Vec<Assignment>> {
+    let sql = "SELECT e.id, e.node_id, e.command_id, m.command_text, m.timeout_ms, m.expired_at
+        FROM nodes n JOIN executions e ON e.node_id = n.id JOIN commands m ON m.id = e.command_id
+        WHERE n.connected_server = $1 AND e.status IN ('pending', 'sent') AND e.status = 'pending' AND e.released = 1
+          AND (m.expired_at IS NULL OR m.expired_at > $2) AND e.id > $3
+        ORDER BY e.id LIMIT $4";
+    assignments(tx.all(sql, args![server, now, after, most]).await?)
+}
+
+/// Pending executions of one node that may go out, oldest first.
+///
+/// # Errors
+/// As the store.
+pub async fn deliverable_to(tx: &mut Tx, node: &NodeId, now: Timestamp, most: i64) -> Result<Vec<Assignment>> {
+    let sql = "SELECT e.id, e.node_id, e.command_id, m.command_text, m.timeout_ms, m.expired_at
+        FROM executions e JOIN commands m ON m.id = e.command_id
+        WHERE e.node_id = $1 AND e.status IN ('pending', 'sent') AND e.status = 'pending' AND e.released = 1
+          AND (m.expired_at IS NULL OR m.expired_at > $2)
+        ORDER BY e.id LIMIT $3";
+    assignments(tx.all(sql, args![node, now, most]).await?)
+}
+
+fn assignments(rows: Vec<Row>) -> Result<Vec<Assignment>> {
+    let mut found: Vec<Assignment> = Vec::with_capacity(rows.len());
+    for mut row in rows {
+        let (execution_id, node_id, command_id) = (row.get()?, row.get()?, row.get::<CommandId>()?);
+        let text: String = row.get()?;
+        // One copy of the text for all nodes of a command.
+        let command_text = match found.last() {
+            Some(last) if last.command_id == command_id => last.command_text.clone(),
+            _ => text.into(),
+        };
+        let (timeout_ms, expired_at) = (row.get()?, row.get()?);
+        found.push(Assignment { execution_id, node_id, command_id, command_text, timeout_ms, expired_at });
+    }
+    Ok(found)
+}
+
+/// Executions that the agent of `node` has taken and not answered for, with whether their cancellation is asked for.
+///
+/// # Errors
+/// As the store.
+pub async fn unanswered(tx: &mut Tx, node: &NodeId) -> Result<Vec<(ExecutionId, bool)>> {
+    let sql = "SELECT id, CASE WHEN cancel_requested_at IS NULL THEN 0 ELSE 1 END FROM executions
+        WHERE node_id = $1 AND status IN ('pending', 'sent') AND status = 'sent' ORDER BY id";
+    tx.all(sql, args![node]).await?.into_iter().map(|mut row| Ok((row.get()?, row.get()?))).collect()
+}
+
+/// Sent executions on nodes of `server` whose cancellation was asked for since `since`.
+///
+/// # Errors
+/// As the store.
+pub async fn cancellations(tx: &mut Tx, server: &ServerId, since: Timestamp) -> Result<Vec<(ExecutionId, NodeId)>> {
+    let sql = "SELECT e.id, e.node_id FROM nodes n JOIN executions e ON e.node_id = n.id
+        WHERE n.connected_server = $1 AND e.status IN ('pending', 'sent') AND e.status = 'sent'
+          AND e.cancel_requested_at >= $2 ORDER BY e.id LIMIT 20000";
+    tx.all(sql, args![server, since]).await?.into_iter().map(|mut row| Ok((row.get()?, row.get()?))).collect()
+}
+
+/// Status of these executions as far as they are `node`'s: `(id, status, has an exit code)`.
+///
+/// # Errors
+/// As the store.
+pub async fn statuses(tx: &mut Tx, ids: &[ExecutionId]) -> Result<Vec<(ExecutionId, Option<NodeId>, ExecutionStatus, bool)>> {
+    let mut found = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(500) {
+        let mut w = Where::new();
+        w.any_of("id", chunk);
+        let sql = format!(
+            "SELECT id, node_id, status, CASE WHEN exit_code IS NULL THEN 0 ELSE 1 END FROM executions{}",
+            w.sql()
+        );
+        for mut row in tx.all(&sql, w.args()).await? {
+            found.push((row.get()?, row.get()?, row.get()?, row.get()?));
+        }
+    }
+    Ok(found)
+}
+
+/// Notes that agents took these pending executions. Ids that are not pending stay as they are.
+///
+/// # Errors
+/// As the store.
+pub async fn set_sent(tx: &mut Tx, ids: &[ExecutionId], now: Timestamp) -> Result<u64> {
+    let mut changed = 0;
+    for chunk in ids.chunks(500) {
+        let mut w = Where::new();
+        let at = w.arg(now);
+        w.any_of("id", chunk);
+        w.raw("status = 'pending'");
+        let sql = format!("UPDATE executions SET status = 'sent', sent_at = {at}, updated_at = {at}{}", w.sql());
+        changed += tx.execute(&sql, w.args()).await?;
+    }
+    Ok(changed)
+}
+
+/// Notes that agents started these executions.
+///
+/// # Errors
+/// As the store.
+pub async fn set_started(tx: &mut Tx, ids: &[ExecutionId], now: Timestamp) -> Result<()> {
+    for chunk in ids.chunks(500) {
+        let mut w = Where::new();
+        let at = w.arg(now);
+        w.any_of("id", chunk);
+        w.raw("status IN ('pending', 'sent')");
+        let sql = format!("UPDATE executions SET started_at = {at}, updated_at = {at}{}", w.sql());
+        tx.execute(&sql, w.args()).await?;
+    }
+    Ok(())
+}
+
+/// Stores an outcome once: from an open state, or from a final one that has no exit code yet. False when it came late.
+///
+/// # Errors
+/// As the store.
+pub async fn set_outcome(tx: &mut Tx, outcome: &Outcome, now: Timestamp) -> Result<bool> {
+    let status = outcome.status();
+    let completed_at = outcome.completed_at.unwrap_or(now);
+    let cancelled_at = (status == ExecutionStatus::Cancelled).then_some(completed_at);
+    let sql = "UPDATE executions SET status = $2, exit_code = $3, output_bytes = $4, completed_at = $5,
+          cancelled_at = coalesce($6, cancelled_at), sent_at = coalesce(sent_at, $7), updated_at = $7
+        WHERE id = $1 AND (status IN ('pending', 'sent') OR (status IN ('cancelled', 'expired') AND exit_code IS NULL))";
+    let bytes = i64::try_from(outcome.output.len()).unwrap_or(i64::MAX);
+    let args = args![&outcome.execution_id, status, outcome.exit_code, bytes, completed_at, cancelled_at, now];
+    Ok(tx.execute(sql, args).await? == 1)
+}
+
+/// Ends pending executions without an agent: cancelled or expired. Gives the ids that were still pending.
+///
+/// # Errors
+/// As the store.
+pub async fn end_pending(tx: &mut Tx, scope: Scope<'_>, status: ExecutionStatus, now: Timestamp) -> Result<Vec<ExecutionId>> {
+    let cancelled_at = (status == ExecutionStatus::Cancelled).then_some(now);
+    let (column, id) = scope.condition();
+    let sql = format!(
+        "UPDATE executions SET status = $2, cancelled_at = $3, updated_at = $4
+         WHERE {column} = $1 AND status = 'pending' RETURNING id"
+    );
+    let rows = tx.all(&sql, args![id, status, cancelled_at, now]).await?;
+    rows.into_iter().map(|mut row| row.get()).collect()
+}
+
+/// Ends every open execution in the scope, with an agent or not; a late report of the agent may still add its outcome.
+///
+/// # Errors
+/// As the store.
+pub async fn end_open(tx: &mut Tx, scope: Scope<'_>, status: ExecutionStatus, now: Timestamp) -> Result<Vec<(ExecutionId, Option<NodeId>, bool)>> {
+    let cancelled_at = (status == ExecutionStatus::Cancelled).then_some(now);
+    let (column, id) = scope.condition();
+    let before = format!(
+        "SELECT id, node_id, CASE WHEN status = 'sent' THEN 1 ELSE 0 END FROM executions
+         WHERE {column} = $1 AND status IN ('pending', 'sent')"
+    );
+    let ended = tx.all(&before, args![id]).await?;
+    let sql = format!(
+        "UPDATE executions SET status = $2, cancelled_at = $3, updated_at = $4
+         WHERE {column} = $1 AND status IN ('pending', 'sent')"
+    );
+    tx.execute(&sql, args![id, status, cancelled_at, now]).await?;
+    ended.into_iter().map(|mut row| Ok((row.get()?, row.get()?, row.get()?))).collect()
+}
+
+/// Asks for the cancellation of sent executions in the scope. Gives ids and nodes.
+///
+/// # Errors
+/// As the store.
+pub async fn request_cancel(tx: &mut Tx, scope: Scope<'_>, now: Timestamp) -> Result<Vec<(ExecutionId, NodeId)>> {
+    let (column, id) = scope.condition();
+    let sql = format!(
+        "UPDATE executions SET cancel_requested_at = $2, updated_at = $2
+         WHERE {column} = $1 AND status = 'sent' AND node_id IS NOT NULL RETURNING id, node_id"
+    );
+    tx.all(&sql, args![id, now]).await?.into_iter().map(|mut row| Ok((row.get()?, row.get()?))).collect()
+}
+
+/// Which executions a change is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Scope<'a> {
+    /// One.
+    One(&'a ExecutionId),
+    /// All of a command.
+    Command(&'a CommandId),
+    /// All of a node.
+    Node(&'a NodeId),
+}
+
+impl<'a> Scope<'a> {
+    fn condition(self) -> (&'static str, &'a str) {
+        match self {
+            Scope::One(id) => ("id", id.as_str()),
+            Scope::Command(id) => ("command_id", id.as_str()),
+            Scope::Node(id) => ("node_id", id.as_str()),
+        }
+    }
+}
+
+/// Removes up to `most` executions that ended before `before`: completed ones and, unlike the original, also those that
+/// were cancelled or expired without ever reaching an agent.
+///
+/// # Errors
+/// As the store.
+pub async fn prune(tx: &mut Tx, before: Timestamp, most: i64) -> Result<Vec<ExecutionId>> {
+    let sql = "DELETE FROM executions WHERE id IN (SELECT id FROM executions
+        WHERE inserted_at < $1 AND status NOT IN ('pending', 'sent') ORDER BY inserted_at LIMIT $2) RETURNING id";
+    tx.all(sql, args![before, most]).await?.into_iter().map(|mut row| row.get()).collect()
+}

@@ -1,0 +1,314 @@
+//! Nodes and their labels.
+
+use std::collections::BTreeMap;
+
+use reeve_types::node::{Node, NodeFilter, NodePorts, NodeSecrets, NodeStatus, NodeSummary};
+use reeve_types::selector::{Requirement, Selector};
+use reeve_types::{ClusterId, Error, NodeId, Page, Paged, Result, ServerId, Sort, Timestamp};
+
+use crate::filter::{Where, order_by, page};
+use crate::{Row, Tx, Value, args};
+
+const COLUMNS: &str = "n.id, n.cluster_id, c.name, n.id_type, n.status, n.version, n.http_port, n.ssh_port, \
+    n.host_metrics_port, n.wireguard_metrics_port, n.http_proxy_port, n.socks5_proxy_port, n.self_update_enabled, \
+    n.last_seen_at, n.connected_server, n.public_key, n.facts, n.labels, n.inserted_at, n.updated_at";
+const FROM: &str = "nodes n JOIN clusters c ON c.id = n.cluster_id";
+const SORTABLE: &[(&str, &str)] = &[
+    ("id_type", "n.id_type"),
+    ("status", "n.status"),
+    ("version", "n.version"),
+    ("self_update_enabled", "n.self_update_enabled"),
+    ("last_seen_at", "n.last_seen_at"),
+    ("inserted_at", "n.inserted_at"),
+    ("updated_at", "n.updated_at"),
+];
+
+fn read(row: &mut Row) -> Result<Node> {
+    let node = Node {
+        id: row.get()?,
+        cluster_id: row.get()?,
+        cluster_name: row.get()?,
+        id_type: row.get()?,
+        status: row.get()?,
+        version: row.get()?,
+        ports: NodePorts {
+            http: row.get()?,
+            ssh: row.get()?,
+            host_metrics: row.get()?,
+            wireguard_metrics: row.get()?,
+            http_proxy: row.get()?,
+            socks5_proxy: row.get()?,
+        },
+        self_update_enabled: row.get()?,
+        last_seen_at: row.get()?,
+        connected_server: row.get()?,
+        public_key: row.get()?,
+        facts: row.get()?,
+        labels: labels_from(&row.get::<String>()?)?,
+        inserted_at: row.get()?,
+        updated_at: row.get()?,
+    };
+    Ok(node)
+}
+
+fn labels_from(json: &str) -> Result<BTreeMap<String, String>> {
+    serde_json::from_str(json).map_err(Error::internal)
+}
+
+/// Stores a new node.
+///
+/// # Errors
+/// Unique violation when the id is taken.
+pub async fn insert(tx: &mut Tx, node: &Node, secrets: &NodeSecrets, token_hash: &str) -> Result<()> {
+    let sql = "INSERT INTO nodes (id, cluster_id, id_type, status, version, http_port, ssh_port, host_metrics_port,
+        wireguard_metrics_port, http_proxy_port, socks5_proxy_port, self_update_enabled, last_seen_at, public_key,
+        api_token_sealed, api_token_hash, proxy_password_sealed, facts, inserted_at, updated_at)
+        VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20)";
+    let (n, p) = (node, &node.ports);
+    tx.execute(
+        sql,
+        args![
+            &n.id, &n.cluster_id, n.id_type, n.status, n.version.as_deref(), p.http, p.ssh, p.host_metrics,
+            p.wireguard_metrics, p.http_proxy, p.socks5_proxy, n.self_update_enabled, n.last_seen_at, &n.public_key,
+            &secrets.api_token, token_hash, &secrets.proxy_password, n.facts.as_deref(), n.inserted_at, n.updated_at
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Writes what a node tells of itself when it registers again, with fresh secrets.
+///
+/// # Errors
+/// As the store.
+pub async fn reregister(tx: &mut Tx, node: &Node, secrets: &NodeSecrets, token_hash: &str) -> Result<()> {
+    let sql = "UPDATE nodes SET cluster_id = $2, id_type = $3, status = $4, version = $5, http_port = $6, ssh_port = $7,
+        host_metrics_port = $8, wireguard_metrics_port = $9, http_proxy_port = $10, socks5_proxy_port = $11,
+        self_update_enabled = $12, last_seen_at = $13, api_token_sealed = $14, api_token_hash = $15,
+        proxy_password_sealed = $16, facts = $17, updated_at = $18 WHERE id = $1";
+    let (n, p) = (node, &node.ports);
+    tx.execute(
+        sql,
+        args![
+            &n.id, &n.cluster_id, n.id_type, n.status, n.version.as_deref(), p.http, p.ssh, p.host_metrics,
+            p.wireguard_metrics, p.http_proxy, p.socks5_proxy, n.self_update_enabled, n.last_seen_at,
+            &secrets.api_token, token_hash, &secrets.proxy_password, n.facts.as_deref(), n.updated_at
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Writes what a node tells of itself when it connects.
+///
+/// # Errors
+/// As the store.
+pub async fn set_machine(tx: &mut Tx, node: &Node) -> Result<bool> {
+    let sql = "UPDATE nodes SET status = $2, version = $3, http_port = $4, ssh_port = $5, host_metrics_port = $6,
+        wireguard_metrics_port = $7, http_proxy_port = $8, socks5_proxy_port = $9, self_update_enabled = $10,
+        last_seen_at = $11, connected_server = $12, facts = $13, updated_at = $14 WHERE id = $1";
+    let (n, p) = (node, &node.ports);
+    let args = args![
+        &n.id, n.status, n.version.as_deref(), p.http, p.ssh, p.host_metrics, p.wireguard_metrics, p.http_proxy,
+        p.socks5_proxy, n.self_update_enabled, n.last_seen_at, n.connected_server.as_ref(), n.facts.as_deref(), n.updated_at
+    ];
+    Ok(tx.execute(sql, args).await? == 1)
+}
+
+/// The node with this id.
+///
+/// # Errors
+/// As the store.
+pub async fn by_id(tx: &mut Tx, id: &NodeId) -> Result<Option<Node>> {
+    let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE n.id = $1");
+    tx.opt(&sql, args![id]).await?.map(|mut row| read(&mut row)).transpose()
+}
+
+/// The node with its sealed secrets.
+///
+/// # Errors
+/// As the store.
+pub async fn with_secrets(tx: &mut Tx, id: &NodeId) -> Result<Option<(Node, NodeSecrets)>> {
+    let sql = format!("SELECT {COLUMNS}, n.api_token_sealed, n.proxy_password_sealed FROM {FROM} WHERE n.id = $1");
+    tx.opt(&sql, args![id]).await?.map(read_with_secrets).transpose()
+}
+
+fn read_with_secrets(mut row: Row) -> Result<(Node, NodeSecrets)> {
+    Ok((read(&mut row)?, NodeSecrets { api_token: row.get()?, proxy_password: row.get()? }))
+}
+
+/// A page of nodes with their sealed secrets.
+///
+/// # Errors
+/// As the store.
+pub async fn list(tx: &mut Tx, filter: &NodeFilter, sorts: &[Sort], at: Page) -> Result<Paged<(Node, NodeSecrets)>> {
+    let mut conditions = Where::new();
+    conditions_of(&mut conditions, filter);
+    let order = order_by(sorts, SORTABLE, "n.inserted_at", "n.id");
+    let columns = format!("{COLUMNS}, n.api_token_sealed, n.proxy_password_sealed");
+    // The join is only needed for counting when the cluster's name is asked about.
+    let count_from = if filter.cluster_name.is_some() { FROM } else { "nodes n" };
+    let (rows, total) = page(tx, &columns, FROM, count_from, conditions, &order, at).await?;
+    Ok(Paged { items: rows.into_iter().map(read_with_secrets).collect::<Result<_>>()?, total, page: at })
+}
+
+/// Adds the conditions of `filter` on the tables called `n` and `c`.
+pub(crate) fn conditions_of<'a>(w: &mut Where<'a>, filter: &'a NodeFilter) {
+    w.text("c.name", &filter.cluster_name);
+    w.eq("n.id_type", filter.id_type);
+    w.any_of("n.status", filter.status.iter().copied());
+    w.text("n.version", &filter.version);
+    w.eq("n.self_update_enabled", filter.self_update_enabled);
+    w.present("n.connected_server", filter.connected);
+    w.range("n.last_seen_at", &filter.last_seen_at);
+    w.range("n.inserted_at", &filter.inserted_at);
+    w.range("n.updated_at", &filter.updated_at);
+    if let Some(selector) = &filter.labels {
+        selector_conditions(w, selector);
+    }
+}
+
+/// Adds the conditions of `selector` on the table called `n`.
+pub(crate) fn selector_conditions<'a>(w: &mut Where<'a>, selector: &'a Selector) {
+    for requirement in &selector.0 {
+        let (negated, key, values) = match requirement {
+            Requirement::In(key, values) => (false, key, Some(values)),
+            Requirement::NotIn(key, values) => (true, key, Some(values)),
+            Requirement::Exists(key) => (false, key, None),
+            Requirement::Absent(key) => (true, key, None),
+        };
+        let key = w.arg(key);
+        let among = match values {
+            Some(values) => {
+                let placeholders: Vec<String> = values.iter().map(|v| w.arg(v)).collect();
+                format!(" AND l.value IN ({})", placeholders.join(","))
+            }
+            None => String::new(),
+        };
+        let not = if negated { "NOT " } else { "" };
+        w.raw(format!("{not}EXISTS (SELECT 1 FROM node_labels l WHERE l.node_id = n.id AND l.key = {key}{among})"));
+    }
+}
+
+/// Short forms of the nodes of these clusters, at most `per_cluster` each, in order of registration.
+///
+/// # Errors
+/// As the store.
+pub async fn summaries(tx: &mut Tx, clusters: &[ClusterId], per_cluster: i64) -> Result<Vec<NodeSummary>> {
+    if clusters.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut w = Where::new();
+    w.any_of("n.cluster_id", clusters);
+    let conditions = w.sql();
+    let most = w.arg(per_cluster);
+    let sql = format!(
+        "SELECT id, cluster_id, id_type, status FROM (
+           SELECT n.id, n.cluster_id, n.id_type, n.status,
+             row_number() OVER (PARTITION BY n.cluster_id ORDER BY n.id) AS place
+           FROM nodes n{conditions}) AS numbered
+         WHERE place <= {most} ORDER BY cluster_id, place"
+    );
+    let rows = tx.all(&sql, w.args()).await?;
+    rows.into_iter()
+        .map(|mut r| Ok(NodeSummary { id: r.get()?, cluster_id: r.get()?, id_type: r.get()?, status: r.get()? }))
+        .collect()
+}
+
+/// Moves a node to another cluster. False when it is not in `from` any more.
+///
+/// # Errors
+/// As the store.
+pub async fn set_cluster(tx: &mut Tx, id: &NodeId, from: &ClusterId, to: &ClusterId, now: Timestamp) -> Result<bool> {
+    let sql = "UPDATE nodes SET cluster_id = $3, updated_at = $4 WHERE id = $1 AND cluster_id = $2";
+    Ok(tx.execute(sql, args![id, from, to, now]).await? == 1)
+}
+
+/// Replaces a node's labels.
+///
+/// # Errors
+/// As the store.
+pub async fn set_labels(tx: &mut Tx, id: &NodeId, labels: &BTreeMap<String, String>, now: Timestamp) -> Result<bool> {
+    let json = serde_json::to_string(labels).map_err(Error::internal)?;
+    let sql = "UPDATE nodes SET labels = $2, updated_at = $3 WHERE id = $1";
+    if tx.execute(sql, args![id, json, now]).await? == 0 {
+        return Ok(false);
+    }
+    tx.execute("DELETE FROM node_labels WHERE node_id = $1", args![id]).await?;
+    let rows: Vec<Vec<Value<'_>>> = labels.iter().map(|(k, v)| vec![id.into(), k.into(), v.into()]).collect();
+    tx.insert_many("node_labels (node_id, key, value)", &rows, "").await?;
+    Ok(true)
+}
+
+/// Removes a node. False when it is gone already.
+///
+/// # Errors
+/// As the store.
+pub async fn delete(tx: &mut Tx, id: &NodeId) -> Result<bool> {
+    Ok(tx.execute("DELETE FROM nodes WHERE id = $1", args![id]).await? == 1)
+}
+
+/// Notes contact with these nodes at `now`.
+///
+/// # Errors
+/// As the store.
+pub async fn seen(tx: &mut Tx, ids: &[NodeId], now: Timestamp) -> Result<()> {
+    for chunk in ids.chunks(500) {
+        let mut w = Where::new();
+        let at = w.arg(now);
+        w.any_of("id", chunk);
+        let sql = format!("UPDATE nodes SET last_seen_at = {at}{}", w.sql());
+        tx.execute(&sql, w.args()).await?;
+    }
+    Ok(())
+}
+
+/// Sets a node's status where it differs, and gives the one before.
+///
+/// # Errors
+/// As the store.
+pub async fn set_status(tx: &mut Tx, id: &NodeId, status: NodeStatus, now: Timestamp) -> Result<Option<NodeStatus>> {
+    let before = tx.opt("SELECT status FROM nodes WHERE id = $1", args![id]).await?;
+    let Some(before) = before.map(|mut row| row.get::<NodeStatus>()).transpose()? else { return Ok(None) };
+    let sql = "UPDATE nodes SET status = $2, updated_at = $3 WHERE id = $1 AND status = $4";
+    let changed = tx.execute(sql, args![id, status, now, before]).await?;
+    Ok((changed == 1 && before != status).then_some(before))
+}
+
+/// Clears the connection of a node, if it still is `server`'s.
+///
+/// # Errors
+/// As the store.
+pub async fn clear_connection(tx: &mut Tx, id: &NodeId, server: &ServerId, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE nodes SET connected_server = NULL, last_seen_at = $3 WHERE id = $1 AND connected_server = $2";
+    tx.execute(sql, args![id, server, now]).await?;
+    Ok(())
+}
+
+/// Clears every connection that `server` had, as when it starts again.
+///
+/// # Errors
+/// As the store.
+pub async fn clear_connections_of(tx: &mut Tx, server: &ServerId) -> Result<u64> {
+    tx.execute("UPDATE nodes SET connected_server = NULL WHERE connected_server = $1", args![server]).await
+}
+
+/// Nodes that are not unreachable, have no connection and were last seen before `before`; at most `most`.
+///
+/// # Errors
+/// As the store.
+pub async fn silent_since(tx: &mut Tx, before: Timestamp, most: i64) -> Result<Vec<Node>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {FROM} WHERE n.status <> 'unreachable'
+           AND (n.last_seen_at IS NULL OR n.last_seen_at < $1) ORDER BY n.last_seen_at LIMIT $2"
+    );
+    tx.all(&sql, args![before, most]).await?.iter_mut().map(read).collect()
+}
+
+/// All nodes, counted.
+///
+/// # Errors
+/// As the store.
+pub async fn count(tx: &mut Tx) -> Result<i64> {
+    tx.one("SELECT count(*) FROM nodes", &[]).await?.get()
+}

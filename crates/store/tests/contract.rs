@@ -1,0 +1,65 @@
+//! What both databases must do alike.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use reeve_store::{Topic, args, dialect, migrate};
+use reeve_testkit::db::on_both;
+
+#[tokio::test]
+async fn a_dropped_transaction_leaves_nothing() {
+    on_both(|db| async move {
+        let mut tx = db.store.begin().await.unwrap();
+        tx.execute("INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3)", args!["a", "b", 1]).await.unwrap();
+        drop(tx);
+        let mut tx = db.store.begin().await.unwrap();
+        let count: i64 = tx.one("SELECT count(*) FROM settings", &[]).await.unwrap().get().unwrap();
+        assert_eq!(count, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_unique_violation_names_its_index() {
+    on_both(|db| async move {
+        let mut tx = db.store.begin().await.unwrap();
+        let sql = "INSERT INTO clusters (id, name, ipv4_range, ipv4_first, ipv4_last, inserted_at, updated_at)
+            VALUES ($1, $2, $3, 1, 2, 0, 0)";
+        tx.execute(sql, args!["1", "a", "100.64.0.0/24"]).await.unwrap();
+        let error = tx.execute(sql, args!["2", "a", "100.64.1.0/24"]).await.unwrap_err();
+        assert!(dialect::is_unique_violation(&error, "clusters_name"), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_commit_wakes_its_topics() {
+    on_both(|db| async move {
+        let mut events = db.store.subscribe(Topic::Events);
+        let mut tx = db.store.begin().await.unwrap();
+        tx.wake(Topic::Events);
+        tx.commit().await.unwrap();
+        events.changed().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn migrations_run_once() {
+    on_both(|db| async move {
+        assert_eq!(migrate::current(&db.store).await.unwrap(), migrate::newest());
+        assert!(migrate::up(&db.store).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_rows_go_in_with_few_statements() {
+    on_both(|db| async move {
+        let mut tx = db.store.begin().await.unwrap();
+        let names: Vec<String> = (0..1234).map(|i| format!("n{i}")).collect();
+        let rows: Vec<_> = names.iter().map(|n| vec![n.into(), "v".into(), 1i64.into()]).collect();
+        let inserted = tx.insert_many("settings (name, value, updated_at)", &rows, "").await.unwrap();
+        assert_eq!(inserted, 1234);
+        tx.commit().await.unwrap();
+    })
+    .await;
+}

@@ -1,0 +1,73 @@
+//! The exchanges that follow from the contract alone: for every operation what happens without a key, with the wrong
+//! key, with parameters and bodies of the wrong shape, and in degraded mode.
+
+use reeve_http_kit::Contract;
+use reeve_http_kit::contract::Operation;
+use serde_json::json;
+
+use super::script::{RequestSpec, ResponseSpec, Script, Step};
+
+const NOBODY: &str = "01900000-0000-7000-8000-00000000dead";
+
+/// A script of refusals, one operation after the other. Nothing in it changes anything.
+pub fn gates(contract: &Contract) -> Script {
+    let mut steps = Vec::new();
+    for operation in contract.operations() {
+        let public = operation.permission.is_none();
+        if !public {
+            steps.push(step(operation, "without a key", sound(operation, "none"), 401, "unauthorized", false));
+            steps.push(step(operation, "with a key for something else", sound(operation, "metrics"), 403, "forbidden", false));
+        }
+        if operation.path.ends_with("/{id}") || operation.path.contains("/{id}/") {
+            let mut request = sound(operation, "api");
+            request.path = request.path.replace(NOBODY, "not-a-uuid");
+            steps.push(step(operation, "with an id that is none", request, 400, "bad_request", false));
+            steps.push(step(operation, "of something that does not exist", sound(operation, "api"), 404, "not_found", false));
+        }
+        let mut request = sound(operation, "api");
+        request.path.push_str("?colour=red");
+        steps.push(step(operation, "with an unknown query parameter", request, 400, "bad_request", false));
+        if operation.has_body() {
+            let mut request = sound(operation, "api");
+            (request.body, request.raw) = (None, Some("{\"name\":".to_owned()));
+            steps.push(step(operation, "with a body that is not JSON", request.clone(), 400, "bad_request", false));
+            request.headers.insert("content-type".to_owned(), "text/plain".to_owned());
+            steps.push(step(operation, "with a body that is not declared as JSON", request.clone(), 415, "unsupported_media_type", true));
+        }
+        if matches!(operation.method.as_str(), "POST" | "PATCH" | "PUT") {
+            let mut request = sound(operation, "api");
+            (request.body, request.raw) = (None, Some(" ".repeat((1 << 20) + 1)));
+            steps.push(step(operation, "with a body over the limit", request, 413, "payload_too_large", true));
+        }
+    }
+    steps.push(Step { name: "degraded".to_owned(), given: Some(json!({"degraded": true})), ..Step::default() });
+    for operation in contract.operations().iter().filter(|o| o.degraded_gate) {
+        steps.push(step(operation, "in degraded mode", sound(operation, "api"), 503, "degraded_mode", false));
+    }
+    steps.push(Step { name: "capacity again".to_owned(), given: Some(json!({"degraded": false})), ..Step::default() });
+    Script { name: "gates".to_owned(), steps, ..Script::default() }
+}
+
+/// A request that satisfies the contract and names things that do not exist.
+fn sound(operation: &Operation, key: &str) -> RequestSpec {
+    let path = operation.path.replace("{id}", NOBODY).replace("{name}", "nowhere").replace("{cluster_name}", "nowhere");
+    let body = match operation.id.as_str() {
+        "clusters.create" => Some(json!({"name": "gate"})),
+        "nodes.change_cluster" => Some(json!({"cluster_name": "nowhere"})),
+        "nodes.label" => Some(json!({"labels": {}})),
+        "commands.create" => Some(json!({"command_text": "true", "targeting": {"type": "nodes", "node_ids": [NOBODY]}})),
+        _ if operation.has_body() => Some(json!({})),
+        _ => None,
+    };
+    RequestSpec { method: operation.method.to_string(), path, key: Some(key.to_owned()), body, ..RequestSpec::default() }
+}
+
+fn step(operation: &Operation, case: &str, request: RequestSpec, status: u16, code: &str, addition: bool) -> Step {
+    Step {
+        name: format!("{} {case}", operation.id),
+        request: Some(request),
+        response: ResponseSpec { status, error: Some(json!({"code": code})), ..ResponseSpec::default() },
+        addition: addition || operation.addition,
+        ..Step::default()
+    }
+}

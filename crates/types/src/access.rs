@@ -1,0 +1,233 @@
+//! Who asks, and what they may do. The role table itself is a rule and stands in `domain::authz`.
+
+use std::collections::BTreeSet;
+
+use crate::id::{ApiTokenId, UserId};
+
+macro_rules! permissions {
+    ($($(#[$doc:meta])* $name:ident = $word:literal),* $(,)?) => {
+        /// One right. Every route declares the one it needs.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Permission { $($(#[$doc])* $name),* }
+
+        impl Permission {
+            /// Every permission there is.
+            pub const ALL: &'static [Permission] = &[$(Permission::$name),*];
+            /// The stable word used in token scopes, the API contract and messages.
+            pub fn word(self) -> &'static str {
+                match self { $(Permission::$name => $word),* }
+            }
+        }
+    };
+}
+
+permissions! {
+    /// See this server's place among the servers.
+    AdminsRead = "edge.admins.read",
+    /// See edge clusters.
+    ClustersRead = "edge.clusters.read",
+    /// Create, change and delete edge clusters.
+    ClustersWrite = "edge.clusters.write",
+    /// See enrollment keys, which includes the keys themselves.
+    EnrollmentKeysRead = "edge.enrollment_keys.read",
+    /// Create, change and delete enrollment keys.
+    EnrollmentKeysWrite = "edge.enrollment_keys.write",
+    /// See nodes.
+    NodesRead = "edge.nodes.read",
+    /// Label, move and delete nodes.
+    NodesWrite = "edge.nodes.write",
+    /// See a node's API token and proxy password in clear.
+    NodeSecretsRead = "edge.node_secrets.read",
+    /// See commands, executions and their output.
+    CommandsRead = "edge.commands.read",
+    /// Run commands on nodes, cancel and delete them.
+    CommandsRun = "edge.commands.run",
+    /// Read metrics of nodes and servers.
+    MetricsRead = "edge.metrics.read",
+    /// Read the event feed and its catalogue.
+    EventsRead = "events.read",
+    /// Read the audit log.
+    AuditRead = "audit.read",
+    /// See background jobs and their output.
+    JobsRead = "jobs.read",
+    /// Cancel background jobs.
+    JobsWrite = "jobs.write",
+    /// See users.
+    UsersRead = "users.read",
+    /// Create, change and delete users.
+    UsersWrite = "users.write",
+    /// Manage one's own API tokens and see oneself.
+    SelfManage = "self.manage",
+    /// See server details and run the checks of `doctor`.
+    ServerRead = "server.read",
+    /// Speak MCP.
+    McpUse = "mcp.use",
+    /// Use the forward proxies.
+    ProxyUse = "proxy.use",
+}
+
+impl Permission {
+    /// Reads a [`word`](Self::word).
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|p| p.word() == word)
+    }
+}
+
+/// What a user is, on every surface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Everything.
+    Admin,
+    /// Runs the fleet: everything but users and audit.
+    Operator,
+    /// Runs commands and reads; does not change the fleet's shape.
+    Developer,
+    /// Reads, without secrets.
+    Viewer,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Role; 4] = [Role::Admin, Role::Operator, Role::Developer, Role::Viewer];
+    /// The stored word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Admin => "admin",
+            Role::Operator => "operator",
+            Role::Developer => "developer",
+            Role::Viewer => "viewer",
+        }
+    }
+    /// Reads a [`word`](Self::word).
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| r.word() == word)
+    }
+}
+
+/// The static keys that the edge API names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StaticKey {
+    /// `MASTER_KEY`: everything.
+    Master,
+    /// `API_KEY`: the edge REST API without metrics.
+    Api,
+    /// `METRICS_KEY`: metrics.
+    Metrics,
+    /// `MCP_KEY`: the MCP endpoint.
+    Mcp,
+    /// `PROXY_KEY`: the forward proxies.
+    Proxy,
+}
+
+impl StaticKey {
+    /// Every static key.
+    pub const ALL: [StaticKey; 5] = [StaticKey::Master, StaticKey::Api, StaticKey::Metrics, StaticKey::Mcp, StaticKey::Proxy];
+    /// The principal's name, as `master_key`.
+    pub fn word(self) -> &'static str {
+        match self {
+            StaticKey::Master => "master_key",
+            StaticKey::Api => "api_key",
+            StaticKey::Metrics => "metrics_key",
+            StaticKey::Mcp => "mcp_key",
+            StaticKey::Proxy => "proxy_key",
+        }
+    }
+}
+
+/// Who is behind a request or a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// A user with an access token.
+    User {
+        /// The user.
+        id: UserId,
+        /// The user's name.
+        name: String,
+    },
+    /// A user's API token.
+    ApiToken {
+        /// The token.
+        id: ApiTokenId,
+        /// The user it belongs to.
+        user: UserId,
+        /// The token's name.
+        name: String,
+    },
+    /// One of the static keys.
+    Key(StaticKey),
+    /// The server itself: schedules, reconcilers, first start.
+    System,
+    /// Nobody: public routes.
+    Anonymous,
+}
+
+impl Principal {
+    /// One stable line for audit entries and limits: `user:alice`, `token:ci@…`, `key:master_key`, `system`.
+    pub fn label(&self) -> String {
+        match self {
+            Principal::User { name, .. } => format!("user:{name}"),
+            Principal::ApiToken { name, user, .. } => format!("token:{name}@{user}"),
+            Principal::Key(key) => format!("key:{}", key.word()),
+            Principal::System => "system".to_owned(),
+            Principal::Anonymous => "anonymous".to_owned(),
+        }
+    }
+    /// The user behind it, if there is one.
+    pub fn user(&self) -> Option<&UserId> {
+        match self {
+            Principal::User { id, .. } => Some(id),
+            Principal::ApiToken { user, .. } => Some(user),
+            Principal::Key(_) | Principal::System | Principal::Anonymous => None,
+        }
+    }
+}
+
+/// An `Idempotency-Key` with the fingerprint of the request it came with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// As sent by the client, 1..=255 characters.
+    pub key: String,
+    /// Hex SHA-256 over method, path and body.
+    pub fingerprint: String,
+}
+
+/// What is known of the request besides its body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestContext {
+    /// UUIDv7, equal to the answer's `x-request-id`.
+    pub request_id: String,
+    /// The peer's address, empty when there is none.
+    pub remote: String,
+    /// Present when the client sent the header.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// A principal with its rights, for one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// Who.
+    pub principal: Principal,
+    /// May do what.
+    pub permissions: BTreeSet<Permission>,
+    /// Asked how.
+    pub request: RequestContext,
+}
+
+impl Actor {
+    /// The server itself, allowed everything.
+    pub fn system() -> Self {
+        Self {
+            principal: Principal::System,
+            permissions: Permission::ALL.iter().copied().collect(),
+            request: RequestContext::default(),
+        }
+    }
+    /// Nobody, allowed nothing.
+    pub fn anonymous() -> Self {
+        Self { principal: Principal::Anonymous, permissions: BTreeSet::new(), request: RequestContext::default() }
+    }
+    /// Whether the actor holds `permission`.
+    pub fn may(&self, permission: Permission) -> bool {
+        self.permissions.contains(&permission)
+    }
+}

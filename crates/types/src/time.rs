@@ -1,0 +1,122 @@
+//! Instants as microseconds since the epoch, and the clock as a parameter.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// Microseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// This instant plus `ms` milliseconds (negative goes back).
+    pub fn plus_ms(self, ms: i64) -> Self {
+        Self(self.0.saturating_add(ms.saturating_mul(1000)))
+    }
+    /// Milliseconds from `earlier` to this instant.
+    pub fn ms_since(self, earlier: Self) -> i64 {
+        (self.0 - earlier.0) / 1000
+    }
+    /// Whole seconds since the epoch.
+    pub fn as_secs(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+    /// RFC 3339 in UTC with whole seconds, as rows are shown: `2026-01-31T08:00:00Z`.
+    pub fn rfc3339_secs(self) -> String {
+        jiff::Timestamp::from_second(self.as_secs()).map(|t| t.to_string()).unwrap_or_default()
+    }
+    /// RFC 3339 in UTC with six decimals, as envelopes and events are shown.
+    pub fn rfc3339_micros(self) -> String {
+        jiff::Timestamp::from_microsecond(self.0).map(|t| format!("{t:.6}")).unwrap_or_default()
+    }
+    /// Reads RFC 3339 with any offset. None when it is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|t| Self(t.as_microsecond()))
+    }
+    /// Reads RFC 3339, or a bare date taken as the start (or the end) of that day in UTC.
+    pub fn parse_or_date(text: &str, end_of_day: bool) -> Option<Self> {
+        Self::parse(text).or_else(|| {
+            let date = text.parse::<jiff::civil::Date>().ok()?;
+            let start = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_microsecond();
+            Some(Self(if end_of_day { start + 86_400_000_000 - 1 } else { start }))
+        })
+    }
+}
+
+/// An inclusive range of instants or numbers; a missing side is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Range<T> {
+    /// Lowest value that matches.
+    pub gte: Option<T>,
+    /// Highest value that matches.
+    pub lte: Option<T>,
+}
+
+impl<T> Default for Range<T> {
+    fn default() -> Self {
+        Self { gte: None, lte: None }
+    }
+}
+
+impl<T> Range<T> {
+    /// True when neither side is set.
+    pub fn is_open(&self) -> bool {
+        self.gte.is_none() && self.lte.is_none()
+    }
+}
+
+/// Where "now" comes from.
+pub trait Clock: Send + Sync + 'static {
+    /// The current instant.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's clock.
+#[derive(Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods)] // the one place that reads the real clock
+    fn now(&self) -> Timestamp {
+        Timestamp(jiff::Timestamp::now().as_microsecond())
+    }
+}
+
+/// A clock that tests move by hand.
+#[derive(Debug)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// A clock that stands at `at`.
+    pub fn at(at: Timestamp) -> Self {
+        Self(AtomicI64::new(at.0))
+    }
+    /// Moves the clock on by `ms` milliseconds.
+    pub fn advance_ms(&self, ms: i64) {
+        self.0.fetch_add(ms * 1000, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_cover_the_whole_day() {
+        let start = Timestamp::parse_or_date("2026-03-01", false).unwrap();
+        let end = Timestamp::parse_or_date("2026-03-01", true).unwrap();
+        assert_eq!(start.rfc3339_secs(), "2026-03-01T00:00:00Z");
+        assert_eq!(end.rfc3339_micros(), "2026-03-01T23:59:59.999999Z");
+        assert_eq!(Timestamp::parse_or_date("yesterday", false), None);
+    }
+
+    #[test]
+    fn micros_always_have_six_digits() {
+        assert_eq!(Timestamp(1_000_000).rfc3339_micros(), "1970-01-01T00:00:01.000000Z");
+    }
+}
