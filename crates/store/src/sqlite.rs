@@ -185,12 +185,15 @@ fn run(connection: &Connection, sql: &str) -> Result<()> {
     statement.raw_execute().map(|_| ()).map_err(|e| failed(sql, e))
 }
 
+/// To SQLite `$2` is a name, numbered by its first appearance: each is bound by the number in its name.
 fn bind(statement: &mut rusqlite::Statement<'_>, args: &[Value<'_>]) -> rusqlite::Result<()> {
-    for (i, value) in args.iter().enumerate() {
+    for index in 1..=statement.parameter_count() {
+        let number = statement.parameter_name(index).and_then(|name| name[1..].parse::<usize>().ok());
+        let value = number.and_then(|n| args.get(n.wrapping_sub(1))).ok_or(rusqlite::Error::InvalidParameterCount(index, args.len()))?;
         match value {
-            Value::Null => statement.raw_bind_parameter(i + 1, rusqlite::types::Null)?,
-            Value::Int(v) => statement.raw_bind_parameter(i + 1, v)?,
-            Value::Text(v) => statement.raw_bind_parameter(i + 1, &**v)?,
+            Value::Null => statement.raw_bind_parameter(index, rusqlite::types::Null)?,
+            Value::Int(v) => statement.raw_bind_parameter(index, v)?,
+            Value::Text(v) => statement.raw_bind_parameter(index, &**v)?,
         }
     }
     Ok(())
