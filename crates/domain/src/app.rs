@@ -4,13 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use reeve_ports::AgentLink;
 use reeve_ports::agents::NoAgents;
-use reeve_store::{Store, Tx};
+use reeve_store::{Store, Topic, Tx};
 use reeve_types::id::Ids;
 use reeve_types::{Actor, Clock, Result, ServerId, Timestamp};
 
 use crate::config::Config;
-use crate::{audit, idempotency};
 use crate::seal::Seal;
+use crate::{audit, idempotency, identity};
 
 /// Everything a use case needs. Shared as `Arc<App>`.
 pub struct App {
@@ -27,6 +27,7 @@ pub struct App {
     /// This server.
     pub server_id: ServerId,
     pub(crate) audit: audit::Chain,
+    pub(crate) identity: identity::State,
     agents: OnceLock<Arc<dyn AgentLink>>,
 }
 
@@ -40,7 +41,9 @@ impl App {
         config: Config,
         server_id: ServerId,
     ) -> Self {
-        Self { store, clock, ids, seal, config, server_id, audit: audit::Chain::default(), agents: OnceLock::new() }
+        let identity = identity::State::new(&config.keys, store.subscribe(Topic::Access));
+        let audit = audit::Chain::default();
+        Self { store, clock, ids, seal, config, server_id, audit, identity, agents: OnceLock::new() }
     }
 
     /// The current instant.
