@@ -185,12 +185,12 @@ fn run(connection: &Connection, sql: &str) -> Result<()> {
     statement.raw_execute().map(|_| ()).map_err(|e| failed(sql, e))
 }
 
-/// To SQLite `$2` is a name, numbered by its first appearance: each is bound by the number in its name.
 fn bind(statement: &mut rusqlite::Statement<'_>, args: &[Value<'_>]) -> rusqlite::Result<()> {
+    // To SQLite `$2` is a name: parameters are numbered in the order in which the text first mentions them.
     for index in 1..=statement.parameter_count() {
-        let number = statement.parameter_name(index).and_then(|name| name[1..].parse::<usize>().ok());
-        let value = number.and_then(|n| args.get(n.wrapping_sub(1))).ok_or(rusqlite::Error::InvalidParameterCount(index, args.len()))?;
-        match value {
+        let number = statement.parameter_name(index).and_then(|name| name.get(1..)?.parse::<usize>().ok());
+        let value = number.and_then(|n| args.get(n.checked_sub(1)?));
+        match value.ok_or(rusqlite::Error::InvalidParameterCount(args.len(), index))? {
             Value::Null => statement.raw_bind_parameter(index, rusqlite::types::Null)?,
             Value::Int(v) => statement.raw_bind_parameter(index, v)?,
             Value::Text(v) => statement.raw_bind_parameter(index, &**v)?,
