@@ -407,7 +407,7 @@ impl State {
         match step {
             Step::Accepted(run) => self.accepted(run),
             Step::Started(run) => self.started(run),
-            Step::Result(result) => self.result_journalled(result),
+            Step::Result(result) => self.result_journalled(*result),
             Step::Forgotten(_) | Step::Probe => {}
         }
     }
@@ -480,7 +480,7 @@ impl State {
         });
     }
 
-    fn result_journalled(&mut self, result: Box<ExecutionResult>) {
+    fn result_journalled(&mut self, result: ExecutionResult) {
         let id = result.execution_id.clone();
         match self.entries.get_mut(&id) {
             Some(entry @ Entry::Ending) => {
@@ -490,7 +490,7 @@ impl State {
                 };
                 if self.open && self.unsent.is_empty() && self.in_flight_bytes() < RESULT_WINDOW {
                     self.in_flight.insert(id.clone(), result.output.len());
-                    self.send_result(&id, *result);
+                    self.send_result(&id, result);
                 } else {
                     self.unsent.push_back(id);
                 }

@@ -30,6 +30,7 @@ pub struct Location {
 
 impl Location {
     /// Size on disk, in bytes.
+    #[cfg(test)]
     pub fn len(self) -> usize {
         self.len
     }

@@ -98,6 +98,16 @@ impl Options {
         options.http_proxy = get("REEVE_HTTP_PROXY");
         options.random_id =
             get("USE_RANDOM_ID").is_some_and(|v| v == "1" || v.eq_ignore_ascii_case("true"));
+        let number = |name: &str| get(name).and_then(|value| value.parse::<u64>().ok());
+        if let Some(grace_ms) = number("REEVE_AGENT_STOP_GRACE_MS") {
+            options.stop_grace_ms = grace_ms;
+        }
+        if let Some(cap_ms) = number("REEVE_AGENT_RECONNECT_CAP_MS") {
+            options.reconnect_cap_ms = cap_ms;
+        }
+        if let Some(limit) = number("REEVE_AGENT_JOURNAL_LIMIT_BYTES") {
+            options.journal_limit_bytes = limit;
+        }
         if let Some(log) = get("REEVE_LOG") {
             options.log = log;
         }

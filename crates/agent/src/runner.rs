@@ -212,7 +212,7 @@ pub async fn run(
         timeout_at: (run.timeout_ms > 0)
             .then(|| Instant::now() + Duration::from_millis(run.timeout_ms)),
     };
-    running.to_end(&mut stop).await;
+    running.drive(&mut stop).await;
     running.outcome(run.timeout_ms)
 }
 
@@ -249,7 +249,7 @@ struct Running {
 }
 
 impl Running {
-    async fn to_end(&mut self, stop: &mut watch::Receiver<Option<Stop>>) {
+    async fn drive(&mut self, stop: &mut watch::Receiver<Option<Stop>>) {
         let mut buffer = vec![0u8; LIVE_CHUNK];
         let mut quiet_at = None;
         let mut stoppable = true;
