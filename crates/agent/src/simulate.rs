@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reeve_agent_proto::backoff::full_jitter;
 use reeve_agent_proto::message::{
-    Accepted, Enroll, ExecutionResult, Hello, Known, OutputChunk, Ports, Progress, ResultStatus, Run, Started, Sync,
+    Accepted, Enroll, ExecutionResult, Heartbeat, Hello, Known, OutputChunk, Ports, Progress, ResultStatus, Run, Started, Sync,
 };
 use reeve_agent_proto::proof::{self, Purpose};
 use reeve_agent_proto::{AgentEvent, AgentSession, CloseReason, EnrollmentKey};
@@ -49,6 +49,8 @@ pub struct SimulateOptions {
     pub reconnect_cap_ms: u64,
     /// Time between two calls of the progress callback, in milliseconds.
     pub progress_ms: u64,
+    /// Time between heartbeats in milliseconds, instead of what the server says.
+    pub heartbeat_ms: Option<u64>,
 }
 
 impl SimulateOptions {
@@ -64,6 +66,7 @@ impl SimulateOptions {
             connecting: 64,
             reconnect_cap_ms: 10_000,
             progress_ms: 1_000,
+            heartbeat_ms: None,
         }
     }
 }
@@ -291,6 +294,8 @@ impl VirtualAgent {
         let mut output = Bytes::new();
         let mut go_away = None;
         let churn_at = churn_at(fleet.options.churn_per_minute);
+        let own_heartbeat = fleet.options.heartbeat_ms.map(Duration::from_millis);
+        let mut beat_at = own_heartbeat.map(|every| Instant::now() + every.mul_f64(rand::random()));
         loop {
             while let Some(event) = session.poll_event() {
                 match event {
@@ -336,12 +341,20 @@ impl VirtualAgent {
             }
             let deadline = began + Duration::from_millis(session.deadline_ms());
             let due = self.running.front().map_or(deadline, |(due, _)| *due);
-            let wake = deadline.min(churn_at.unwrap_or(deadline)).min(due);
+            let wake = deadline.min(churn_at.unwrap_or(deadline)).min(due).min(beat_at.unwrap_or(deadline));
             let moved = tokio::select! {
                 moved = transfer(&mut connection.stream, &mut output, |bytes| session.received(bytes, now())) => moved,
                 () = sleep_until(wake) => {
                     session.tick(now());
                     self.finish_due(&mut session);
+                    if let (Some(at), Some(every)) = (beat_at, own_heartbeat)
+                        && Instant::now() >= at
+                    {
+                        beat_at = Some(at + every);
+                        if session.is_open() {
+                            session.send(Heartbeat { healthy: true, reasons: Vec::new() });
+                        }
+                    }
                     if churn_at.is_some_and(|at| Instant::now() >= at) {
                         return End::Churn;
                     }

@@ -20,7 +20,7 @@ impl Authenticate for Bearers {
         Box::pin(async move {
             let Some(bearer) = bearer else { return Ok(None) };
             let remote = peer.map(|p| p.to_string()).unwrap_or_default();
-            match identity::authenticate(&self.0, bearer, &remote).await {
+            match identity::authenticate::authenticate(&self.0, bearer, &remote).await {
                 Ok(actor) => Ok(Some(actor)),
                 Err(error) if error.kind == ErrorKind::Unauthenticated => Ok(None),
                 Err(error) => Err(error),
@@ -38,7 +38,7 @@ impl IdempotencyStore for Keys {
             Ok(match idempotency::lookup(&self.0, actor).await? {
                 idempotency::Lookup::Fresh => Lookup::Fresh,
                 idempotency::Lookup::Mismatch => Lookup::Mismatch,
-                idempotency::Lookup::AppliedButUnanswered => Lookup::InProgress,
+                idempotency::Lookup::InProgress | idempotency::Lookup::AppliedButUnanswered => Lookup::InProgress,
                 idempotency::Lookup::Replay(reply) => {
                     Lookup::Replay(StoredReply { status: reply.status, headers: reply.headers, body: reply.body })
                 }

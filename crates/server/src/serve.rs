@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use anyhow::{Context, Result};
-use reeve_agent_gateway::{Gateway, Hub};
+use reeve_agent_gateway::{Gateway, Hub, Limits as GatewayLimits};
 use reeve_domain::{App, background, identity};
-use reeve_http_kit::axum::Router;
 use reeve_http_kit::cors::Cors;
 use reeve_http_kit::limits::{LimitRates, Limits, Rate};
 use reeve_http_kit::listener::{Listener, ListenerOptions};
@@ -18,13 +18,15 @@ use reeve_http_kit::surface::Kit;
 use reeve_http_kit::tls::Identity;
 use reeve_store::Store;
 use reeve_types::id::{Ids, SystemIds};
-use reeve_types::{Actor, SystemClock};
+use reeve_types::{Actor, Secret, SystemClock};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{ServeArgs, Settings, with_port};
 use crate::data_dir::{Credentials, DataDir};
-use crate::doctor::Doctor;
 use crate::say;
 use crate::seams::{Bearers, Checks, Keys};
 
@@ -87,7 +89,7 @@ impl Server {
         let (mut credentials, first_start) = data.credentials(&settings, &*ids)?;
         let store = Store::open(&settings.location()).await?;
 
-        let agents = agents_listener(&settings).await?;
+        let agents = AgentsListener::bind(&settings).await?;
         let edge = listener(&settings, "edge").await?;
         let console = listener(&settings, "console").await?;
         let mut listeners = BTreeMap::new();
@@ -95,11 +97,10 @@ impl Server {
         listeners.extend(console.as_ref().map(|l| ("console".to_owned(), l.url())));
         let mut config = settings.domain(credentials.keys());
         config.public_urls = edge.iter().map(Listener::url).collect();
-        if let Some(gateway) = &agents {
-            let address = gateway.local_addr();
-            listeners.insert("agents".to_owned(), format!("https://{address}"));
-            config.agent_endpoints = endpoints(&settings, address);
-            config.agent_pin = gateway.pin();
+        if let Some(agents) = &agents {
+            listeners.insert("agents".to_owned(), format!("https://{}", agents.address));
+            config.agent_endpoints = endpoints(&settings, agents.address);
+            config.agent_pin.clone_from(&agents.pin);
         }
         let endpoint = config.agent_endpoints.first().cloned().unwrap_or_default();
 
@@ -110,13 +111,6 @@ impl Server {
         let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
         let kit = kit(&app, &settings, &draining)?;
         let edge_surface = reeve_surface_edge::routes::surface(app.clone(), kit.clone())?;
-        let doctor = Arc::new(Doctor { app: app.clone(), data: settings.data.clone(), listeners: listeners.clone() });
-        let info = reeve_surface_console::ServerInfo {
-            version: VERSION.to_owned(),
-            listeners: listeners.clone(),
-            agent_endpoint: endpoint,
-        };
-        let console_surface = reeve_surface_console::routes::surface(app.clone(), kit.clone(), info, doctor)?;
         let probes = Probes {
             version: VERSION,
             health: Arc::new(Checks(app.clone())),
@@ -125,17 +119,18 @@ impl Server {
         };
 
         let mut listening = JoinSet::new();
-        if let Some(gateway) = agents {
-            let hub = Arc::new(Hub::new());
+        if let Some(agents) = agents {
+            let hub = Hub::new();
             app.set_agents(hub.clone());
-            listening.spawn(gateway.serve(app.clone(), hub, draining.clone()));
+            let gateway = Gateway::new(app.clone(), hub, GatewayLimits::default(), draining.clone());
+            listening.spawn(gateway.serve(agents.listener, agents.tls));
         }
         if let Some(edge) = edge {
             listening.spawn(edge.serve(edge_surface.router("", probes.router()), draining.clone()));
         }
         if let Some(console) = console {
             let more = probes.router().merge(metrics_router(metrics.clone(), kit.authenticate.clone()));
-            let router = console_surface.router("", more).nest("/edge", edge_surface.router("/edge", Router::new()));
+            let router = more.nest("/edge", edge_surface.router("/edge", Router::new()));
             listening.spawn(console.serve(router, draining.clone()));
         }
         let mut loops = background::start(&app, &stopping);
@@ -179,7 +174,7 @@ async fn prepare(app: &Arc<App>, settings: &Settings, credentials: &Credentials,
     reeve_store::server::started(&mut tx, &app.server_id, VERSION, &listeners, app.now()).await?;
     reeve_store::node::clear_connections_of(&mut tx, &app.server_id).await?;
     tx.commit().await?;
-    identity::bootstrap(app, &credentials.username, &credentials.password).await?;
+    identity::bootstrap::first_admin(app, Some(Secret::new(&*credentials.password))).await?;
     if let Some(name) = &settings.default_cluster_name {
         let system = Actor::system();
         match reeve_domain::cluster::get(app, &system, name).await {
@@ -219,13 +214,29 @@ async fn listener(settings: &Settings, surface: &str) -> Result<Option<Listener>
     bound.map(Some).with_context(|| format!("{surface} cannot listen on {address}; choose another with --listen {surface}=ADDR"))
 }
 
-async fn agents_listener(settings: &Settings) -> Result<Option<Gateway>> {
-    let Some(address) = settings.address("agents")? else { return Ok(None) };
-    let folder = settings.data.join("tls-agents");
-    Identity::self_signed(&folder, &["reeve".to_owned()]).context("the agents' certificate cannot be made")?;
-    let identity = reeve_agent_gateway::TlsIdentity::from_pem_files(&folder.join("cert.pem"), &folder.join("key.pem"))?;
-    let bound = Gateway::bind(address, identity).await;
-    bound.map(Some).with_context(|| format!("agents cannot listen on {address}; choose another with --listen agents=ADDR"))
+/// The agents' listener before anybody accepts on it: its key goes into enrollment keys.
+struct AgentsListener {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Arc<rustls::ServerConfig>,
+    pin: String,
+}
+
+impl AgentsListener {
+    async fn bind(settings: &Settings) -> Result<Option<Self>> {
+        let Some(address) = settings.address("agents")? else { return Ok(None) };
+        let folder = settings.data.join("tls-agents");
+        Identity::self_signed(&folder, &["reeve".to_owned()]).context("the agents' certificate cannot be made")?;
+        let chain = CertificateDer::pem_file_iter(folder.join("cert.pem"))?.collect::<Result<Vec<_>, _>>()?;
+        let key = PrivateKeyDer::from_pem_file(folder.join("key.pem"))?;
+        let first = chain.first().context("the agents' certificate file is empty; remove tls-agents in the data directory")?;
+        let pin = reeve_agent_gateway::pin_of(first)?;
+        let tls = reeve_agent_gateway::tls_config(chain, key)?;
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("agents cannot listen on {address}; choose another with --listen agents=ADDR"))?;
+        Ok(Some(Self { address: listener.local_addr()?, listener, tls, pin }))
+    }
 }
 
 /// How agents reach the listener: what was configured, else the address it is bound to, else this machine's own.
