@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use reeve_agent_proto::backoff::full_jitter;
 use reeve_agent_proto::message::{
-    Accepted, Enroll, ExecutionResult, Heartbeat, Hello, Known, OutputChunk, Ports, Progress, ResultStatus, Run, Started, Sync,
+    Accepted, Enroll, ExecutionResult, Heartbeat, Hello, Known, OutputChunk, Ports, Progress, ResultStatus, Run,
+    Started, Sync,
 };
 use reeve_agent_proto::proof::{self, Purpose};
 use reeve_agent_proto::{AgentEvent, AgentSession, CloseReason, EnrollmentKey};

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use anyhow::{Context, Result};
+use axum::Router;
 use reeve_agent_gateway::{Gateway, Hub, Limits as GatewayLimits};
 use reeve_domain::{App, background, identity};
 use reeve_http_kit::cors::Cors;
@@ -167,7 +167,12 @@ impl Server {
 }
 
 /// Brings the store into the state that a server expects at its start.
-async fn prepare(app: &Arc<App>, settings: &Settings, credentials: &Credentials, listeners: &BTreeMap<String, String>) -> Result<()> {
+async fn prepare(
+    app: &Arc<App>,
+    settings: &Settings,
+    credentials: &Credentials,
+    listeners: &BTreeMap<String, String>,
+) -> Result<()> {
     reeve_domain::seal::rotate::check_keys(app).await?;
     let mut tx = app.store.begin().await?;
     let listeners = serde_json::to_string(listeners)?;
@@ -195,8 +200,11 @@ fn kit(app: &Arc<App>, settings: &Settings, draining: &CancellationToken) -> Res
     kit.degraded = app.degraded.clone();
     kit.draining = draining.clone();
     kit.docs = settings.api_docs_enabled;
-    kit.cors = Cors::new(&settings.cors_allowed_origins, &["authorization", "content-type", "x-request-id"].map(str::to_owned))
-        .map_err(anyhow::Error::msg)?;
+    kit.cors = Cors::new(
+        &settings.cors_allowed_origins,
+        &["authorization", "content-type", "x-request-id"].map(str::to_owned),
+    )
+    .map_err(anyhow::Error::msg)?;
     let per_second = settings.requests_per_second;
     let principal = Rate { per_second, burst: per_second.saturating_mul(2) };
     kit.limits = Arc::new(Limits::new(LimitRates { principal, ..LimitRates::default() }));
@@ -211,7 +219,9 @@ async fn listener(settings: &Settings, surface: &str) -> Result<Option<Listener>
     };
     let options = ListenerOptions { tls, drain_timeout: DRAIN, ..ListenerOptions::default() };
     let bound = Listener::bind(surface, address, options).await;
-    bound.map(Some).with_context(|| format!("{surface} cannot listen on {address}; choose another with --listen {surface}=ADDR"))
+    bound
+        .map(Some)
+        .with_context(|| format!("{surface} cannot listen on {address}; choose another with --listen {surface}=ADDR"))
 }
 
 /// The agents' listener before anybody accepts on it: its key goes into enrollment keys.
@@ -229,7 +239,8 @@ impl AgentsListener {
         Identity::self_signed(&folder, &["reeve".to_owned()]).context("the agents' certificate cannot be made")?;
         let chain = CertificateDer::pem_file_iter(folder.join("cert.pem"))?.collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_file(folder.join("key.pem"))?;
-        let first = chain.first().context("the agents' certificate file is empty; remove tls-agents in the data directory")?;
+        let first =
+            chain.first().context("the agents' certificate file is empty; remove tls-agents in the data directory")?;
         let pin = reeve_agent_gateway::pin_of(first)?;
         let tls = reeve_agent_gateway::tls_config(chain, key)?;
         let listener = TcpListener::bind(address)

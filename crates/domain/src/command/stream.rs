@@ -189,7 +189,8 @@ impl Watch {
         if before.is_some_and(|s| s.status.is_final() && s.status == row.status) {
             return Ok(());
         }
-        let same = before.is_some_and(|s| s.status == row.status && s.started == row.started_at.is_some() && s.node.is_some());
+        let same =
+            before.is_some_and(|s| s.status == row.status && s.started == row.started_at.is_some() && s.node.is_some());
         if row.status.is_final() {
             let whole = match row.output.take() {
                 Some(output) => Some(output),
