@@ -598,7 +598,6 @@ impl State {
 }
 
 fn send(events: &mpsc::UnboundedSender<Happened>, event: Happened) {
-    if events.send(event).is_err() {
-        tracing::debug!("the executor has ended");
-    }
+    // Only when the executor has ended already.
+    events.send(event).ok();
 }

@@ -282,9 +282,8 @@ impl ExecutionWatch {
 }
 
 async fn woken(wakes: &mut Receiver<u64>) {
-    match tokio::time::timeout(LOOK_EVERY, wakes.changed()).await {
-        Ok(Ok(())) => tokio::time::sleep(CALM).await,
-        Ok(Err(_)) | Err(_) => {}
+    if let Ok(Ok(())) = tokio::time::timeout(LOOK_EVERY, wakes.changed()).await {
+        tokio::time::sleep(CALM).await;
     }
 }
 
