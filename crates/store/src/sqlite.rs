@@ -186,11 +186,14 @@ fn run(connection: &Connection, sql: &str) -> Result<()> {
 }
 
 fn bind(statement: &mut rusqlite::Statement<'_>, args: &[Value<'_>]) -> rusqlite::Result<()> {
-    for (i, value) in args.iter().enumerate() {
-        match value {
-            Value::Null => statement.raw_bind_parameter(i + 1, rusqlite::types::Null)?,
-            Value::Int(v) => statement.raw_bind_parameter(i + 1, v)?,
-            Value::Text(v) => statement.raw_bind_parameter(i + 1, &**v)?,
+    // To SQLite `$2` is a name: parameters are numbered in the order in which the text first mentions them.
+    for index in 1..=statement.parameter_count() {
+        let number = statement.parameter_name(index).and_then(|name| name.get(1..)?.parse::<usize>().ok());
+        let value = number.and_then(|n| args.get(n.checked_sub(1)?));
+        match value.ok_or(rusqlite::Error::InvalidParameterCount(args.len(), index))? {
+            Value::Null => statement.raw_bind_parameter(index, rusqlite::types::Null)?,
+            Value::Int(v) => statement.raw_bind_parameter(index, v)?,
+            Value::Text(v) => statement.raw_bind_parameter(index, &**v)?,
         }
     }
     Ok(())

@@ -101,9 +101,9 @@ fn parse_token(token: &str) -> Option<(Timestamp, ExecutionId)> {
 }
 
 impl Watch {
-    /// Where a later watch can go on.
-    pub fn token(&self) -> String {
-        format!("{}.{}", self.changed_after.0.0, self.changed_after.1)
+    /// Where a later watch can go on; None while something that was already found has not been told.
+    pub fn token(&self) -> Option<String> {
+        self.waiting.is_empty().then(|| format!("{}.{}", self.changed_after.0.0, self.changed_after.1))
     }
 
     /// The next thing that happened; waits for it. None after the end.
