@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::convert;
 use crate::hub::{Close, Link};
-use crate::listener::Gateway;
+use crate::listener::Shell;
 use crate::socket::{Transfer, transfer};
 
 /// Orders wait in the hub while this much output waits for the socket, in bytes.
@@ -34,13 +34,13 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(
-    gateway: &Gateway,
+    shell: &Shell,
     stream: TlsStream<TcpStream>,
     exporter: [u8; EXPORTER_LEN],
     permit: OwnedSemaphorePermit,
 ) {
     let mut connection = Connection {
-        gateway,
+        shell,
         stream,
         exporter,
         session: ServerSession::new(30_000, 0),
@@ -53,9 +53,9 @@ pub(crate) async fn serve(
     let reason = connection.converse().await;
     if let Some((node, link)) = connection.node.take() {
         tracing::debug!(node.id = %node, %reason, "agent disconnected");
-        let _lock = gateway.stripe(&node).lock().await;
-        if gateway.hub.unregister(&node, &link)
-            && let Err(error) = agent::disconnected(&gateway.app, &node).await
+        let _lock = shell.stripe(&node).lock().await;
+        if shell.hub.unregister(&node, &link)
+            && let Err(error) = agent::disconnected(&shell.app, &node).await
         {
             tracing::error!(node.id = %node, %error, source = ?error.source, "could not note that an agent left");
         }
@@ -65,7 +65,7 @@ pub(crate) async fn serve(
 }
 
 struct Connection<'a> {
-    gateway: &'a Gateway,
+    shell: &'a Shell,
     stream: TlsStream<TcpStream>,
     exporter: [u8; EXPORTER_LEN],
     session: ServerSession,
@@ -119,9 +119,9 @@ impl Connection<'_> {
                 },
                 () = wake => {}
                 () = sleep_until(deadline) => self.session.tick(millis(began)),
-                () = self.gateway.stop.cancelled() => {
+                () = self.shell.stop.cancelled() => {
                     if let Some((node, _)) = &self.node {
-                        self.session.go_away(self.gateway.reconnect_after_ms(node));
+                        self.session.go_away(self.shell.reconnect_after_ms(node));
                     }
                     self.flush().await;
                     return "the server stops".into();
@@ -154,7 +154,7 @@ impl Connection<'_> {
         match &self.large {
             Some((_, since)) if since.elapsed() > MESSAGE_TIMEOUT => Err("a message took too long to arrive"),
             Some(_) => Ok(()),
-            None => match timeout(MESSAGE_TIMEOUT, self.gateway.large_messages.clone().acquire_owned()).await {
+            None => match timeout(MESSAGE_TIMEOUT, self.shell.large_messages.clone().acquire_owned()).await {
                 Ok(Ok(permit)) => {
                     self.large = Some((permit, Instant::now()));
                     Ok(())
@@ -165,7 +165,7 @@ impl Connection<'_> {
     }
 
     async fn event(&mut self, event: ServerEvent) {
-        let app = &self.gateway.app;
+        let app = &self.shell.app;
         let event = match event {
             ServerEvent::Enroll(enroll) => return self.enroll(*enroll).await,
             ServerEvent::Hello(hello) => return self.hello(*hello).await,
@@ -216,7 +216,7 @@ impl Connection<'_> {
             public_key: enroll.public_key,
             machine,
         };
-        match agent::enroll(&self.gateway.app, enrollment).await {
+        match agent::enroll(&self.shell.app, enrollment).await {
             Ok(Ok(enrolled)) => {
                 metrics::counter!("reeve_agents_enrolled_total").increment(1);
                 let now = millis(self.began);
@@ -237,7 +237,7 @@ impl Connection<'_> {
     }
 
     async fn hello(&mut self, hello: Hello) {
-        let (app, node) = (&self.gateway.app, NodeId(hello.node_id.clone()));
+        let (app, node) = (&self.shell.app, NodeId(hello.node_id.clone()));
         let public_key = match agent::public_key(app, &node).await {
             Ok(Some(public_key)) => public_key,
             Ok(None) => return self.session.reject(convert::refusal(agent::Refusal::UnknownNode)),
@@ -254,9 +254,9 @@ impl Connection<'_> {
         }
         let machine = convert::machine(&hello.version, hello.ports, hello.self_update_enabled, hello.facts);
         let healthy = hello.health.as_ref().is_none_or(|health| health.healthy);
-        let gateway = self.gateway;
-        let lock = gateway.stripe(&node).lock().await;
-        let link = gateway.hub.register(&node);
+        let shell = self.shell;
+        let lock = shell.stripe(&node).lock().await;
+        let link = shell.hub.register(&node);
         let connected = agent::connected(app, &node, machine, convert::known(hello.known)).await;
         drop(lock);
         // From here on the end of the connection takes the link out again, whatever happens.

@@ -71,8 +71,8 @@ pub struct Hub {
 
 impl Hub {
     /// No connections.
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self::default())
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Routes a node's orders to a new connection and closes the one it had.

@@ -12,4 +12,4 @@ mod socket;
 
 pub use hub::Hub;
 pub use listener::{Gateway, Limits};
-pub use socket::{pin_of, tls_config};
+pub use socket::TlsIdentity;

@@ -1,6 +1,8 @@
 //! Accepts agents: bounded handshakes, and a farewell that sends everybody back at different times.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +10,7 @@ use reeve_agent_proto::proof::{EXPORTER_LABEL, EXPORTER_LEN};
 use reeve_domain::App;
 use reeve_ports::AgentLink;
 use reeve_types::NodeId;
-use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -18,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::connection;
 use crate::hub::Hub;
+use crate::socket::TlsIdentity;
 
 /// Locks that keep a node's connect and disconnect apart.
 const STRIPES: usize = 256;
@@ -46,22 +48,49 @@ impl Default for Limits {
     }
 }
 
-/// The shell around the agents' connections.
+/// The agents' listener, bound and not yet served.
 pub struct Gateway {
-    pub(crate) app: Arc<App>,
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) limits: Limits,
-    pub(crate) large_messages: Arc<Semaphore>,
-    /// Fired at shutdown.
-    pub(crate) stop: CancellationToken,
-    stripes: Vec<Mutex<()>>,
-    hasher: RandomState,
+    listener: TcpListener,
+    address: SocketAddr,
+    identity: TlsIdentity,
+    limits: Limits,
 }
 
 impl Gateway {
-    /// A gateway that fills `hub`. Call [`App::set_agents`] with the hub before.
-    pub fn new(app: Arc<App>, hub: Arc<Hub>, limits: Limits, stop: CancellationToken) -> Arc<Self> {
-        Arc::new(Self {
+    /// Binds the listener. Agents that connect wait until [`Gateway::serve`].
+    ///
+    /// # Errors
+    /// When the address is taken or not this machine's.
+    pub async fn bind(address: impl ToSocketAddrs, identity: TlsIdentity) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address, identity, limits: Limits::default() })
+    }
+
+    /// Changes the limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `sha256:<hex>` of the listener's public key, for enrollment keys.
+    pub fn pin(&self) -> String {
+        self.identity.pin.clone()
+    }
+
+    /// Serves agents until `stop` fires; then sends all of them away, spread over the time they come back in. Call
+    /// [`App::set_agents`] with the hub before.
+    pub async fn serve(self, app: Arc<App>, hub: Arc<Hub>, stop: CancellationToken) {
+        let limits = self.limits;
+        let handshakes = Arc::new(Semaphore::new(limits.handshakes));
+        let acceptor = TlsAcceptor::from(self.identity.config);
+        let shell = Arc::new(Shell {
             app,
             hub,
             limits,
@@ -69,30 +98,37 @@ impl Gateway {
             stop,
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
-        })
-    }
-
-    /// Serves agents until the gateway is stopped; then says goodbye to all of them.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Arc<ServerConfig>) {
-        let acceptor = TlsAcceptor::from(tls);
-        let handshakes = Arc::new(Semaphore::new(self.limits.handshakes));
+        });
         let connections = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
-                accepted = accept(&listener, &handshakes) => accepted,
-                () = self.stop.cancelled() => break,
+                accepted = accept(&self.listener, &handshakes) => accepted,
+                () = shell.stop.cancelled() => break,
             };
             let Some((tcp, permit)) = accepted else { continue };
-            let (gateway, acceptor) = (self.clone(), acceptor.clone());
-            connections.spawn(gateway.connection(tcp, acceptor, permit));
+            connections.spawn(shell.clone().connection(tcp, acceptor.clone(), permit));
         }
-        drop(listener);
+        drop(self.listener);
         connections.close();
-        if timeout(self.limits.farewell, connections.wait()).await.is_err() {
+        if timeout(limits.farewell, connections.wait()).await.is_err() {
             tracing::warn!(agents = connections.len(), "agents were cut off without a farewell");
         }
     }
+}
 
+/// What all connections share.
+pub(crate) struct Shell {
+    pub(crate) app: Arc<App>,
+    pub(crate) hub: Arc<Hub>,
+    limits: Limits,
+    pub(crate) large_messages: Arc<Semaphore>,
+    /// Fired at shutdown.
+    pub(crate) stop: CancellationToken,
+    stripes: Vec<Mutex<()>>,
+    hasher: RandomState,
+}
+
+impl Shell {
     async fn connection(self: Arc<Self>, tcp: TcpStream, acceptor: TlsAcceptor, permit: OwnedSemaphorePermit) {
         let peer = tcp.peer_addr().ok();
         if let Err(error) = tcp.set_nodelay(true) {

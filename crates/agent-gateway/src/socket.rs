@@ -1,6 +1,7 @@
 //! TLS for agents, and moving bytes without keeping buffers.
 
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -8,35 +9,54 @@ use std::task::Poll;
 use bytes::{Buf, Bytes};
 use reeve_agent_proto::key::pin_of_spki;
 use rustls::ServerConfig;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// TLS 1.3 with this certificate. Agents recognise the server by [`pin_of`] its key, not by names or authorities.
-///
-/// # Errors
-/// When key and certificate do not belong together.
-pub fn tls_config(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    // Connections last for days: resumption would cost memory and tickets for nothing.
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
+/// The listener's certificate and key. Agents recognise the server by the pin of its key, not by names or authorities.
+#[derive(Clone, Debug)]
+pub struct TlsIdentity {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) pin: String,
 }
 
-/// The pin that enrollment keys carry for the server with this certificate.
-///
-/// # Errors
-/// When the certificate cannot be read.
-pub fn pin_of(certificate: &CertificateDer<'_>) -> Result<String, rustls::Error> {
-    Ok(pin_of_spki(&ParsedCertificate::try_from(certificate)?.subject_public_key_info()))
+impl TlsIdentity {
+    /// From PEM files.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or key and certificate do not belong together.
+    pub fn from_pem_files(certificate: &Path, key: &Path) -> io::Result<Self> {
+        let bad = |path: &Path| {
+            let path = path.display().to_string();
+            move |error: pem::Error| io::Error::new(io::ErrorKind::InvalidData, format!("{path}: {error}"))
+        };
+        let chain = CertificateDer::pem_file_iter(certificate)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(bad(certificate))?;
+        let key = PrivateKeyDer::from_pem_file(key).map_err(bad(key))?;
+        Self::from_der(chain, key)
+    }
+
+    /// From DER, the end entity's certificate first.
+    ///
+    /// # Errors
+    /// When key and certificate do not belong together.
+    pub fn from_der(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> io::Result<Self> {
+        let invalid = |error: rustls::Error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let first = chain.first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no certificate"))?;
+        let spki = ParsedCertificate::try_from(first).map_err(invalid)?.subject_public_key_info();
+        let pin = pin_of_spki(&spki);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+            .map_err(invalid)?;
+        // Connections last for days: resumption would cost memory and tickets for nothing.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Self { config: Arc::new(config), pin })
+    }
 }
 
 /// What [`transfer`] achieved.

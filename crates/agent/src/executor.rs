@@ -598,6 +598,5 @@ impl State {
 }
 
 fn send(events: &mpsc::UnboundedSender<Happened>, event: Happened) {
-    // Only when the executor has ended already.
-    events.send(event).ok();
+    events.send(event).ok(); // fails once the executor has ended
 }

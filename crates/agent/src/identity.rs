@@ -84,14 +84,6 @@ impl Identity {
         Self::from_stored(&stored).ok_or_else(|| failed("damaged key".into()))
     }
 
-    /// A fresh identity that is kept nowhere.
-    pub fn ephemeral() -> Option<Self> {
-        let mut seed = [0u8; 32];
-        rand::rng().fill_bytes(&mut seed);
-        let key = Ed25519KeyPair::from_seed_unchecked(&seed).ok()?;
-        Some(Self { node_id: random_node_id(), id_type: IdType::Random, key })
-    }
-
     /// The Ed25519 public key, 32 bytes.
     pub fn public_key(&self) -> Vec<u8> {
         self.key.public_key().as_ref().to_vec()

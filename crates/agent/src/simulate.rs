@@ -1,7 +1,5 @@
-//! Virtual agents: they speak the real protocol over real TLS sockets, but run nothing.
-//!
-//! For benchmarks, tests and rehearsals of thousands of nodes from one process. Each virtual agent is one task, one
-//! socket and a key pair; results are kept until the server acknowledges them, so reconnects behave as with real ones.
+//! Virtual agents: they speak the real protocol over a TLS socket each, but run nothing. For benchmarks, tests and
+//! users' rehearsals of a large fleet.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,516 +7,378 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reeve_agent_proto::backoff::full_jitter;
+use reeve_agent_proto::backoff::{Jitter, full_jitter};
 use reeve_agent_proto::message::{
-    Accepted, Enroll, ExecutionResult, Heartbeat, Hello, Known, OutputChunk, Ports, Progress, ResultStatus, Run,
-    Started, Sync,
+    Accepted, Enroll, ExecutionResult, Heartbeat, Hello, IdType, Known, Ports, Progress, ResultStatus, Run, Started,
 };
 use reeve_agent_proto::proof::{self, Purpose};
-use reeve_agent_proto::{AgentEvent, AgentSession, CloseReason, EnrollmentKey};
+use reeve_agent_proto::{AgentEvent, AgentSession, EnrollmentKey};
+use ring::signature::{Ed25519KeyPair, KeyPair};
 use rustls::ClientConfig;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
-use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
 use crate::dial::{Connection, Transfer, dial, transfer};
 use crate::error::AgentError;
-use crate::identity::Identity;
 use crate::membership::Membership;
-use crate::tls::client_config;
+
+/// Handshakes at the same time.
+const DIALS: usize = 64;
+/// Results kept to answer a repeated order.
+const REMEMBERED: usize = 256;
 
 /// What to simulate.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct SimulateOptions {
     /// Virtual agents.
     pub count: usize,
-    /// Enrollment key with at least `count` uses.
+    /// An enrollment key with that many uses.
     pub key: String,
-    /// `host:port` instead of the key's endpoints.
+    /// `host:port`, instead of what the key says.
     pub server: Option<String>,
-    /// Random disconnects per agent and minute.
-    pub churn_per_minute: f64,
-    /// Time a fake command takes, on average, in milliseconds.
+    /// Connections that break per second, over all agents.
+    pub churn_per_second: f64,
+    /// How long a command takes.
     pub latency_ms: u64,
-    /// Share of fake commands that end with exit code 1, from 0 to 1.
+    /// Share of commands that end with exit code 1.
     pub fail_rate: f64,
-    /// Connections being set up at once.
-    pub connecting: usize,
-    /// Largest delay between two connection attempts, in milliseconds.
-    pub reconnect_cap_ms: u64,
-    /// Time between two calls of the progress callback, in milliseconds.
-    pub progress_ms: u64,
-    /// Time between heartbeats in milliseconds, instead of what the server says.
+    /// Time between heartbeats, instead of what the server says.
     pub heartbeat_ms: Option<u64>,
-}
-
-impl SimulateOptions {
-    /// `count` agents that enroll with `key`, answer at once and stay connected.
-    pub fn new(count: usize, key: impl Into<String>) -> Self {
-        Self {
-            count,
-            key: key.into(),
-            server: None,
-            churn_per_minute: 0.0,
-            latency_ms: 0,
-            fail_rate: 0.0,
-            connecting: 64,
-            reconnect_cap_ms: 10_000,
-            progress_ms: 1_000,
-            heartbeat_ms: None,
-        }
-    }
-}
-
-/// Where the simulation stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Virtual agents that are registered.
-    pub enrolled: usize,
-    /// Sessions open now.
-    pub connected: usize,
-    /// Sessions opened so far.
-    pub sessions: u64,
-    /// Commands taken.
-    pub accepted: u64,
-    /// Results the server has acknowledged.
-    pub acknowledged: u64,
-    /// Connections that failed or broke, churn not counted.
-    pub failures: u64,
-    /// Virtual agents the server refused for good.
-    pub refused: usize,
-}
-
-impl std::fmt::Display for Stats {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} connected, {} enrolled, {} sessions, {} commands, {} results stored, {} failures, {} refused",
-            self.connected, self.enrolled, self.sessions, self.accepted, self.acknowledged, self.failures, self.refused
-        )
-    }
-}
-
-#[derive(Default)]
-struct Counters {
-    enrolled: AtomicUsize,
-    connected: AtomicUsize,
-    sessions: AtomicU64,
-    accepted: AtomicU64,
-    acknowledged: AtomicU64,
-    failures: AtomicU64,
-    refused: AtomicUsize,
-}
-
-impl Counters {
-    fn stats(&self) -> Stats {
-        Stats {
-            enrolled: self.enrolled.load(Ordering::Relaxed),
-            connected: self.connected.load(Ordering::Relaxed),
-            sessions: self.sessions.load(Ordering::Relaxed),
-            accepted: self.accepted.load(Ordering::Relaxed),
-            acknowledged: self.acknowledged.load(Ordering::Relaxed),
-            failures: self.failures.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
-        }
-    }
 }
 
 struct Fleet {
     options: SimulateOptions,
-    endpoints: Vec<String>,
+    membership: Membership,
     tls: Arc<ClientConfig>,
-    counters: Counters,
-    connecting: Semaphore,
-    clock: Clock,
-    stop: CancellationToken,
+    dials: Semaphore,
+    enrolled: AtomicUsize,
+    connected: AtomicUsize,
+    answered: AtomicU64,
 }
 
-/// Runs the virtual agents until `stop` is cancelled or the server has refused all of them, and calls `progress` now
-/// and then.
-pub async fn run(
-    options: SimulateOptions,
-    stop: CancellationToken,
-    mut progress: impl FnMut(Stats),
-) -> Result<Stats, AgentError> {
+/// Runs virtual agents for ever; `progress` gets a line a second while something changes.
+///
+/// # Errors
+/// When the key cannot be used, or the server refuses to enroll an agent.
+pub async fn run(options: SimulateOptions, progress: impl Fn(String)) -> Result<(), AgentError> {
     let key = EnrollmentKey::decode(&options.key)
-        .map_err(|error| AgentError::new(error.to_string(), "copy the whole key from the server and try again"))?;
+        .map_err(|e| AgentError::new(format!("the enrollment key cannot be read: {e}"), "copy the whole key"))?;
     let membership = Membership::from_key(&key, options.server.as_deref())?;
-    let tls = client_config(&membership.pin)
-        .map_err(|error| AgentError::new(format!("cannot set up TLS: {error}"), "report this as a bug"))?;
-    raise_file_limit(options.count as u64 + 256)?;
+    let tls = crate::tls::client_config(&membership.pin)
+        .map_err(|e| AgentError::new(format!("TLS cannot be set up: {e}"), "check the key's pin"))?;
+    let count = options.count;
     let fleet = Arc::new(Fleet {
-        endpoints: membership.endpoints,
-        tls,
-        counters: Counters::default(),
-        connecting: Semaphore::new(options.connecting.max(1)),
-        clock: Clock::default(),
-        stop: stop.clone(),
         options,
+        membership,
+        tls,
+        dials: Semaphore::new(DIALS),
+        enrolled: AtomicUsize::new(0),
+        connected: AtomicUsize::new(0),
+        answered: AtomicU64::new(0),
     });
-    let mut agents = JoinSet::new();
-    for _ in 0..fleet.options.count {
-        let Some(identity) = Identity::ephemeral() else { continue };
-        agents.spawn(VirtualAgent::new(fleet.clone(), identity).live());
+    let mut agents = tokio::task::JoinSet::new();
+    for number in 0..count {
+        agents.spawn(live(fleet.clone(), number));
     }
-    let pause = Duration::from_millis(fleet.options.progress_ms.max(10));
-    let mut report_at = Instant::now() + pause;
+    let mut last = String::new();
     loop {
         tokio::select! {
-            ended = agents.join_next() => match ended {
-                Some(Ok(())) => {}
-                Some(Err(error)) => tracing::error!(%error, "a virtual agent crashed"),
-                None => break,
+            Some(ended) = agents.join_next() => match ended {
+                Ok(Err(error)) => return Err(error),
+                Ok(Ok(())) => {}
+                Err(error) => return Err(AgentError::new(format!("a virtual agent broke: {error}"), "report this")),
             },
-            () = sleep_until(report_at) => {
-                progress(fleet.counters.stats());
-                report_at += pause;
+            () = sleep(Duration::from_secs(1)) => {
+                let line = format!(
+                    "{} of {count} enrolled, {} connected, {} commands answered",
+                    fleet.enrolled.load(Ordering::Relaxed),
+                    fleet.connected.load(Ordering::Relaxed),
+                    fleet.answered.load(Ordering::Relaxed),
+                );
+                if line != last {
+                    progress(line.clone());
+                    last = line;
+                }
             }
         }
     }
-    let stats = fleet.counters.stats();
-    progress(stats);
-    Ok(stats)
 }
 
-/// Allows this process `wanted` open files.
-pub fn raise_file_limit(wanted: u64) -> Result<(), AgentError> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= wanted) {
-        return Ok(());
-    }
-    let maximum = limit.maximum.map(|maximum| maximum.max(wanted));
-    let attempts = [Rlimit { current: Some(wanted), maximum }, Rlimit { current: limit.maximum, ..limit }];
-    for attempt in attempts {
-        if attempt.current.is_none_or(|current| current >= wanted) && setrlimit(Resource::Nofile, attempt).is_ok() {
-            return Ok(());
-        }
-    }
-    Err(AgentError::new(
-        format!("this process may not open {wanted} files"),
-        format!("raise the limit (ulimit -n {wanted}) or simulate fewer agents"),
-    ))
-}
-
-/// How one connection of a virtual agent ended.
-enum End {
-    Churn,
-    GoAway(Duration),
-    Lost(String),
-    Refused { word: String, retry_ms: u64 },
-    Stopped,
-}
-
-struct VirtualAgent {
+/// One virtual agent.
+struct Agent {
     fleet: Arc<Fleet>,
-    identity: Identity,
-    enrolled: bool,
-    /// Fake commands that run: when they end, and which they are.
-    running: VecDeque<(Instant, String)>,
-    /// Results without an acknowledgement.
-    finished: HashMap<String, i32>,
+    node_id: String,
+    key: Ed25519KeyPair,
+    jitter: Jitter,
+    due: VecDeque<(Instant, String)>,
+    results: HashMap<String, ExecutionResult>,
+    answered: VecDeque<String>,
 }
 
-impl VirtualAgent {
-    fn new(fleet: Arc<Fleet>, identity: Identity) -> Self {
-        Self { fleet, identity, enrolled: false, running: VecDeque::new(), finished: HashMap::new() }
+async fn live(fleet: Arc<Fleet>, number: usize) -> Result<(), AgentError> {
+    let broken = |e: ring::error::Unspecified| AgentError::new(format!("no key pair: {e}"), "try again");
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new()).map_err(broken)?;
+    let key = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref())
+        .map_err(|e| AgentError::new(format!("no key pair: {e}"), "try again"))?;
+    let mut agent = Agent {
+        node_id: uuid::Uuid::new_v4().to_string(),
+        key,
+        jitter: Jitter::new(rand::random()),
+        due: VecDeque::new(),
+        results: HashMap::new(),
+        answered: VecDeque::new(),
+        fleet,
+    };
+    let mut enrolled = false;
+    let mut attempt = 0;
+    loop {
+        match agent.connect(&mut enrolled, number).await {
+            Ok(wait) => {
+                attempt = 0;
+                sleep(wait).await;
+            }
+            Err(Broken::Refused(error)) => return Err(error),
+            Err(Broken::Lost(reason)) => {
+                tracing::debug!(node.id = %agent.node_id, reason, "a virtual agent lost its connection");
+                let random = agent.jitter.next_u64();
+                sleep(Duration::from_millis(full_jitter(attempt, 500, 15_000, random))).await;
+                attempt += 1;
+            }
+        }
+    }
+}
+
+enum Broken {
+    Refused(AgentError),
+    Lost(String),
+}
+
+impl From<std::io::Error> for Broken {
+    fn from(error: std::io::Error) -> Self {
+        Broken::Lost(error.to_string())
+    }
+}
+
+impl Agent {
+    /// One connection to its end; gives how long to stay away.
+    async fn connect(&mut self, enrolled: &mut bool, number: usize) -> Result<Duration, Broken> {
+        let fleet = self.fleet.clone();
+        let permit = fleet.dials.acquire().await.map_err(|e| Broken::Lost(e.to_string()))?;
+        let endpoints = &fleet.membership.endpoints;
+        let connection = dial(&endpoints[number % endpoints.len()], None, &fleet.tls).await?;
+        let mut line = Line::new(connection, self.jitter.next_u64());
+        if !*enrolled {
+            line.session.enroll(self.enroll(&line.connection), line.now());
+            self.converse(&mut line, Until::Enrolled).await?;
+            *enrolled = true;
+            fleet.enrolled.fetch_add(1, Ordering::Relaxed);
+        }
+        line.session.hello(self.hello(&line.connection), line.now());
+        self.converse(&mut line, Until::Open).await?;
+        drop(permit);
+        fleet.connected.fetch_add(1, Ordering::Relaxed);
+        let end = self.converse(&mut line, Until::Lost).await;
+        fleet.connected.fetch_sub(1, Ordering::Relaxed);
+        end
     }
 
-    async fn live(mut self) {
-        let fleet = self.fleet.clone();
-        let mut attempt = 0;
+    fn enroll(&self, connection: &Connection) -> Enroll {
+        Enroll {
+            key: self.fleet.options.key.clone(),
+            node_id: self.node_id.clone(),
+            id_type: IdType::Random.into(),
+            public_key: self.key.public_key().as_ref().to_vec(),
+            signature: proof::sign(&self.key, Purpose::Enroll, &self.node_id, &connection.exporter),
+            version: crate::VERSION.to_owned(),
+            ports: Some(ports()),
+            facts: r#"{"simulated":true}"#.to_owned(),
+            ..Enroll::default()
+        }
+    }
+
+    fn hello(&self, connection: &Connection) -> Hello {
+        let finished = self.results.keys().map(|id| (id, Progress::Finished));
+        let started = self.due.iter().map(|(_, id)| (id, Progress::Started));
+        let known = finished.chain(started);
+        Hello {
+            node_id: self.node_id.clone(),
+            signature: proof::sign(&self.key, Purpose::Hello, &self.node_id, &connection.exporter),
+            version: crate::VERSION.to_owned(),
+            ports: Some(ports()),
+            known: known.map(|(id, p)| Known { execution_id: id.clone(), progress: p.into() }).collect(),
+            ..Hello::default()
+        }
+    }
+
+    async fn converse(&mut self, line: &mut Line, until: Until) -> Result<Duration, Broken> {
+        let churn = self.lifetime();
+        let mut next_beat = self.fleet.options.heartbeat_ms.map(|ms| Instant::now() + self.spread(ms));
         loop {
-            let end = tokio::select! {
-                end = self.connect() => end,
-                () = fleet.stop.cancelled() => return,
-            };
-            let counters = &fleet.counters;
-            let pause_ms = match end {
-                End::Stopped => return,
-                End::Churn => {
-                    attempt = 0;
-                    full_jitter(0, 1_000, fleet.options.reconnect_cap_ms, rand::random())
+            while let Some(event) = line.session.poll_event() {
+                if let Some(end) = self.event(line, event, until)? {
+                    return Ok(end);
                 }
-                End::GoAway(after) => {
-                    attempt = 0;
-                    u64::try_from(after.as_millis()).unwrap_or(u64::MAX)
-                }
-                End::Refused { word, retry_ms: 0 } => {
-                    if counters.refused.fetch_add(1, Ordering::Relaxed) == 0 {
-                        tracing::error!(reason = %word, "the server refuses virtual agents");
-                    }
-                    return;
-                }
-                End::Refused { retry_ms, .. } => retry_ms + full_jitter(0, 1_000, 1_000, rand::random()),
-                End::Lost(reason) => {
-                    counters.failures.fetch_add(1, Ordering::Relaxed);
-                    tracing::debug!(%reason, "a virtual agent lost its connection");
-                    attempt += 1;
-                    full_jitter(attempt, 500, fleet.options.reconnect_cap_ms, rand::random())
-                }
-            };
+            }
+            self.finish_due(line);
+            if line.output.is_empty() {
+                line.output = line.session.take_output();
+            }
+            let tick = line.began + Duration::from_millis(line.session.deadline_ms().min(86_400_000));
+            let due = self.due.front().map_or(tick, |(at, _)| *at);
+            let beat = next_beat.unwrap_or(tick);
+            let wake = tick.min(due).min(beat).min(churn);
+            let began = line.began;
+            let session = &mut line.session;
             tokio::select! {
-                () = sleep(Duration::from_millis(pause_ms)) => {}
-                () = fleet.stop.cancelled() => return,
-            }
-        }
-    }
-
-    async fn connect(&mut self) -> End {
-        let fleet = self.fleet.clone();
-        let Ok(permit) = fleet.connecting.acquire().await else { return End::Stopped };
-        let endpoint = &fleet.endpoints[rand::random_range(0..fleet.endpoints.len())];
-        // Boxed: the handshake's state is large, and most of the time there is none.
-        let connection = match Box::pin(dial(endpoint, None, &fleet.tls)).await {
-            Ok(connection) => connection,
-            Err(error) => return End::Lost(error.to_string()),
-        };
-        self.converse(connection, permit).await
-    }
-
-    async fn converse(&mut self, mut connection: Connection, permit: tokio::sync::SemaphorePermit<'_>) -> End {
-        let fleet = self.fleet.clone();
-        let began = Instant::now();
-        let now = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut session = AgentSession::new(rand::random(), 0);
-        let exporter = connection.exporter;
-        if self.enrolled {
-            self.hello(&mut session, &exporter, 0);
-        } else {
-            self.enroll(&mut session, &exporter);
-        }
-        let mut permit = Some(permit);
-        let mut open = Open { counters: &fleet.counters, is_open: false };
-        let mut output = Bytes::new();
-        let mut go_away = None;
-        let churn_at = churn_at(fleet.options.churn_per_minute);
-        let own_heartbeat = fleet.options.heartbeat_ms.map(Duration::from_millis);
-        let mut beat_at = own_heartbeat.map(|every| Instant::now() + every.mul_f64(rand::random()));
-        loop {
-            while let Some(event) = session.poll_event() {
-                match event {
-                    AgentEvent::Enrolled(_) => {
-                        self.enrolled = true;
-                        fleet.counters.enrolled.fetch_add(1, Ordering::Relaxed);
-                        self.hello(&mut session, &exporter, now());
+                moved = transfer(&mut line.connection.stream, &mut line.output, |b| session.received(b, millis(began))) => {
+                    if moved? == Transfer::Closed {
+                        return Err(Broken::Lost("closed".into()));
                     }
-                    AgentEvent::Welcome(welcome) => {
-                        permit = None;
-                        open.set();
-                        fleet.clock.adjust(welcome.server_time_us);
-                        let finished: Vec<(String, i32)> = self.finished.iter().map(|(k, v)| (k.clone(), *v)).collect();
-                        finished.into_iter().for_each(|(id, exit_code)| self.report(&mut session, id, exit_code));
-                    }
-                    AgentEvent::Rejected(rejected) => {
-                        let retry_ms = match rejected.error.as_str() {
-                            "unavailable" => rejected.retry_after_ms.max(1_000),
-                            _ => rejected.retry_after_ms,
-                        };
-                        return End::Refused { word: rejected.error, retry_ms };
-                    }
-                    AgentEvent::GoAway(after_ms) => go_away = Some(Duration::from_millis(after_ms)),
-                    AgentEvent::Closed(CloseReason::Rejected) => {}
-                    AgentEvent::Closed(reason) => return lost(reason.to_string(), go_away),
-                    AgentEvent::Run(run) => self.run(&mut session, *run),
-                    AgentEvent::ResultAck(id) => {
-                        if self.finished.remove(&id).is_some() {
-                            fleet.counters.acknowledged.fetch_add(1, Ordering::Relaxed);
-                        }
-                    }
-                    AgentEvent::Cancel(id) => self.cancel(&mut session, id),
-                    AgentEvent::Drop(id) => self.forget(&id),
-                    AgentEvent::Sync(Sync { drop, cancel }) => {
-                        drop.iter().for_each(|id| self.forget(id));
-                        cancel.into_iter().for_each(|id| self.cancel(&mut session, id));
-                    }
-                    AgentEvent::Stream(_) => {}
                 }
-            }
-            if output.is_empty() {
-                output = session.take_output();
-            }
-            let deadline = began + Duration::from_millis(session.deadline_ms());
-            let due = self.running.front().map_or(deadline, |(due, _)| *due);
-            let wake = deadline.min(churn_at.unwrap_or(deadline)).min(due).min(beat_at.unwrap_or(deadline));
-            let moved = tokio::select! {
-                moved = transfer(&mut connection.stream, &mut output, |bytes| session.received(bytes, now())) => moved,
                 () = sleep_until(wake) => {
-                    session.tick(now());
-                    self.finish_due(&mut session);
-                    if let (Some(at), Some(every)) = (beat_at, own_heartbeat)
-                        && Instant::now() >= at
+                    let now = Instant::now();
+                    session.tick(millis(began));
+                    if until == Until::Lost && now >= churn {
+                        return Ok(self.spread(1_000));
+                    }
+                    if let (Some(at), Some(every)) = (next_beat, self.fleet.options.heartbeat_ms)
+                        && now >= at
+                        && session.is_open()
                     {
-                        beat_at = Some(at + every);
-                        if session.is_open() {
-                            session.send(Heartbeat { healthy: true, reasons: Vec::new() });
-                        }
+                        session.send(Heartbeat { healthy: true, reasons: Vec::new() });
+                        next_beat = Some(at + Duration::from_millis(every));
                     }
-                    if churn_at.is_some_and(|at| Instant::now() >= at) {
-                        return End::Churn;
-                    }
-                    Ok(Transfer::Moved)
                 }
-            };
-            match moved {
-                Ok(Transfer::Moved) => {}
-                Ok(Transfer::Closed) => return lost("the server closed the connection".into(), go_away),
-                Err(error) => return lost(error.to_string(), go_away),
             }
-            drop(permit.take_if(|_| open.is_open));
         }
     }
 
-    fn enroll(&self, session: &mut AgentSession, exporter: &[u8]) {
-        let id = &self.identity;
-        session.enroll(
-            Enroll {
-                key: self.fleet.options.key.trim().to_owned(),
-                node_id: id.node_id.clone(),
-                id_type: id.id_type.into(),
-                public_key: id.public_key(),
-                signature: proof::sign(&id.key, Purpose::Enroll, &id.node_id, exporter),
-                version: crate::VERSION.to_owned(),
-                ports: Some(ports()),
-                facts: self.facts(),
-                ..Enroll::default()
-            },
-            0,
-        );
+    fn event(&mut self, line: &mut Line, event: AgentEvent, until: Until) -> Result<Option<Duration>, Broken> {
+        match event {
+            AgentEvent::Enrolled(_) if until == Until::Enrolled => return Ok(Some(Duration::ZERO)),
+            AgentEvent::Rejected(no) if no.retry_after_ms > 0 => {
+                return Ok(Some(Duration::from_millis(no.retry_after_ms)));
+            }
+            AgentEvent::Rejected(no) => {
+                let error =
+                    AgentError::new(format!("the server refused a virtual agent: {} ({})", no.message, no.error), "");
+                return Err(Broken::Refused(error));
+            }
+            AgentEvent::Welcome(_) => {
+                for result in self.results.values() {
+                    line.session.send(result.clone());
+                }
+                if until == Until::Open {
+                    return Ok(Some(Duration::ZERO));
+                }
+            }
+            AgentEvent::Run(run) => self.take(line, *run),
+            AgentEvent::ResultAck(id) | AgentEvent::Drop(id) => self.forget(&id),
+            AgentEvent::Cancel(id) => {
+                if self.due.iter().any(|(_, due)| *due == id) {
+                    self.due.retain(|(_, due)| *due != id);
+                    self.answer(line, &id, 143, "Command cancelled\n".into());
+                }
+            }
+            AgentEvent::Sync(sync) => sync.drop.iter().for_each(|id| self.forget(id)),
+            AgentEvent::GoAway(after_ms) => return Ok(Some(Duration::from_millis(after_ms))),
+            AgentEvent::Closed(reason) => return Err(Broken::Lost(reason.to_string())),
+            AgentEvent::Enrolled(_) | AgentEvent::Stream(_) => {}
+        }
+        Ok(None)
     }
 
-    fn hello(&self, session: &mut AgentSession, exporter: &[u8], now_ms: u64) {
-        let id = &self.identity;
-        let known = |id: &String, progress: Progress| Known { execution_id: id.clone(), progress: progress.into() };
-        session.hello(
-            Hello {
-                node_id: id.node_id.clone(),
-                signature: proof::sign(&id.key, Purpose::Hello, &id.node_id, exporter),
-                version: crate::VERSION.to_owned(),
-                facts: self.facts(),
-                ports: Some(ports()),
-                known: (self.running.iter().map(|(_, id)| known(id, Progress::Started)))
-                    .chain(self.finished.keys().map(|id| known(id, Progress::Finished)))
-                    .collect(),
-                ..Hello::default()
-            },
-            now_ms,
-        );
-    }
-
-    fn facts(&self) -> String {
-        let name = &self.identity.node_id[..8];
-        format!(r#"{{"hostname":"sim-{name}","os":"simulated","arch":"none","simulated":true}}"#)
-    }
-
-    fn run(&mut self, session: &mut AgentSession, run: Run) {
+    fn take(&mut self, line: &mut Line, run: Run) {
         let id = run.execution_id;
-        let known = self.finished.contains_key(&id) || self.running.iter().any(|(_, running)| *running == id);
-        session.send(Accepted { execution_id: id.clone() });
+        let known =
+            self.results.contains_key(&id) || self.answered.contains(&id) || self.due.iter().any(|(_, d)| *d == id);
         if known {
             return;
         }
-        self.fleet.counters.accepted.fetch_add(1, Ordering::Relaxed);
-        session.send(Started { execution_id: id.clone(), started_at_us: self.fleet.clock.now_us() });
-        let latency = self.fleet.options.latency_ms;
-        if latency == 0 {
-            self.end(session, id);
-        } else {
-            let takes = latency / 2 + rand::random_range(0..=latency);
-            let due = Instant::now() + Duration::from_millis(takes);
-            let at = self.running.partition_point(|(other, _)| *other <= due);
-            self.running.insert(at, (due, id));
-        }
+        line.session.send(Accepted { execution_id: id.clone() });
+        line.session.send(Started { execution_id: id.clone(), started_at_us: 0 });
+        self.due.push_back((Instant::now() + Duration::from_millis(self.fleet.options.latency_ms), id));
     }
 
-    fn finish_due(&mut self, session: &mut AgentSession) {
+    fn finish_due(&mut self, line: &mut Line) {
         let now = Instant::now();
-        while self.running.front().is_some_and(|(due, _)| *due <= now) {
-            if let Some((_, id)) = self.running.pop_front() {
-                self.end(session, id);
-            }
+        while self.due.front().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, id)) = self.due.pop_front() else { return };
+            let failed = (self.jitter.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+            let code = i32::from(failed < self.fleet.options.fail_rate);
+            let output = format!("simulated {}\n", self.node_id);
+            self.answer(line, &id, code, output);
         }
     }
 
-    fn end(&mut self, session: &mut AgentSession, id: String) {
-        let failed = rand::random::<f64>() < self.fleet.options.fail_rate;
-        let exit_code = i32::from(failed);
-        self.finished.insert(id.clone(), exit_code);
-        let (execution_id, text) = (id.clone(), self.output());
-        session.send(OutputChunk { execution_id, offset: 0, text, dropped: 0 });
-        self.report(session, id, exit_code);
-    }
-
-    fn cancel(&mut self, session: &mut AgentSession, id: String) {
-        if self.finished.contains_key(&id) {
-            return;
-        }
-        self.running.retain(|(_, running)| *running != id);
-        self.finished.insert(id.clone(), 143);
-        self.report(session, id, 143);
-    }
-
-    fn forget(&mut self, id: &str) {
-        self.running.retain(|(_, running)| running != id);
-        self.finished.remove(id);
-    }
-
-    fn report(&self, session: &mut AgentSession, execution_id: String, exit_code: i32) {
-        let output = if exit_code == 143 { "Command cancelled\n".to_owned() } else { self.output() };
-        session.send(ExecutionResult {
-            execution_id,
+    fn answer(&mut self, line: &mut Line, id: &str, exit_code: i32, output: String) {
+        let result = ExecutionResult {
+            execution_id: id.to_owned(),
             exit_code,
             output_bytes: output.len() as u64,
             output,
-            completed_at_us: self.fleet.clock.now_us(),
+            completed_at_us: 0,
             status: ResultStatus::Completed.into(),
-        });
+        };
+        line.session.send(result.clone());
+        self.results.insert(id.to_owned(), result);
+        self.fleet.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn output(&self) -> String {
-        format!("simulated {}\n", self.identity.node_id)
-    }
-}
-
-/// Counts a session as open until it is dropped.
-struct Open<'a> {
-    counters: &'a Counters,
-    is_open: bool,
-}
-
-impl Open<'_> {
-    fn set(&mut self) {
-        if !self.is_open {
-            self.is_open = true;
-            self.counters.sessions.fetch_add(1, Ordering::Relaxed);
-            self.counters.connected.fetch_add(1, Ordering::Relaxed);
+    fn forget(&mut self, id: &str) {
+        self.results.remove(id);
+        self.answered.push_back(id.to_owned());
+        if self.answered.len() > REMEMBERED {
+            self.answered.pop_front();
         }
     }
-}
 
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        if self.is_open {
-            self.counters.connected.fetch_sub(1, Ordering::Relaxed);
-        }
+    /// When this connection breaks of itself.
+    fn lifetime(&mut self) -> Instant {
+        let per_agent = self.fleet.options.churn_per_second / self.fleet.options.count.max(1) as f64;
+        let mean_ms = if per_agent > 0.0 { (1_000.0 / per_agent) as u64 } else { 86_400_000_000 };
+        Instant::now() + Duration::from_millis(self.jitter.up_to(mean_ms.saturating_mul(2)).max(1))
+    }
+
+    fn spread(&mut self, ms: u64) -> Duration {
+        Duration::from_millis(self.jitter.up_to(ms))
     }
 }
 
-fn lost(reason: String, go_away: Option<Duration>) -> End {
-    go_away.map_or(End::Lost(reason), End::GoAway)
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Enrolled,
+    Open,
+    Lost,
 }
 
-fn churn_at(per_minute: f64) -> Option<Instant> {
-    if per_minute <= 0.0 {
-        return None;
+struct Line {
+    connection: Connection,
+    session: AgentSession,
+    output: Bytes,
+    began: Instant,
+}
+
+impl Line {
+    fn new(connection: Connection, seed: u64) -> Self {
+        Self { connection, session: AgentSession::new(seed, 0), output: Bytes::new(), began: Instant::now() }
     }
-    // Exponential waiting times: disconnects that do not know of each other.
-    let random: f64 = rand::random::<f64>().max(1e-9);
-    Some(Instant::now() + Duration::from_secs_f64((-random.ln() * 60.0 / per_minute).min(86_400.0)))
+    fn now(&self) -> u64 {
+        millis(self.began)
+    }
 }
 
 fn ports() -> Ports {
-    crate::options::Options::new("").ports
+    Ports {
+        http: 44000,
+        ssh: 40022,
+        host_metrics: 49100,
+        wireguard_metrics: 49586,
+        http_proxy: 43128,
+        socks5_proxy: 41080,
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

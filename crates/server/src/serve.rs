@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
-use reeve_agent_gateway::{Gateway, Hub, Limits as GatewayLimits};
+use reeve_agent_gateway::{Gateway, Hub, TlsIdentity};
 use reeve_domain::{App, background, identity};
 use reeve_http_kit::cors::Cors;
 use reeve_http_kit::limits::{LimitRates, Limits, Rate};
@@ -19,9 +19,6 @@ use reeve_http_kit::tls::Identity;
 use reeve_store::Store;
 use reeve_types::id::{Ids, SystemIds};
 use reeve_types::{Actor, Secret, SystemClock};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -89,7 +86,7 @@ impl Server {
         let (mut credentials, first_start) = data.credentials(&settings, &*ids)?;
         let store = Store::open(&settings.location()).await?;
 
-        let agents = AgentsListener::bind(&settings).await?;
+        let agents = agents_listener(&settings).await?;
         let edge = listener(&settings, "edge").await?;
         let console = listener(&settings, "console").await?;
         let mut listeners = BTreeMap::new();
@@ -98,9 +95,9 @@ impl Server {
         let mut config = settings.domain(credentials.keys());
         config.public_urls = edge.iter().map(Listener::url).collect();
         if let Some(agents) = &agents {
-            listeners.insert("agents".to_owned(), format!("https://{}", agents.address));
-            config.agent_endpoints = endpoints(&settings, agents.address);
-            config.agent_pin.clone_from(&agents.pin);
+            listeners.insert("agents".to_owned(), format!("https://{}", agents.local_addr()));
+            config.agent_endpoints = endpoints(&settings, agents.local_addr());
+            config.agent_pin = agents.pin();
         }
         let endpoint = config.agent_endpoints.first().cloned().unwrap_or_default();
 
@@ -120,10 +117,9 @@ impl Server {
 
         let mut listening = JoinSet::new();
         if let Some(agents) = agents {
-            let hub = Hub::new();
+            let hub = Arc::new(Hub::new());
             app.set_agents(hub.clone());
-            let gateway = Gateway::new(app.clone(), hub, GatewayLimits::default(), draining.clone());
-            listening.spawn(gateway.serve(agents.listener, agents.tls));
+            listening.spawn(agents.serve(app.clone(), hub, draining.clone()));
         }
         if let Some(edge) = edge {
             listening.spawn(edge.serve(edge_surface.router("", probes.router()), draining.clone()));
@@ -224,30 +220,15 @@ async fn listener(settings: &Settings, surface: &str) -> Result<Option<Listener>
         .with_context(|| format!("{surface} cannot listen on {address}; choose another with --listen {surface}=ADDR"))
 }
 
-/// The agents' listener before anybody accepts on it: its key goes into enrollment keys.
-struct AgentsListener {
-    listener: TcpListener,
-    address: SocketAddr,
-    tls: Arc<rustls::ServerConfig>,
-    pin: String,
-}
-
-impl AgentsListener {
-    async fn bind(settings: &Settings) -> Result<Option<Self>> {
-        let Some(address) = settings.address("agents")? else { return Ok(None) };
-        let folder = settings.data.join("tls-agents");
-        Identity::self_signed(&folder, &["reeve".to_owned()]).context("the agents' certificate cannot be made")?;
-        let chain = CertificateDer::pem_file_iter(folder.join("cert.pem"))?.collect::<Result<Vec<_>, _>>()?;
-        let key = PrivateKeyDer::from_pem_file(folder.join("key.pem"))?;
-        let first =
-            chain.first().context("the agents' certificate file is empty; remove tls-agents in the data directory")?;
-        let pin = reeve_agent_gateway::pin_of(first)?;
-        let tls = reeve_agent_gateway::tls_config(chain, key)?;
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("agents cannot listen on {address}; choose another with --listen agents=ADDR"))?;
-        Ok(Some(Self { address: listener.local_addr()?, listener, tls, pin }))
-    }
+async fn agents_listener(settings: &Settings) -> Result<Option<Gateway>> {
+    let Some(address) = settings.address("agents")? else { return Ok(None) };
+    let folder = settings.data.join("tls-agents");
+    Identity::self_signed(&folder, &["reeve".to_owned()]).context("the agents' certificate cannot be made")?;
+    let identity = TlsIdentity::from_pem_files(&folder.join("cert.pem"), &folder.join("key.pem"))?;
+    let bound = Gateway::bind(address, identity).await;
+    bound
+        .map(Some)
+        .with_context(|| format!("agents cannot listen on {address}; choose another with --listen agents=ADDR"))
 }
 
 /// How agents reach the listener: what was configured, else the address it is bound to, else this machine's own.
