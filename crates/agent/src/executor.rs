@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
-use crate::execution::{Entry, Happened, Step, Wish, progress};
+use crate::execution::{Entry, Happened, Step, Wish, progress, send};
 use crate::journal::{Recovered, is_full};
 use crate::journal_thread::JournalHandle;
 use crate::leftover;
@@ -595,8 +595,4 @@ impl State {
             changed
         });
     }
-}
-
-fn send(events: &mpsc::UnboundedSender<Happened>, event: Happened) {
-    events.send(event).ok(); // fails once the executor has ended
 }

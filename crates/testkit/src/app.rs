@@ -222,7 +222,7 @@ impl IdempotencyStore for KeptReplies {
             Ok(match idempotency::lookup(&self.0, actor).await? {
                 idempotency::Lookup::Fresh => Lookup::Fresh,
                 idempotency::Lookup::Mismatch => Lookup::Mismatch,
-                idempotency::Lookup::AppliedButUnanswered => Lookup::InProgress,
+                idempotency::Lookup::InProgress | idempotency::Lookup::AppliedButUnanswered => Lookup::InProgress,
                 idempotency::Lookup::Replay(kept) => {
                     Lookup::Replay(StoredReply { status: kept.status, headers: kept.headers, body: kept.body })
                 }
