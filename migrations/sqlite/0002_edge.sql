@@ -75,12 +75,14 @@ CREATE TABLE commands (
   timeout_ms BIGINT,
   expired_at BIGINT,
   targeting TEXT NOT NULL,
+  plan TEXT NOT NULL,
   target_all BIGINT NOT NULL,
   created_by TEXT NOT NULL,
   fanned_out BIGINT NOT NULL DEFAULT 0,
   inserted_at BIGINT NOT NULL,
   updated_at BIGINT NOT NULL
 );
+CREATE INDEX commands_waiting ON commands (id) WHERE fanned_out = 0;
 CREATE INDEX commands_inserted_at ON commands (inserted_at, id);
 
 -- A command that goes out in batches.
@@ -119,6 +121,7 @@ CREATE TABLE executions (
 );
 CREATE UNIQUE INDEX executions_node_id_command_id ON executions (node_id, command_id);
 CREATE INDEX executions_command_id ON executions (command_id, status, exit_code);
+CREATE INDEX executions_command_id_updated_at ON executions (command_id, updated_at, id);
 CREATE INDEX executions_open ON executions (node_id) WHERE status IN ('pending', 'sent');
 CREATE INDEX executions_inserted_at ON executions (inserted_at, id);
 
@@ -130,8 +133,9 @@ CREATE TABLE execution_outputs (
 
 -- Output while it grows; gone once the final output is stored.
 CREATE TABLE execution_chunks (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
   execution_id TEXT NOT NULL REFERENCES executions (id) ON DELETE CASCADE,
   start BIGINT NOT NULL,
-  text TEXT NOT NULL,
-  PRIMARY KEY (execution_id, start)
+  text TEXT NOT NULL
 );
+CREATE UNIQUE INDEX execution_chunks_execution_id_start ON execution_chunks (execution_id, start);

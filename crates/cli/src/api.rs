@@ -46,17 +46,9 @@ pub struct Listing {
 impl Api {
     /// A client for a target.
     pub fn new(target: &Target, now: fn() -> Timestamp) -> Outcome<Self> {
-        let url = target
-            .url
-            .parse()
-            .map_err(|_| Failure::local(format!("'{}' is not a URL", target.url)))?;
+        let url = target.url.parse().map_err(|_| Failure::local(format!("'{}' is not a URL", target.url)))?;
         let http = tls::client(&url, target.ca_pem.as_deref(), target.insecure)?;
-        Ok(Self {
-            http,
-            url: target.url.clone(),
-            auth: Mutex::new(target.auth.clone()),
-            now,
-        })
+        Ok(Self { http, url: target.url.clone(), auth: Mutex::new(target.auth.clone()), now })
     }
 
     /// GET; the answer's `data`.
@@ -66,34 +58,22 @@ impl Api {
 
     /// POST with an idempotency key, so that a lost answer can be asked for again; the answer's `data`.
     pub async fn post(&self, path: &str, body: &Value) -> Outcome<Value> {
-        Ok(data(
-            self.call(Method::POST, path, &Vec::new(), Some(body))
-                .await?,
-        ))
+        Ok(data(self.call(Method::POST, path, &Vec::new(), Some(body)).await?))
     }
 
     /// PATCH; the answer's `data`.
     pub async fn patch(&self, path: &str, body: &Value) -> Outcome<Value> {
-        Ok(data(
-            self.call(Method::PATCH, path, &Vec::new(), Some(body))
-                .await?,
-        ))
+        Ok(data(self.call(Method::PATCH, path, &Vec::new(), Some(body)).await?))
     }
 
     /// DELETE.
     pub async fn delete(&self, path: &str) -> Outcome<()> {
-        self.call(Method::DELETE, path, &Vec::new(), None)
-            .await
-            .map(drop)
+        self.call(Method::DELETE, path, &Vec::new(), None).await.map(drop)
     }
 
     /// Reads at most `limit` rows (0: all), page by page.
     pub async fn list(&self, path: &str, query: &Query, limit: usize) -> Outcome<Listing> {
-        let page_size = if limit == 0 {
-            MAX_PAGE
-        } else {
-            limit.min(MAX_PAGE)
-        };
+        let page_size = if limit == 0 { MAX_PAGE } else { limit.min(MAX_PAGE) };
         let mut listing = Listing::default();
         let mut page = 1;
         loop {
@@ -101,14 +81,8 @@ impl Api {
             query.push(("page", page.to_string()));
             query.push(("page_size", page_size.to_string()));
             let mut answer = self.call(Method::GET, path, &query, None).await?;
-            listing.total = answer
-                .pointer("/meta/pagination/total_count")
-                .and_then(Value::as_u64)
-                .or(listing.total);
-            let more = answer
-                .pointer("/meta/pagination/has_next")
-                .and_then(Value::as_bool)
-                .unwrap_or(false);
+            listing.total = answer.pointer("/meta/pagination/total_count").and_then(Value::as_u64).or(listing.total);
+            let more = answer.pointer("/meta/pagination/has_next").and_then(Value::as_bool).unwrap_or(false);
             let Some(Value::Array(rows)) = answer.get_mut("data").map(Value::take) else {
                 return Err(self.not_reeve(path));
             };
@@ -116,14 +90,7 @@ impl Api {
             for row in rows {
                 // A row that was added meanwhile moves the others to the next page: show each once.
                 let id = row.get("id");
-                if id.is_none()
-                    || !listing
-                        .rows
-                        .iter()
-                        .rev()
-                        .take(MAX_PAGE)
-                        .any(|seen| seen.get("id") == id)
-                {
+                if id.is_none() || !listing.rows.iter().rev().take(MAX_PAGE).any(|seen| seen.get("id") == id) {
                     listing.rows.push(row);
                 }
             }
@@ -142,11 +109,7 @@ impl Api {
     /// Reads a short list, which the server does not divide into pages unless it says so.
     pub async fn list_plain(&self, path: &str) -> Outcome<Listing> {
         let mut answer = self.call(Method::GET, path, &Query::new(), None).await?;
-        if answer
-            .pointer("/meta/pagination/has_next")
-            .and_then(Value::as_bool)
-            .unwrap_or(false)
-        {
+        if answer.pointer("/meta/pagination/has_next").and_then(Value::as_bool).unwrap_or(false) {
             return self.list(path, &Query::new(), 0).await;
         }
         match answer.get_mut("data").map(Value::take) {
@@ -157,31 +120,16 @@ impl Api {
 
     /// Text of a GET together with the answer's headers.
     pub async fn text(&self, path: &str, query: &Query) -> Outcome<(String, HeaderMap)> {
-        let response = self
-            .send(
-                Method::GET,
-                path,
-                query,
-                None,
-                &[(ACCEPT.as_str(), "text/plain, application/json")],
-            )
-            .await?;
+        let response =
+            self.send(Method::GET, path, query, None, &[(ACCEPT.as_str(), "text/plain, application/json")]).await?;
         let response = self.refused(response, "GET", path).await?;
         let headers = response.headers().clone();
-        let bytes = response
-            .bytes()
-            .await
-            .map_err(|error| self.unreachable(&error))?;
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         Ok((String::from_utf8_lossy(&bytes).into_owned(), headers))
     }
 
     /// Opens an event stream, after an event id if one is known.
-    pub async fn stream(
-        &self,
-        path: &str,
-        query: &Query,
-        last_event_id: Option<&str>,
-    ) -> Outcome<Response> {
+    pub async fn stream(&self, path: &str, query: &Query, last_event_id: Option<&str>) -> Outcome<Response> {
         let mut headers = vec![(ACCEPT.as_str(), "text/event-stream")];
         headers.extend(last_event_id.map(|id| ("last-event-id", id)));
         let response = self.send(Method::GET, path, query, None, &headers).await?;
@@ -189,30 +137,13 @@ impl Api {
     }
 
     /// The whole answer of a request as JSON; `null` for one without a body.
-    pub async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        query: &Query,
-        body: Option<&Value>,
-    ) -> Outcome<Value> {
-        let response = self
-            .send(
-                method.clone(),
-                path,
-                query,
-                body,
-                &[(ACCEPT.as_str(), "application/json")],
-            )
-            .await?;
+    pub async fn call(&self, method: Method, path: &str, query: &Query, body: Option<&Value>) -> Outcome<Value> {
+        let response = self.send(method.clone(), path, query, body, &[(ACCEPT.as_str(), "application/json")]).await?;
         let response = self.refused(response, method.as_str(), path).await?;
         if response.status() == StatusCode::NO_CONTENT {
             return Ok(Value::Null);
         }
-        let bytes = response
-            .bytes()
-            .await
-            .map_err(|error| self.unreachable(&error))?;
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
@@ -228,15 +159,12 @@ impl Api {
         body: Option<&Value>,
         headers: &[(&str, &str)],
     ) -> Outcome<Response> {
+        #[allow(clippy::disallowed_methods)] // A key only has to differ from every other; nobody reproduces it.
         let key = (method == Method::POST).then(|| Uuid::new_v4().to_string());
-        let streaming = headers
-            .iter()
-            .any(|(_, value)| *value == "text/event-stream");
+        let streaming = headers.iter().any(|(_, value)| *value == "text/event-stream");
         // A stream is taken up again by its reader, who knows where.
         let repeatable = !streaming && matches!(method, Method::GET | Method::POST);
-        let mut url: reqwest::Url = format!("{}{path}", self.url)
-            .parse()
-            .map_err(|_| self.not_reeve(path))?;
+        let mut url: reqwest::Url = format!("{}{path}", self.url).parse().map_err(|_| self.not_reeve(path))?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -277,9 +205,7 @@ impl Api {
                 Err(error) => return Err(self.unreachable(&error)),
             };
             match response.status() {
-                StatusCode::UNAUTHORIZED if !renewed && self.renew(bearer.as_deref()).await? => {
-                    renewed = true
-                }
+                StatusCode::UNAUTHORIZED if !renewed && self.renew(bearer.as_deref()).await? => renewed = true,
                 StatusCode::TOO_MANY_REQUESTS if attempt < TRIES => {
                     tokio::time::sleep(retry_after(response.headers())).await;
                 }
@@ -319,20 +245,12 @@ impl Api {
     /// Swaps the refresh token for new tokens. It is good for one use, so only one command at a time may spend it: under
     /// the lock of the context's file, after a look whether another command has already done it.
     async fn renew_session(&self, auth: &mut Auth) -> Outcome<()> {
-        let Auth::Session {
-            store,
-            context,
-            session,
-        } = auth
-        else {
+        let Auth::Session { store, context, session } = auth else {
             return Ok(());
         };
         let locked = store.lock().await?;
         let mut contexts = locked.read()?;
-        let stored = contexts
-            .contexts
-            .get(context)
-            .and_then(|context| context.session.clone());
+        let stored = contexts.contexts.get(context).and_then(|context| context.session.clone());
         let stored = stored.ok_or_else(|| self.expired())?;
         let now = (self.now)();
         if stored.access_token != session.access_token && stored.is_fresh(now) {
@@ -343,19 +261,10 @@ impl Api {
             return Err(self.expired());
         }
         let path = "/api/auth/refresh";
-        let request = self
-            .http
-            .post(format!("{}{path}", self.url))
-            .timeout(REQUEST_TIMEOUT);
-        let response = request
-            .json(&json!({"refresh_token": stored.refresh_token}))
-            .send()
-            .await;
+        let request = self.http.post(format!("{}{path}", self.url)).timeout(REQUEST_TIMEOUT);
+        let response = request.json(&json!({"refresh_token": stored.refresh_token})).send().await;
         let response = response.map_err(|error| self.unreachable(&error))?;
-        if matches!(
-            response.status(),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
-        ) {
+        if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Err(self.expired());
         }
         let response = self.refused(response, "POST", path).await?;
@@ -388,18 +297,21 @@ impl Api {
         if status.is_success() {
             return Ok(response);
         }
+        let permission =
+            response.headers().get("x-required-permission").and_then(|name| name.to_str().ok()).map(str::to_owned);
         let had_credentials = !matches!(&*self.auth.lock().await, Auth::Nobody);
         let bytes = response.bytes().await.unwrap_or_default();
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let error = body.get("error").cloned().unwrap_or_default();
-        let text =
-            |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         Err(Failure::Refused(Box::new(Refusal {
             status: status.as_u16(),
             code: text(&error, "code").unwrap_or_else(|| "http".to_owned()),
-            message: text(&error, "message")
-                .unwrap_or_else(|| status.canonical_reason().unwrap_or("error").to_owned()),
-            details: error.get("details").cloned().unwrap_or_default(),
+            message: text(&error, "message").unwrap_or_else(|| status.canonical_reason().unwrap_or("error").to_owned()),
+            details: match permission {
+                Some(permission) => json!({ "permission": permission }),
+                None => error.get("details").cloned().unwrap_or_default(),
+            },
             request_id: body.get("meta").and_then(|meta| text(meta, "request_id")),
             request: format!("{method} {path}"),
             url: self.url.clone(),
@@ -427,14 +339,12 @@ impl Api {
         let (why, next) = if lower.contains("refused") {
             (
                 "connection refused".to_owned(),
-                "is `reeve up` running there? `reeve context list` shows which URLs you use"
-                    .to_owned(),
+                "is `reeve up` running there? `reeve context list` shows which URLs you use".to_owned(),
             )
         } else if lower.contains("certificate") || lower.contains("unknownissuer") {
             (
                 "its certificate is not trusted".to_owned(),
-                "give the server's certificate with --ca FILE (or --insecure, to check nothing)"
-                    .to_owned(),
+                "give the server's certificate with --ca FILE (or --insecure, to check nothing)".to_owned(),
             )
         } else if lower.contains("dns") || lower.contains("lookup") {
             (
@@ -442,23 +352,12 @@ impl Api {
                 "check the URL; `reeve context show` prints the one in use".to_owned(),
             )
         } else if error.is_timeout() || lower.contains("timed out") {
-            (
-                "no answer in time".to_owned(),
-                "check the network and that the server is running".to_owned(),
-            )
+            ("no answer in time".to_owned(), "check the network and that the server is running".to_owned())
         } else {
             let last = causes.pop().unwrap_or_else(|| error.to_string());
-            (
-                last,
-                "check the URL and that the server is running; `reeve doctor` tries the connection"
-                    .to_owned(),
-            )
+            (last, "check the URL and that the server is running; `reeve doctor` tries the connection".to_owned())
         };
-        Failure::Unreachable {
-            url: self.url.clone(),
-            why,
-            next,
-        }
+        Failure::Unreachable { url: self.url.clone(), why, next }
     }
 }
 
@@ -469,10 +368,7 @@ pub fn login_session(answer: &Value) -> Option<Session> {
         access_token: text("access_token")?,
         access_expires_at: answer.get("access_expires_at").cloned().unwrap_or_default(),
         refresh_token: text("refresh_token")?,
-        refresh_expires_at: answer
-            .get("refresh_expires_at")
-            .cloned()
-            .unwrap_or_default(),
+        refresh_expires_at: answer.get("refresh_expires_at").cloned().unwrap_or_default(),
     })
 }
 
@@ -484,9 +380,7 @@ fn data(mut answer: Value) -> Value {
 }
 
 fn retry_after(headers: &HeaderMap) -> Duration {
-    let seconds = headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<u64>().ok());
+    let seconds =
+        headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
     Duration::from_secs(seconds.unwrap_or(1).min(10))
 }

@@ -15,20 +15,13 @@ pub struct Globals {
     pub url: Option<String>,
     /// API token or static key to use instead of the context's credentials
     // No clap `env`: it would print the secret in --help.
-    #[arg(long, global = true, value_name = "TOKEN", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "TOKEN")]
     pub token: Option<String>,
     /// Context to use instead of the current one
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
     /// How results are written
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_enum,
-        value_name = "FORMAT",
-        default_value_t
-    )]
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
     pub output: Format,
     /// Trust the certificates of this PEM file; a self-signed server certificate is pinned by it
     #[arg(long, global = true, value_name = "FILE")]
@@ -66,9 +59,7 @@ pub fn label_change(text: &str) -> Result<(String, Option<String>), String> {
 /// Reads a batch size: a number of nodes, or a share such as `10%`.
 pub fn batch(text: &str) -> Result<serde_json::Value, String> {
     let bad = || format!("'{text}' is neither a number of nodes nor a share such as 10%");
-    let (digits, share) = text
-        .strip_suffix('%')
-        .map_or((text, false), |digits| (digits, true));
+    let (digits, share) = text.strip_suffix('%').map_or((text, false), |digits| (digits, true));
     let number: u32 = digits.parse().map_err(|_| bad())?;
     if number == 0 || (share && number > 100) {
         return Err(bad());
@@ -81,9 +72,7 @@ pub fn uses(text: &str) -> Result<Option<u32>, String> {
     match text {
         "unlimited" => Ok(None),
         _ => match text.parse() {
-            Ok(0) | Err(_) => Err(format!(
-                "'{text}' is neither a number above 0 nor 'unlimited'"
-            )),
+            Ok(0) | Err(_) => Err(format!("'{text}' is neither a number above 0 nor 'unlimited'")),
             Ok(number) => Ok(Some(number)),
         },
     }
@@ -95,20 +84,10 @@ mod tests {
 
     #[test]
     fn label_changes_set_and_remove() {
-        assert_eq!(
-            label_change("env=prod"),
-            Ok(("env".into(), Some("prod".into())))
-        );
-        assert_eq!(
-            label_change("env="),
-            Ok(("env".into(), Some(String::new())))
-        );
+        assert_eq!(label_change("env=prod"), Ok(("env".into(), Some("prod".into()))));
+        assert_eq!(label_change("env="), Ok(("env".into(), Some(String::new()))));
         assert_eq!(label_change("env-"), Ok(("env".into(), None)));
-        assert!(
-            label_change("env").is_err()
-                && label_change("=x").is_err()
-                && label_change("-").is_err()
-        );
+        assert!(label_change("env").is_err() && label_change("=x").is_err() && label_change("-").is_err());
     }
 
     #[test]

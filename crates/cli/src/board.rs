@@ -127,27 +127,16 @@ impl Counts {
             (self.sent, "running"),
             (self.pending, "waiting"),
         ];
-        let words: Vec<String> = parts
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, word)| format!("{count} {word}"))
-            .collect();
-        if words.is_empty() {
-            "nothing yet".to_owned()
-        } else {
-            words.join(", ")
-        }
+        let words: Vec<String> =
+            parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+        if words.is_empty() { "nothing yet".to_owned() } else { words.join(", ") }
     }
 }
 
 impl Board {
     /// An empty board; `keep_output` keeps output for a document at the end.
     pub fn new(rollout: Value, keep_output: bool) -> Self {
-        Self {
-            rollout,
-            keep_output,
-            ..Self::default()
-        }
+        Self { rollout, keep_output, ..Self::default() }
     }
 
     /// Takes an event in; `at` is the time since watching began. Whole lines of output come back.
@@ -174,22 +163,13 @@ impl Board {
         let text = fresh(&mut self.offsets, id, chunk, None).to_owned();
         let row = self.rows.entry(id.to_owned()).or_default();
         if row.node_id.is_empty() {
-            chunk
-                .get("node_id")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .clone_into(&mut row.node_id);
+            chunk.get("node_id").and_then(Value::as_str).unwrap_or_default().clone_into(&mut row.node_id);
         }
         row.take(&text, self.keep_output)
     }
 
     fn execution(&mut self, execution: &Value, at: Duration) -> Vec<Line> {
-        let text = |key: &str| {
-            execution
-                .get(key)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
+        let text = |key: &str| execution.get(key).and_then(Value::as_str).unwrap_or_default();
         let row = self.rows.entry(text("id").to_owned()).or_default();
         text("node_id").clone_into(&mut row.node_id);
         row.exit_code = execution.get("exit_code").and_then(Value::as_i64);
@@ -208,10 +188,8 @@ impl Board {
             }
             State::Completed | State::Cancelled | State::Expired => {
                 // The server's rows count whole seconds; what was seen here is finer.
-                row.took = row
-                    .took
-                    .or_else(|| row.began.map(|began| at.saturating_sub(began)))
-                    .or_else(|| took(execution));
+                row.took =
+                    row.took.or_else(|| row.began.map(|began| at.saturating_sub(began))).or_else(|| took(execution));
                 row.finish()
             }
         }
@@ -223,17 +201,10 @@ impl Board {
         let Some(id) = execution.get("id").and_then(Value::as_str) else {
             return;
         };
-        if let (Some(row), Some(output)) = (
-            self.rows.get_mut(id),
-            execution.get("output").and_then(Value::as_str),
-        ) && row.last_line.is_empty()
+        if let (Some(row), Some(output)) = (self.rows.get_mut(id), execution.get("output").and_then(Value::as_str))
+            && row.last_line.is_empty()
         {
-            output
-                .trim_end()
-                .lines()
-                .next_back()
-                .unwrap_or_default()
-                .clone_into(&mut row.last_line);
+            output.trim_end().lines().next_back().unwrap_or_default().clone_into(&mut row.last_line);
         }
     }
 
@@ -283,65 +254,34 @@ impl Board {
             (Some(current), Some(all)) => format!("batch {current} of {all}"),
             _ => "rollout".to_owned(),
         };
-        Some(if state == "running" {
-            batch
-        } else {
-            format!("{batch}, {state}")
-        })
+        Some(if state == "running" { batch } else { format!("{batch}, {state}") })
     }
 
     /// The closing summary, a line each.
     pub fn closing(&self, names: &NodeNames, elapsed: Duration, command_id: &str) -> Vec<String> {
         let counts = self.counts();
         let nodes = if counts.total == 1 { "node" } else { "nodes" };
-        let mut first = format!(
-            "{} {nodes} in {}: {}",
-            counts.total,
-            human::duration(elapsed),
-            counts.words()
-        );
-        let slowest = self
-            .rows
-            .values()
-            .filter_map(|row| Some((row.took?, row)))
-            .max_by_key(|(took, _)| *took);
+        let mut first = format!("{} {nodes} in {}: {}", counts.total, human::duration(elapsed), counts.words());
+        let slowest = self.rows.values().filter_map(|row| Some((row.took?, row))).max_by_key(|(took, _)| *took);
         if let Some((took, row)) = slowest.filter(|_| counts.total > 1) {
-            first.push_str(&format!(
-                "; slowest {} {}",
-                names.get(&row.node_id),
-                human::duration(took)
-            ));
+            first.push_str(&format!("; slowest {} {}", names.get(&row.node_id), human::duration(took)));
         }
         if let Some(rollout) = self.rollout_words() {
             first.push_str(&format!("; {rollout}"));
         }
         let mut lines = vec![first];
-        let bad: Vec<(String, &Row)> = self
-            .rows
-            .values()
-            .filter(|row| row.is_bad())
-            .map(|row| (names.get(&row.node_id), row))
-            .collect();
-        let longest = bad
-            .iter()
-            .take(FAILED_SHOWN)
-            .map(|(name, _)| console::measure_text_width(name))
-            .max()
-            .unwrap_or(0);
+        let bad: Vec<(String, &Row)> =
+            self.rows.values().filter(|row| row.is_bad()).map(|row| (names.get(&row.node_id), row)).collect();
+        let longest =
+            bad.iter().take(FAILED_SHOWN).map(|(name, _)| console::measure_text_width(name)).max().unwrap_or(0);
         for (name, row) in bad.iter().take(FAILED_SHOWN) {
             let name = console::pad_str(name, longest, console::Alignment::Left, None);
-            let line = format!(
-                "  {name}  {}  {}",
-                row.verdict(),
-                crate::out::one_line(&row.last_line)
-            );
+            let line = format!("  {name}  {}  {}", row.verdict(), crate::out::one_line(&row.last_line));
             lines.push(line.trim_end().to_owned());
         }
         let more = bad.len().saturating_sub(FAILED_SHOWN);
         if more > 0 {
-            lines.push(format!(
-                "  … and {more} more: reeve execution list --command {command_id} --failed"
-            ));
+            lines.push(format!("  … and {more} more: reeve execution list --command {command_id} --failed"));
         }
         lines
     }
@@ -394,10 +334,7 @@ impl Row {
         if !text.trim().is_empty() {
             text.clone_into(&mut self.last_line);
         }
-        vec![Line {
-            node_id: self.node_id.clone(),
-            text,
-        }]
+        vec![Line { node_id: self.node_id.clone(), text }]
     }
 
     fn is_bad(&self) -> bool {

@@ -64,8 +64,7 @@ impl Session {
     /// Whether the access token is still good for the length of a request.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         const MARGIN_S: i64 = 20;
-        instant(&self.access_expires_at)
-            .is_none_or(|at| at.as_second() > now.as_second() + MARGIN_S)
+        instant(&self.access_expires_at).is_none_or(|at| at.as_second() > now.as_second() + MARGIN_S)
     }
 
     /// Whether the refresh token is certainly no longer worth trying.
@@ -99,20 +98,12 @@ pub struct Locked {
 impl Store {
     /// `$XDG_CONFIG_HOME/reeve/contexts.json`, or below `~/.config`.
     pub fn at_home(vars: &BTreeMap<String, String>) -> Outcome<Self> {
-        let set = |name: &str| {
-            vars.get(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
+        let set = |name: &str| vars.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let base = set("XDG_CONFIG_HOME")
             .filter(|path| path.is_absolute())
             .or_else(|| set("HOME").map(|home| home.join(".config")))
-            .ok_or_else(|| {
-                Failure::local_with("no home directory is known", "set HOME or XDG_CONFIG_HOME")
-            })?;
-        Ok(Self {
-            path: base.join("reeve").join("contexts.json"),
-        })
+            .ok_or_else(|| Failure::local_with("no home directory is known", "set HOME or XDG_CONFIG_HOME"))?;
+        Ok(Self { path: base.join("reeve").join("contexts.json") })
     }
 
     /// Reads the file; an absent one has no contexts.
@@ -139,15 +130,9 @@ impl Store {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder).map_err(broken)?;
         }
-        let lock = private()
-            .truncate(false)
-            .open(self.path.with_extension("lock"))
-            .map_err(broken)?;
+        let lock = private().truncate(false).open(self.path.with_extension("lock")).map_err(broken)?;
         lock.lock().map_err(broken)?;
-        Ok(Locked {
-            _lock: lock,
-            store: self.clone(),
-        })
+        Ok(Locked { _lock: lock, store: self.clone() })
     }
 
     fn broken(&self, why: &str) -> Failure {
@@ -168,17 +153,14 @@ impl Locked {
     pub fn write(&self, contexts: &Contexts) -> Outcome<()> {
         let path = &self.store.path;
         let broken = |error: std::io::Error| self.store.broken(&error.to_string());
-        let text = serde_json::to_string_pretty(contexts)
-            .map_err(|error| Failure::local(error.to_string()))?;
+        let text = serde_json::to_string_pretty(contexts).map_err(|error| Failure::local(error.to_string()))?;
         let draft = path.with_extension("new");
         match fs::remove_file(&draft) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(broken(error)),
             _ => {}
         }
         let mut file = private().create_new(true).open(&draft).map_err(broken)?;
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(broken)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(broken)?;
         fs::rename(&draft, path).map_err(broken)
     }
 }
@@ -197,11 +179,7 @@ mod tests {
     use super::*;
 
     fn store(home: &std::path::Path) -> Store {
-        Store::at_home(&BTreeMap::from([(
-            "HOME".to_owned(),
-            home.display().to_string(),
-        )]))
-        .unwrap()
+        Store::at_home(&BTreeMap::from([("HOME".to_owned(), home.display().to_string())])).unwrap()
     }
 
     #[tokio::test]
@@ -209,27 +187,15 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = store(home.path());
         assert_eq!(store.read().unwrap(), Contexts::default());
-        let mut contexts = Contexts {
-            current: Some("a".into()),
-            ..Contexts::default()
-        };
-        contexts.contexts.insert(
-            "a".into(),
-            Context {
-                url: "http://h".into(),
-                ..Context::default()
-            },
-        );
+        let mut contexts = Contexts { current: Some("a".into()), ..Contexts::default() };
+        contexts.contexts.insert("a".into(), Context { url: "http://h".into(), ..Context::default() });
         store.lock().await.unwrap().write(&contexts).unwrap();
         store.lock().await.unwrap().write(&contexts).unwrap();
         assert_eq!(store.read().unwrap(), contexts);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            assert_eq!(
-                fs::metadata(&store.path).unwrap().permissions().mode() & 0o777,
-                0o600
-            );
+            assert_eq!(fs::metadata(&store.path).unwrap().permissions().mode() & 0o777, 0o600);
         }
     }
 
@@ -243,9 +209,7 @@ mod tests {
             tasks.spawn(async move {
                 let locked = store.lock().await.unwrap();
                 let mut contexts = locked.read().unwrap();
-                contexts
-                    .contexts
-                    .insert(format!("c{i}"), Context::default());
+                contexts.contexts.insert(format!("c{i}"), Context::default());
                 tokio::task::yield_now().await;
                 locked.write(&contexts).unwrap();
             });
@@ -261,27 +225,18 @@ mod tests {
         fs::create_dir_all(store.path.parent().unwrap()).unwrap();
         fs::write(&store.path, "{").unwrap();
         let failure = store.read().unwrap_err();
-        assert!(
-            failure.to_string().contains("contexts.json")
-                && failure.next_step().unwrap().contains("reeve login")
-        );
+        assert!(failure.to_string().contains("contexts.json") && failure.next_step().unwrap().contains("reeve login"));
     }
 
     #[test]
     fn freshness_reads_text_and_seconds() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let session = |at: Value| Session {
-            access_expires_at: at.clone(),
-            refresh_expires_at: at,
-            ..Session::default()
-        };
+        let session =
+            |at: Value| Session { access_expires_at: at.clone(), refresh_expires_at: at, ..Session::default() };
         assert!(session("2026-01-01T00:01:00Z".into()).is_fresh(now));
         assert!(!session("2026-01-01T00:00:10Z".into()).is_fresh(now));
         assert!(!session((now.as_second() + 5).into()).is_fresh(now));
         assert!(session(Value::Null).is_fresh(now));
-        assert!(
-            session("2025-01-01T00:00:00Z".into()).is_over(now)
-                && !session(Value::Null).is_over(now)
-        );
+        assert!(session("2025-01-01T00:00:00Z".into()).is_over(now) && !session(Value::Null).is_over(now));
     }
 }

@@ -76,26 +76,17 @@ pub struct Refusal {
 impl Failure {
     /// A wrong command line.
     pub fn usage(what: impl Into<String>, next: impl Into<String>) -> Self {
-        Self::Usage {
-            what: what.into(),
-            next: next.into(),
-        }
+        Self::Usage { what: what.into(), next: next.into() }
     }
 
     /// A failure on this machine.
     pub fn local(what: impl Into<String>) -> Self {
-        Self::Local {
-            what: what.into(),
-            next: None,
-        }
+        Self::Local { what: what.into(), next: None }
     }
 
     /// A failure on this machine that the user can repair.
     pub fn local_with(what: impl Into<String>, next: impl Into<String>) -> Self {
-        Self::Local {
-            what: what.into(),
-            next: Some(next.into()),
-        }
+        Self::Local { what: what.into(), next: Some(next.into()) }
     }
 
     /// The process exit code.
@@ -148,13 +139,11 @@ impl From<std::io::Error> for Failure {
 
 impl Refusal {
     fn permission(&self) -> Option<String> {
-        ["permission", "required", "required_permission"]
-            .iter()
-            .find_map(|key| match self.details.get(key)? {
-                Value::String(name) => Some(name.clone()),
-                Value::Array(names) => names.first()?.as_str().map(str::to_owned),
-                _ => None,
-            })
+        ["permission", "required", "required_permission"].iter().find_map(|key| match self.details.get(key)? {
+            Value::String(name) => Some(name.clone()),
+            Value::Array(names) => names.first()?.as_str().map(str::to_owned),
+            _ => None,
+        })
     }
 
     /// `field: message` for every field error.
@@ -166,12 +155,8 @@ impl Refusal {
         for (field, problems) in fields {
             match problems {
                 Value::Array(problems) => {
-                    lines.extend(
-                        problems
-                            .iter()
-                            .filter_map(Value::as_str)
-                            .map(|problem| format!("{field}: {problem}")),
-                    );
+                    lines
+                        .extend(problems.iter().filter_map(Value::as_str).map(|problem| format!("{field}: {problem}")));
                 }
                 Value::String(problem) => lines.push(format!("{field}: {problem}")),
                 _ => {}
@@ -191,17 +176,13 @@ impl Refusal {
                 ),
                 None => "use credentials with more rights (`reeve whoami` shows yours)".to_owned(),
             },
-            404 => {
-                "check the name; the `list` command of the same noun shows what exists".to_owned()
-            }
+            404 => "check the name; the `list` command of the same noun shows what exists".to_owned(),
             409 => "nothing was changed; resolve the reason above and try again".to_owned(),
             400 | 422 => "correct the fields above; --help shows what the command takes".to_owned(),
             429 => "wait a moment and try again".to_owned(),
             503 => "the server cannot do this at present; `reeve doctor` says why".to_owned(),
             500..=599 => match &self.request_id {
-                Some(id) => format!(
-                    "look for request {id} in the server's log; `reeve doctor` checks the server"
-                ),
+                Some(id) => format!("look for request {id} in the server's log; `reeve doctor` checks the server"),
                 None => "look into the server's log; `reeve doctor` checks the server".to_owned(),
             },
             _ => return None,
@@ -215,11 +196,7 @@ impl fmt::Display for Refusal {
             401 if !self.had_credentials => return write!(f, "not logged in to {}", self.url),
             403 => {
                 return match self.permission() {
-                    Some(permission) => write!(
-                        f,
-                        "not allowed: {} needs the permission {permission}",
-                        self.request
-                    ),
+                    Some(permission) => write!(f, "not allowed: {} needs the permission {permission}", self.request),
                     None => write!(f, "not allowed: {} ({})", self.request, self.message),
                 };
             }
@@ -229,14 +206,7 @@ impl fmt::Display for Refusal {
         if fields.is_empty() {
             write!(f, "{} ({} {})", self.message, self.status, self.code)
         } else {
-            write!(
-                f,
-                "{}: {} ({} {})",
-                self.message,
-                fields.join("; "),
-                self.status,
-                self.code
-            )
+            write!(f, "{}: {} ({} {})", self.message, fields.join("; "), self.status, self.code)
         }
     }
 }
@@ -276,41 +246,23 @@ mod tests {
 
     #[test]
     fn a_missing_permission_is_named() {
-        let failure = refusal(
-            403,
-            "forbidden",
-            "Forbidden",
-            json!({"permission": "node.delete"}),
-        );
-        assert_eq!(
-            failure.to_string(),
-            "not allowed: GET /edge/api/v1/nodes needs the permission node.delete"
-        );
+        let failure = refusal(403, "forbidden", "Forbidden", json!({"permission": "node.delete"}));
+        assert_eq!(failure.to_string(), "not allowed: GET /edge/api/v1/nodes needs the permission node.delete");
         assert!(failure.next_step().unwrap().contains("node.delete"));
     }
 
     #[test]
     fn conflicts_show_the_reason_and_server_errors_the_request() {
         assert!(
-            refusal(
-                409,
-                "conflict",
-                "node is already in this cluster",
-                Value::Null
-            )
-            .to_string()
-            .starts_with("node is already in this cluster")
+            refusal(409, "conflict", "node is already in this cluster", Value::Null)
+                .to_string()
+                .starts_with("node is already in this cluster")
         );
         assert!(
-            refusal(
-                500,
-                "internal_server_error",
-                "Internal Server Error",
-                Value::Null
-            )
-            .next_step()
-            .unwrap()
-            .contains("r-1")
+            refusal(500, "internal_server_error", "Internal Server Error", Value::Null)
+                .next_step()
+                .unwrap()
+                .contains("r-1")
         );
         assert!(
             refusal(401, "unauthorized", "Unauthorized", Value::Null)

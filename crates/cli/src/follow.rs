@@ -79,10 +79,7 @@ async fn follow(api: &Api, source: Source, pace: Pace, steps: &mpsc::Sender<Step
     let mut attempt = 0;
     let mut connected_before = source.patient;
     loop {
-        let why = match api
-            .stream(&source.path, &source.query, last_event_id.as_deref())
-            .await
-        {
+        let why = match api.stream(&source.path, &source.query, last_event_id.as_deref()).await {
             Ok(mut response) => {
                 if attempt > 0 && steps.send(Step::Resumed).await.is_err() {
                     return Ok(());
@@ -124,10 +121,9 @@ async fn follow(api: &Api, source: Source, pace: Pace, steps: &mpsc::Sender<Step
         if attempt == 1 && steps.send(Step::Lost(why)).await.is_err() {
             return Ok(());
         }
-        let wait = retry_ms.filter(|_| attempt == 1).map_or_else(
-            || pace.wait(attempt),
-            |ms| std::time::Duration::from_millis(ms).min(pace.most),
-        );
+        let wait = retry_ms
+            .filter(|_| attempt == 1)
+            .map_or_else(|| pace.wait(attempt), |ms| std::time::Duration::from_millis(ms).min(pace.most));
         tokio::time::sleep(wait).await;
     }
 }
@@ -155,19 +151,11 @@ pub struct Offsets(HashMap<String, u64>);
 
 impl Offsets {
     /// The part of a chunk that is new. `offset` is where it starts in the output, `next` where it ends, if known.
-    pub fn accept<'a>(
-        &mut self,
-        execution: &str,
-        offset: u64,
-        next: Option<u64>,
-        text: &'a str,
-    ) -> &'a str {
+    pub fn accept<'a>(&mut self, execution: &str, offset: u64, next: Option<u64>, text: &'a str) -> &'a str {
         // A byte that was no UTF-8 is three bytes as text. Without the server's own end, the least that the text can have
         // been counts: better a byte twice than one lost.
         let replaced = text.matches(char::REPLACEMENT_CHARACTER).count() as u64;
-        let end = next
-            .filter(|next| *next >= offset)
-            .unwrap_or(offset + text.len() as u64 - 2 * replaced);
+        let end = next.filter(|next| *next >= offset).unwrap_or(offset + text.len() as u64 - 2 * replaced);
         let seen = self.0.entry(execution.to_owned()).or_default();
         if end <= *seen {
             return "";
@@ -201,10 +189,7 @@ mod tests {
         let mut offsets = Offsets::default();
         assert_eq!(offsets.accept("a", 0, Some(1), "\u{fffd}"), "\u{fffd}");
         assert_eq!(offsets.accept("a", 1, Some(3), "ok"), "ok");
-        assert_eq!(
-            offsets.accept("b", 0, None, "\u{fffd}\u{fffd}"),
-            "\u{fffd}\u{fffd}"
-        );
+        assert_eq!(offsets.accept("b", 0, None, "\u{fffd}\u{fffd}"), "\u{fffd}\u{fffd}");
         assert_eq!(offsets.accept("b", 2, None, "ok"), "ok");
     }
 

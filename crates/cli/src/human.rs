@@ -19,9 +19,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
         let (number, tail) = rest.split_at(digits);
-        let unit_end = tail
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(tail.len());
+        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
         let unit_ms: u64 = match unit.trim() {
             "ms" => 1,
@@ -33,10 +31,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
             _ => return Err(bad()),
         };
         let number: u64 = number.parse().map_err(|_| bad())?;
-        total_ms = number
-            .checked_mul(unit_ms)
-            .and_then(|ms| total_ms.checked_add(ms))
-            .ok_or_else(bad)?;
+        total_ms = number.checked_mul(unit_ms).and_then(|ms| total_ms.checked_add(ms)).ok_or_else(bad)?;
         rest = tail;
     }
     Ok(Duration::from_millis(total_ms))
@@ -64,10 +59,7 @@ pub fn after(now: Timestamp, duration: Duration) -> Result<Timestamp, String> {
 fn shift(now: Timestamp, by: Duration, sign: i64) -> Result<Timestamp, String> {
     let outside = || "the duration is too long".to_owned();
     let ms = i64::try_from(by.as_millis()).map_err(|_| outside())?;
-    let at = now
-        .as_millisecond()
-        .checked_add(sign * ms)
-        .ok_or_else(outside)?;
+    let at = now.as_millisecond().checked_add(sign * ms).ok_or_else(outside)?;
     Timestamp::from_millisecond(at).map_err(|_| outside())
 }
 
@@ -110,9 +102,7 @@ pub fn age(at: Timestamp, now: Timestamp) -> String {
 pub fn age_of(text: Option<&str>, now: Timestamp) -> String {
     match text {
         None => "-".to_owned(),
-        Some(text) => text
-            .parse()
-            .map_or_else(|_| text.to_owned(), |at| age(at, now)),
+        Some(text) => text.parse().map_or_else(|_| text.to_owned(), |at| age(at, now)),
     }
 }
 
@@ -122,25 +112,12 @@ mod tests {
 
     #[test]
     fn durations_are_read() {
-        for (text, ms) in [
-            ("30s", 30_000),
-            ("5m", 300_000),
-            ("1h30m", 5_400_000),
-            ("500ms", 500),
-            ("2d", 172_800_000),
-            ("7", 7_000),
-        ] {
+        for (text, ms) in
+            [("30s", 30_000), ("5m", 300_000), ("1h30m", 5_400_000), ("500ms", 500), ("2d", 172_800_000), ("7", 7_000)]
+        {
             assert_eq!(parse_duration(text).unwrap().as_millis(), ms, "{text}");
         }
-        for text in [
-            "",
-            "s",
-            "5x",
-            "-3s",
-            "1h30",
-            "99999999999999999999s",
-            "18446744073709551615w",
-        ] {
+        for text in ["", "s", "5x", "-3s", "1h30", "99999999999999999999s", "18446744073709551615w"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }
@@ -181,20 +158,9 @@ mod tests {
     #[test]
     fn since_takes_instants_dates_and_ages() {
         let now: Timestamp = "2026-01-10T00:00:00Z".parse().unwrap();
-        assert_eq!(
-            parse_since("2h", now).unwrap().to_string(),
-            "2026-01-09T22:00:00Z"
-        );
-        assert_eq!(
-            parse_since("2026-01-02", now).unwrap().to_string(),
-            "2026-01-02T00:00:00Z"
-        );
-        assert_eq!(
-            parse_since("2026-01-02T08:00:00Z", now)
-                .unwrap()
-                .to_string(),
-            "2026-01-02T08:00:00Z"
-        );
+        assert_eq!(parse_since("2h", now).unwrap().to_string(), "2026-01-09T22:00:00Z");
+        assert_eq!(parse_since("2026-01-02", now).unwrap().to_string(), "2026-01-02T00:00:00Z");
+        assert_eq!(parse_since("2026-01-02T08:00:00Z", now).unwrap().to_string(), "2026-01-02T08:00:00Z");
         assert!(parse_since("yesterday", now).is_err());
         assert!(after(now, Duration::from_secs(u64::MAX / 1000)).is_err());
     }

@@ -32,8 +32,8 @@ use crate::api::Api;
 pub use crate::args::{Globals, With};
 pub use crate::command::doctor::Doctor;
 use crate::command::{
-    audit, cluster, commands, contexts, doctor, events, execution, job, key, login, node,
-    run_command, server, token, user,
+    audit, cluster, commands, contexts, doctor, events, execution, job, key, login, node, run_command, server, token,
+    user,
 };
 use crate::failure::{Failure, Outcome};
 pub use crate::out::Out;
@@ -123,11 +123,7 @@ pub async fn run_in(world: &mut World, command: ClientCommand, program: clap::Co
     }
 }
 
-async fn dispatch(
-    world: &mut World,
-    command: ClientCommand,
-    program: clap::Command,
-) -> Outcome<u8> {
+async fn dispatch(world: &mut World, command: ClientCommand, program: clap::Command) -> Outcome<u8> {
     macro_rules! with {
         ($with:expr, $run:path) => {{
             let With { own, globals } = $with;
@@ -184,19 +180,10 @@ impl Session<'_> {
     /// Shows a list that was read from the server, and says so when there is more.
     pub fn show_list(&mut self, view: &view::View, listing: &api::Listing) -> Outcome<u8> {
         let now = self.now();
-        view::list(
-            &mut self.world.out,
-            self.globals.output,
-            view,
-            &listing.rows,
-            now,
-        )?;
+        view::list(&mut self.world.out, self.globals.output, view, &listing.rows, now)?;
         let shown = listing.rows.len() as u64;
         if let Some(total) = listing.total.filter(|total| *total > shown && shown > 0) {
-            self.world.out.note(&format!(
-                "showing {shown} of {total} {}; --limit 0 shows all",
-                view.plural
-            ))?;
+            self.world.out.note(&format!("showing {shown} of {total} {}; --limit 0 shows all", view.plural))?;
         }
         Ok(failure::OK)
     }
@@ -209,12 +196,7 @@ impl Session<'_> {
     }
 
     /// Says that something was done: in words on standard error for people, and as the thing itself for scripts.
-    pub fn done(
-        &mut self,
-        view: &view::View,
-        thing: &serde_json::Value,
-        words: &str,
-    ) -> Outcome<u8> {
+    pub fn done(&mut self, view: &view::View, thing: &serde_json::Value, words: &str) -> Outcome<u8> {
         if self.globals.output.is_table() {
             self.world.out.note(words)?;
             return Ok(failure::OK);
@@ -226,17 +208,14 @@ impl Session<'_> {
     pub fn said(&mut self, name: &str, words: &str) -> Outcome<u8> {
         match self.globals.output {
             Format::Name => self.world.out.line(name)?,
-            Format::Table | Format::Wide | Format::Json | Format::Yaml => {
-                self.world.out.note(words)?
-            }
+            Format::Table | Format::Wide | Format::Json | Format::Yaml => self.world.out.note(words)?,
         }
         Ok(failure::OK)
     }
 
     /// A moment `duration` from the present, as RFC 3339.
     pub fn in_future(&self, duration: std::time::Duration) -> Outcome<String> {
-        let at = human::after(self.now(), duration)
-            .map_err(|what| Failure::usage(what, "give a shorter one"))?;
+        let at = human::after(self.now(), duration).map_err(|what| Failure::usage(what, "give a shorter one"))?;
         Ok(at.to_string())
     }
 }

@@ -16,10 +16,7 @@ const SHORTEST_PART: usize = 4;
 
 /// The name by which people know a node: alias, `name` label, host name, or the start of its id.
 pub fn of_node(node: &Value) -> String {
-    node_names(node)
-        .into_iter()
-        .next()
-        .unwrap_or_else(|| short(node.get("id").and_then(Value::as_str).unwrap_or("-")))
+    node_names(node).into_iter().next().unwrap_or_else(|| short(node.get("id").and_then(Value::as_str).unwrap_or("-")))
 }
 
 /// The start of an id.
@@ -29,23 +26,12 @@ pub fn short(id: &str) -> String {
 
 fn node_names(node: &Value) -> Vec<String> {
     let mut names = Vec::new();
-    for alias in node
-        .get("aliases")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        let name = alias
-            .as_str()
-            .or_else(|| alias.get("name").and_then(Value::as_str));
+    for alias in node.get("aliases").and_then(Value::as_array).into_iter().flatten() {
+        let name = alias.as_str().or_else(|| alias.get("name").and_then(Value::as_str));
         names.extend(name.map(str::to_owned));
     }
     for pointer in ["/labels/name", "/facts/hostname", "/labels/hostname"] {
-        names.extend(
-            node.pointer(pointer)
-                .and_then(Value::as_str)
-                .map(str::to_owned),
-        );
+        names.extend(node.pointer(pointer).and_then(Value::as_str).map(str::to_owned));
     }
     names.retain(|name| !name.is_empty());
     names
@@ -60,11 +46,7 @@ pub async fn node_ids(api: &Api, references: &[String]) -> Outcome<Vec<String>> 
             Some(id) => id,
             None => {
                 if nodes.is_none() {
-                    nodes = Some(
-                        api.list(&format!("{EDGE}/nodes"), &Query::new(), NODES_SEARCHED)
-                            .await?
-                            .rows,
-                    );
+                    nodes = Some(api.list(&format!("{EDGE}/nodes"), &Query::new(), NODES_SEARCHED).await?.rows);
                 }
                 find_node(nodes.as_deref().unwrap_or_default(), reference)?
             }
@@ -79,24 +61,15 @@ pub async fn node_ids(api: &Api, references: &[String]) -> Outcome<Vec<String>> 
 /// The id of the node that `reference` names.
 pub async fn node_id(api: &Api, reference: &str) -> Outcome<String> {
     let ids = node_ids(api, &[reference.to_owned()]).await?;
-    ids.into_iter()
-        .next()
-        .ok_or_else(|| Failure::local(format!("no node is called '{reference}'")))
+    ids.into_iter().next().ok_or_else(|| Failure::local(format!("no node is called '{reference}'")))
 }
 
 fn find_node(nodes: &[Value], reference: &str) -> Outcome<String> {
     let id_of = |node: &Value| node.get("id").and_then(Value::as_str).map(str::to_owned);
-    let named: Vec<String> = nodes
-        .iter()
-        .filter(|node| node_names(node).iter().any(|name| name == reference))
-        .filter_map(id_of)
-        .collect();
+    let named: Vec<String> =
+        nodes.iter().filter(|node| node_names(node).iter().any(|name| name == reference)).filter_map(id_of).collect();
     let found = if named.is_empty() && reference.len() >= SHORTEST_PART {
-        nodes
-            .iter()
-            .filter_map(id_of)
-            .filter(|id| id.starts_with(&reference.to_lowercase()))
-            .collect()
+        nodes.iter().filter_map(id_of).filter(|id| id.starts_with(&reference.to_lowercase())).collect()
     } else {
         named
     };
@@ -109,52 +82,33 @@ pub async fn recent_id(api: &Api, noun: &str, path: &str, reference: &str) -> Ou
         return Ok(id);
     }
     let last = reference == "last";
-    let query = vec![
-        ("order_by", "inserted_at".to_owned()),
-        ("order_directions", "desc".to_owned()),
-    ];
-    let listing = api
-        .list(path, &query, if last { 1 } else { RECENT })
-        .await?;
-    let mut ids = listing
-        .rows
-        .iter()
-        .filter_map(|row| row.get("id").and_then(Value::as_str))
-        .map(str::to_owned);
+    let query = vec![("order_by", "inserted_at".to_owned()), ("order_directions", "desc".to_owned())];
+    let listing = api.list(path, &query, if last { 1 } else { RECENT }).await?;
+    let mut ids = listing.rows.iter().filter_map(|row| row.get("id").and_then(Value::as_str)).map(str::to_owned);
     if last {
         return ids.next().ok_or_else(|| {
-            Failure::local_with(
-                format!("there is no {noun} yet"),
-                "start one with `reeve run \"uptime\" --all`",
-            )
+            Failure::local_with(format!("there is no {noun} yet"), "start one with `reeve run \"uptime\" --all`")
         });
     }
     let part = reference.to_lowercase();
     let found = if part.len() < SHORTEST_PART {
         Vec::new()
     } else {
-        ids.filter(|id| id.starts_with(&part) || id.ends_with(&part))
-            .collect()
+        ids.filter(|id| id.starts_with(&part) || id.ends_with(&part)).collect()
     };
     only(noun, reference, found)
 }
 
 fn as_id(reference: &str) -> Option<String> {
     let bare = reference.strip_prefix("node-").unwrap_or(reference);
-    (bare.len() == 36)
-        .then(|| bare.parse::<Uuid>().ok())
-        .flatten()
-        .map(|id| id.to_string())
+    (bare.len() == 36).then(|| bare.parse::<Uuid>().ok()).flatten().map(|id| id.to_string())
 }
 
 fn only(noun: &str, reference: &str, mut found: Vec<String>) -> Outcome<String> {
     match (found.pop(), found.is_empty()) {
         (Some(id), true) => Ok(id),
         (Some(id), false) => Err(Failure::local_with(
-            format!(
-                "'{reference}' names {} {noun}s, among them {id}",
-                found.len() + 1
-            ),
+            format!("'{reference}' names {} {noun}s, among them {id}", found.len() + 1),
             "give the whole id",
         )),
         (None, _) => Err(Failure::local_with(
@@ -171,23 +125,14 @@ pub struct NodeNames(HashMap<String, String>);
 impl NodeNames {
     /// Names of up to `limit` nodes; without the right to list nodes, none.
     pub async fn fetch(api: &Api, limit: usize) -> Self {
-        let listing = api
-            .list(&format!("{EDGE}/nodes"), &Query::new(), limit)
-            .await
-            .unwrap_or_default();
-        let pairs = listing
-            .rows
-            .iter()
-            .filter_map(|node| Some((node.get("id")?.as_str()?.to_owned(), of_node(node))));
+        let listing = api.list(&format!("{EDGE}/nodes"), &Query::new(), limit).await.unwrap_or_default();
+        let pairs = listing.rows.iter().filter_map(|node| Some((node.get("id")?.as_str()?.to_owned(), of_node(node))));
         Self(pairs.collect())
     }
 
     /// A node's name, or the start of its id.
     pub fn get(&self, node_id: &str) -> String {
-        self.0
-            .get(node_id)
-            .cloned()
-            .unwrap_or_else(|| short(node_id))
+        self.0.get(node_id).cloned().unwrap_or_else(|| short(node_id))
     }
 }
 
@@ -204,30 +149,10 @@ mod tests {
         ];
         assert_eq!(of_node(&nodes[0]), "front");
         assert_eq!(of_node(&json!({"id": "abcdef01-2345"})), "abcdef01");
-        assert_eq!(
-            find_node(&nodes, "web-1").unwrap(),
-            "01234567-89ab-cdef-0123-456789abcdef"
-        );
-        assert_eq!(
-            find_node(&nodes, "db").unwrap(),
-            "01234567-89ab-cdef-0123-456789abcd00"
-        );
-        assert!(
-            find_node(&nodes, "01234567")
-                .unwrap_err()
-                .to_string()
-                .contains("names 2 nodes")
-        );
-        assert!(
-            find_node(&nodes, "nope")
-                .unwrap_err()
-                .next_step()
-                .unwrap()
-                .contains("reeve node list")
-        );
-        assert_eq!(
-            as_id("node-01234567-89AB-cdef-0123-456789abcdef").unwrap(),
-            "01234567-89ab-cdef-0123-456789abcdef"
-        );
+        assert_eq!(find_node(&nodes, "web-1").unwrap(), "01234567-89ab-cdef-0123-456789abcdef");
+        assert_eq!(find_node(&nodes, "db").unwrap(), "01234567-89ab-cdef-0123-456789abcd00");
+        assert!(find_node(&nodes, "01234567").unwrap_err().to_string().contains("names 2 nodes"));
+        assert!(find_node(&nodes, "nope").unwrap_err().next_step().unwrap().contains("reeve node list"));
+        assert_eq!(as_id("node-01234567-89AB-cdef-0123-456789abcdef").unwrap(), "01234567-89ab-cdef-0123-456789abcdef");
     }
 }

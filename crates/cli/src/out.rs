@@ -28,16 +28,11 @@ impl Out {
         let stdout = io::stdout();
         let stderr = io::stderr();
         let width = stdout.is_terminal().then(|| {
-            let size = Term::stdout()
-                .size_checked()
-                .map(|(_, columns)| usize::from(columns));
+            let size = Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
             size.filter(|columns| *columns > 0).unwrap_or(80)
         });
         let err_is_terminal = stderr.is_terminal();
-        let set = |name: &str| {
-            vars.get(name)
-                .is_some_and(|value| !value.is_empty() && value != "0")
-        };
+        let set = |name: &str| vars.get(name).is_some_and(|value| !value.is_empty() && value != "0");
         let dumb = vars.get("TERM").is_some_and(|term| term == "dumb");
         let forced = set("CLICOLOR_FORCE");
         let allowed = vars.get("NO_COLOR").is_none_or(String::is_empty) && !dumb;
@@ -52,19 +47,8 @@ impl Out {
     }
 
     /// Streams of the caller's choice: for tests.
-    pub fn to(
-        stdout: Box<dyn Write + Send>,
-        stderr: Box<dyn Write + Send>,
-        width: Option<usize>,
-    ) -> Self {
-        Self {
-            stdout,
-            stderr,
-            width,
-            err_is_terminal: false,
-            colour: false,
-            err_colour: false,
-        }
+    pub fn to(stdout: Box<dyn Write + Send>, stderr: Box<dyn Write + Send>, width: Option<usize>) -> Self {
+        Self { stdout, stderr, width, err_is_terminal: false, colour: false, err_colour: false }
     }
 
     /// One line of a result.
@@ -109,11 +93,7 @@ impl Out {
         if matches!(failure, Failure::PipeClosed) {
             return;
         }
-        let head = if self.err_colour {
-            paint("error:", &Style::new().red().bold())
-        } else {
-            "error:".to_owned()
-        };
+        let head = if self.err_colour { paint("error:", &Style::new().red().bold()) } else { "error:".to_owned() };
         let mut text = format!("{head} {failure}\n");
         if let Some(next) = failure.next_step() {
             text.push_str(&format!("next:  {next}\n"));
@@ -126,11 +106,7 @@ impl Out {
 
     /// `text` in a colour, when results may be coloured.
     pub fn painted(&self, text: &str, style: &Style) -> String {
-        if self.colour {
-            paint(text, style)
-        } else {
-            text.to_owned()
-        }
+        if self.colour { paint(text, style) } else { text.to_owned() }
     }
 }
 

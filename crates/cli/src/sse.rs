@@ -36,11 +36,7 @@ pub struct Parser {
 impl Parser {
     /// A parser that continues after an event id.
     pub fn resuming(last_event_id: Option<String>) -> Self {
-        Self {
-            coming_id: last_event_id.clone(),
-            id: last_event_id,
-            ..Self::default()
-        }
+        Self { coming_id: last_event_id.clone(), id: last_event_id, ..Self::default() }
     }
 
     /// The last event id that the stream gave.
@@ -74,11 +70,7 @@ impl Parser {
     fn end_line(&mut self, events: &mut Vec<Event>) {
         let bytes = std::mem::take(&mut self.line);
         let text = String::from_utf8_lossy(&bytes);
-        let text = if self.started {
-            &text
-        } else {
-            text.strip_prefix('\u{feff}').unwrap_or(&text)
-        };
+        let text = if self.started { &text } else { text.strip_prefix('\u{feff}').unwrap_or(&text) };
         self.started = true;
         if text.is_empty() {
             self.dispatch(events);
@@ -107,16 +99,8 @@ impl Parser {
         let kind = std::mem::take(&mut self.kind);
         let data = std::mem::take(&mut self.data);
         if std::mem::take(&mut self.has_data) {
-            let kind = if kind.is_empty() {
-                "message".to_owned()
-            } else {
-                kind
-            };
-            events.push(Event {
-                id: self.id.clone(),
-                kind,
-                data,
-            });
+            let kind = if kind.is_empty() { "message".to_owned() } else { kind };
+            events.push(Event { id: self.id.clone(), kind, data });
         }
     }
 }
@@ -135,11 +119,7 @@ mod tests {
     }
 
     fn event(id: Option<&str>, kind: &str, data: &str) -> Event {
-        Event {
-            id: id.map(str::to_owned),
-            kind: kind.to_owned(),
-            data: data.to_owned(),
-        }
+        Event { id: id.map(str::to_owned), kind: kind.to_owned(), data: data.to_owned() }
     }
 
     const STREAM: &str = "\u{feff}: hello\r\nevent: output\nid: 5\ndata: {\"text\":\"héllo\"}\ndata:more\n\nretry: 250\rdata\r\revent: none\n\ndata: last\n\ndata: cut off";
@@ -167,32 +147,16 @@ mod tests {
     fn the_id_and_retry_are_kept() {
         let mut parser = Parser::resuming(Some("3".into()));
         let mut events = Vec::new();
-        parser
-            .feed(
-                b"retry: 40\ndata: a\n\nid: 9\ndata: b\n\nretry: x\n",
-                &mut events,
-            )
-            .unwrap();
-        assert_eq!(
-            events,
-            [
-                event(Some("3"), "message", "a"),
-                event(Some("9"), "message", "b")
-            ]
-        );
-        assert_eq!(
-            (parser.last_event_id(), parser.retry_ms()),
-            (Some("9"), Some(40))
-        );
+        parser.feed(b"retry: 40\ndata: a\n\nid: 9\ndata: b\n\nretry: x\n", &mut events).unwrap();
+        assert_eq!(events, [event(Some("3"), "message", "a"), event(Some("9"), "message", "b")]);
+        assert_eq!((parser.last_event_id(), parser.retry_ms()), (Some("9"), Some(40)));
     }
 
     #[test]
     fn an_event_that_is_cut_off_does_not_count() {
         let mut parser = Parser::default();
         let mut events = Vec::new();
-        parser
-            .feed(b"id: 8\ndata: a\n\nid: 99\ndata: b", &mut events)
-            .unwrap();
+        parser.feed(b"id: 8\ndata: a\n\nid: 99\ndata: b", &mut events).unwrap();
         assert_eq!(parser.last_event_id(), Some("8"));
     }
 

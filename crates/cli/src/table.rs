@@ -30,24 +30,13 @@ pub struct Cell {
 }
 
 /// Lays a table out as lines; `width` is the terminal's, `None` keeps every cell whole.
-pub fn lay_out(
-    heads: &[Head],
-    rows: &[Vec<Cell>],
-    width: Option<usize>,
-    colour: bool,
-) -> Vec<String> {
+pub fn lay_out(heads: &[Head], rows: &[Vec<Cell>], width: Option<usize>, colour: bool) -> Vec<String> {
     let natural: Vec<usize> = heads
         .iter()
         .enumerate()
         .map(|(i, head)| {
-            let cells = rows
-                .iter()
-                .filter_map(|row| row.get(i))
-                .map(|cell| measure_text_width(&cell.text));
-            cells
-                .chain([measure_text_width(head.title)])
-                .max()
-                .unwrap_or(0)
+            let cells = rows.iter().filter_map(|row| row.get(i)).map(|cell| measure_text_width(&cell.text));
+            cells.chain([measure_text_width(head.title)]).max().unwrap_or(0)
         })
         .collect();
     let widths = match width {
@@ -55,28 +44,17 @@ pub fn lay_out(
         None => natural.into_iter().map(Some).collect(),
     };
     let bold = Style::new().bold();
-    let titles: Vec<Cell> = heads
-        .iter()
-        .map(|head| Cell {
-            text: head.title.to_owned(),
-            style: Some(bold.clone()),
-        })
-        .collect();
-    std::iter::once(&titles)
-        .chain(rows)
-        .map(|row| line(heads, row, &widths, colour))
-        .collect()
+    let titles: Vec<Cell> =
+        heads.iter().map(|head| Cell { text: head.title.to_owned(), style: Some(bold.clone()) }).collect();
+    std::iter::once(&titles).chain(rows).map(|row| line(heads, row, &widths, colour)).collect()
 }
 
 /// The width of every column, `None` for one that is left out. The least important column gives way wholly before a more
 /// important one is touched.
 fn fit(heads: &[Head], natural: &[usize], width: usize) -> Vec<Option<usize>> {
     let mut widths: Vec<Option<usize>> = natural.iter().copied().map(Some).collect();
-    let mut order: Vec<(u8, usize, usize)> = heads
-        .iter()
-        .enumerate()
-        .map(|(i, head)| (head.keep, i, head.min))
-        .collect();
+    let mut order: Vec<(u8, usize, usize)> =
+        heads.iter().enumerate().map(|(i, head)| (head.keep, i, head.min)).collect();
     order.sort_by_key(|(keep, i, _)| (*keep, std::cmp::Reverse(*i)));
     let most_important = order.last().map(|(_, i, _)| *i);
     for (_, i, min) in order {
@@ -145,30 +123,13 @@ mod tests {
     use super::*;
 
     fn head(title: &'static str, keep: u8, min: usize) -> Head {
-        Head {
-            title,
-            keep,
-            min,
-            right: false,
-        }
+        Head { title, keep, min, right: false }
     }
 
     fn table(width: Option<usize>) -> Vec<String> {
-        let heads = [
-            head("ID", 9, 8),
-            head("NAME", 8, 6),
-            head("STATUS", 7, 6),
-            head("LABELS", 1, 8),
-            head("VERSION", 2, 5),
-        ];
-        let row = |cells: [&str; 5]| {
-            cells
-                .map(|text| Cell {
-                    text: text.to_owned(),
-                    style: None,
-                })
-                .to_vec()
-        };
+        let heads =
+            [head("ID", 9, 8), head("NAME", 8, 6), head("STATUS", 7, 6), head("LABELS", 1, 8), head("VERSION", 2, 5)];
+        let row = |cells: [&str; 5]| cells.map(|text| Cell { text: text.to_owned(), style: None }).to_vec();
         let rows = vec![
             row([
                 "01234567-89ab-cdef-0123-456789abcdef",
@@ -177,13 +138,7 @@ mod tests {
                 "env=prod,tier=web,zone=eu-west-1a",
                 "0.1.0",
             ]),
-            row([
-                "11234567-89ab-cdef-0123-456789abcdef",
-                "db-1",
-                "unreachable",
-                "-",
-                "0.1.0",
-            ]),
+            row(["11234567-89ab-cdef-0123-456789abcdef", "db-1", "unreachable", "-", "0.1.0"]),
         ];
         lay_out(&heads, &rows, width, false)
     }
@@ -215,10 +170,7 @@ mod tests {
     #[test]
     fn forty_columns_still_fit() {
         let lines = table(Some(40));
-        assert!(
-            lines.iter().all(|line| measure_text_width(line) <= 40),
-            "{lines:#?}"
-        );
+        assert!(lines.iter().all(|line| measure_text_width(line) <= 40), "{lines:#?}");
         assert!(lines[1].starts_with("01234567"), "{lines:#?}");
     }
 
@@ -234,46 +186,20 @@ mod tests {
     #[test]
     fn a_pipe_shortens_nothing_and_wide_letters_count_twice() {
         assert_eq!(table(None), table(Some(1000)));
-        let rows = vec![vec![
-            Cell {
-                text: "日本".into(),
-                style: None,
-            },
-            Cell {
-                text: "x".into(),
-                style: None,
-            },
-        ]];
+        let rows = vec![vec![Cell { text: "日本".into(), style: None }, Cell { text: "x".into(), style: None }]];
         let lines = lay_out(&[head("A", 1, 1), head("B", 2, 1)], &rows, None, false);
         assert_eq!(lines, ["A     B", "日本  x"]);
     }
 
     #[test]
     fn numbers_stand_right_and_colour_does_not_change_widths() {
-        let heads = [
-            head("N", 1, 1),
-            Head {
-                title: "COUNT",
-                keep: 2,
-                min: 3,
-                right: true,
-            },
-        ];
+        let heads = [head("N", 1, 1), Head { title: "COUNT", keep: 2, min: 3, right: true }];
         let rows = vec![vec![
-            Cell {
-                text: "a".into(),
-                style: Some(Style::new().green()),
-            },
-            Cell {
-                text: "7".into(),
-                style: None,
-            },
+            Cell { text: "a".into(), style: Some(Style::new().green()) },
+            Cell { text: "7".into(), style: None },
         ]];
         assert_eq!(lay_out(&heads, &rows, Some(40), false)[1], "a      7");
         let painted = &lay_out(&heads, &rows, Some(40), true)[1];
-        assert!(
-            painted.contains("\u{1b}[32m") && measure_text_width(painted) == 8,
-            "{painted:?}"
-        );
+        assert!(painted.contains("\u{1b}[32m") && measure_text_width(painted) == 8, "{painted:?}");
     }
 }

@@ -48,14 +48,8 @@ pub enum Auth {
 
 /// Finds the server for a command.
 pub fn resolve(world: &World, globals: &Globals) -> Outcome<Target> {
-    let url = globals
-        .url
-        .clone()
-        .or_else(|| world.var("REEVE_URL").map(str::to_owned));
-    let token = globals
-        .token
-        .clone()
-        .or_else(|| world.var("REEVE_TOKEN").map(str::to_owned));
+    let url = globals.url.clone().or_else(|| world.var("REEVE_URL").map(str::to_owned));
+    let token = globals.token.clone().or_else(|| world.var("REEVE_TOKEN").map(str::to_owned));
     let mut target = match &url {
         Some(url) => at_url(world, globals, &normal_url(url)?)?,
         None => known(world, globals, token.is_some())?,
@@ -73,26 +67,14 @@ pub fn resolve(world: &World, globals: &Globals) -> Outcome<Target> {
 /// Reads a file of certificates.
 pub fn read_ca(file: &Path) -> Outcome<String> {
     std::fs::read_to_string(file).map_err(|error| {
-        Failure::usage(
-            format!("cannot read {}: {error}", file.display()),
-            "give --ca a readable PEM file",
-        )
+        Failure::usage(format!("cannot read {}: {error}", file.display()), "give --ca a readable PEM file")
     })
 }
 
 /// A base URL without a slash at the end; a bare `host:port` means http.
 pub fn normal_url(text: &str) -> Outcome<String> {
-    let bad = || {
-        Failure::usage(
-            format!("'{text}' is not the URL of a server"),
-            format!("write it like {DEFAULT_URL}"),
-        )
-    };
-    let full = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("http://{text}")
-    };
+    let bad = || Failure::usage(format!("'{text}' is not the URL of a server"), format!("write it like {DEFAULT_URL}"));
+    let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let url: reqwest::Url = full.parse().map_err(|_| bad())?;
     if !matches!(url.scheme(), "http" | "https")
         || url.host_str().is_none()
@@ -109,21 +91,11 @@ fn at_url(world: &World, globals: &Globals, url: &str) -> Outcome<Target> {
     if let Some(store) = &store {
         let contexts = store.read()?;
         let preferred = context_name(world, globals).or_else(|| contexts.current.clone());
-        let of_url = |name: &String| {
-            contexts
-                .contexts
-                .get(name)
-                .is_some_and(|context| context.url == url)
-        };
-        let name = preferred
-            .filter(&of_url)
-            .or_else(|| contexts.contexts.keys().find(|name| of_url(name)).cloned());
-        if let Some((name, context)) = name.and_then(|name| {
-            contexts
-                .contexts
-                .get(&name)
-                .map(|context| (name.clone(), context))
-        }) {
+        let of_url = |name: &String| contexts.contexts.get(name).is_some_and(|context| context.url == url);
+        let name = preferred.filter(&of_url).or_else(|| contexts.contexts.keys().find(|name| of_url(name)).cloned());
+        if let Some((name, context)) =
+            name.and_then(|name| contexts.contexts.get(&name).map(|context| (name.clone(), context)))
+        {
             return Ok(of_context(store, &name, context));
         }
     }
@@ -145,9 +117,7 @@ fn known(world: &World, globals: &Globals, has_token: bool) -> Outcome<Target> {
     let named = context_name(world, globals);
     // A data directory named on purpose says more than whichever context happens to be current.
     if named.is_none()
-        && let Some(target) = world
-            .var("REEVE_DATA")
-            .and_then(|folder| local_in(Path::new(folder)))
+        && let Some(target) = world.var("REEVE_DATA").and_then(|folder| local_in(Path::new(folder)))
     {
         return Ok(target);
     }
@@ -163,10 +133,7 @@ fn known(world: &World, globals: &Globals, has_token: bool) -> Outcome<Target> {
             };
         }
     } else if let Some(name) = named {
-        return Err(Failure::usage(
-            format!("there is no context '{name}'"),
-            "set HOME or XDG_CONFIG_HOME",
-        ));
+        return Err(Failure::usage(format!("there is no context '{name}'"), "set HOME or XDG_CONFIG_HOME"));
     }
     match local(world) {
         Some(target) => Ok(target),
@@ -179,28 +146,21 @@ fn known(world: &World, globals: &Globals, has_token: bool) -> Outcome<Target> {
         }),
         None => Err(Failure::local_with(
             "not logged in to any server",
-            format!(
-                "log in with `reeve login {DEFAULT_URL}`, or start a server here with `reeve up`"
-            ),
+            format!("log in with `reeve login {DEFAULT_URL}`, or start a server here with `reeve up`"),
         )),
     }
 }
 
 fn context_name(world: &World, globals: &Globals) -> Option<String> {
-    globals
-        .context
-        .clone()
-        .or_else(|| world.var("REEVE_CONTEXT").map(str::to_owned))
+    globals.context.clone().or_else(|| world.var("REEVE_CONTEXT").map(str::to_owned))
 }
 
 fn of_context(store: &Store, name: &str, context: &Context) -> Target {
     let auth = match (&context.token, &context.session) {
         (Some(token), _) => Auth::Token(token.clone()),
-        (None, Some(session)) => Auth::Session {
-            store: store.clone(),
-            context: name.to_owned(),
-            session: session.clone(),
-        },
+        (None, Some(session)) => {
+            Auth::Session { store: store.clone(), context: name.to_owned(), session: session.clone() }
+        }
         (None, None) => Auth::Nobody,
     };
     Target {
@@ -214,47 +174,28 @@ fn of_context(store: &Store, name: &str, context: &Context) -> Target {
 
 /// The folders where a local server may keep its data, the most specific first.
 fn data_folders(world: &World) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = world
-        .var("REEVE_DATA")
-        .map(PathBuf::from)
-        .into_iter()
-        .collect();
+    let mut folders: Vec<PathBuf> = world.var("REEVE_DATA").map(PathBuf::from).into_iter().collect();
     folders.push(world.cwd.join("reeve-data"));
-    folders.extend(
-        world
-            .var("XDG_DATA_HOME")
-            .map(|base| Path::new(base).join("reeve")),
-    );
-    folders.extend(
-        world
-            .var("HOME")
-            .map(|home| Path::new(home).join(".local/share/reeve")),
-    );
+    folders.extend(world.var("XDG_DATA_HOME").map(|base| Path::new(base).join("reeve")));
+    folders.extend(world.var("HOME").map(|home| Path::new(home).join(".local/share/reeve")));
     folders.push(world.system_data.clone());
     folders
 }
 
 fn local(world: &World) -> Option<Target> {
-    data_folders(world)
-        .iter()
-        .find_map(|folder| local_in(folder))
+    data_folders(world).iter().find_map(|folder| local_in(folder))
 }
 
 fn local_in(folder: &Path) -> Option<Target> {
-    let read = |name: &str| -> Option<Value> {
-        serde_json::from_str(&std::fs::read_to_string(folder.join(name)).ok()?).ok()
-    };
+    let read =
+        |name: &str| -> Option<Value> { serde_json::from_str(&std::fs::read_to_string(folder.join(name)).ok()?).ok() };
     let run = read("run.json")?;
     let credentials = read("credentials.json")?;
     let url = run
         .pointer("/listeners/console")
         .and_then(Value::as_str)
         .or_else(|| credentials.get("url").and_then(Value::as_str))?;
-    let url = normal_url(
-        &url.replace("//0.0.0.0", "//127.0.0.1")
-            .replace("//[::]", "//[::1]"),
-    )
-    .ok()?;
+    let url = normal_url(&url.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]")).ok()?;
     let token = credentials.get("master_key").and_then(Value::as_str)?;
     Some(Target {
         url,

@@ -13,11 +13,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use crate::failure::{Failure, Outcome};
 
 /// Builds the client for a base URL. `ca_pem` replaces the platform's trust; `insecure` trusts everybody.
-pub fn client(
-    url: &reqwest::Url,
-    ca_pem: Option<&str>,
-    insecure: bool,
-) -> Outcome<reqwest::Client> {
+pub fn client(url: &reqwest::Url, ca_pem: Option<&str>, insecure: bool) -> Outcome<reqwest::Client> {
     static PROVIDER: Once = Once::new();
     // An error only says that somebody installed a provider before; there is only one in the tree.
     PROVIDER.call_once(|| drop(ring::default_provider().install_default()));
@@ -35,25 +31,17 @@ pub fn client(
     } else if let Some(pem) = ca_pem {
         builder = builder.tls_backend_preconfigured(trusting(pem)?);
     }
-    builder
-        .build()
-        .map_err(|error| Failure::local(format!("cannot make an HTTP client: {error}")))
+    builder.build().map_err(|error| Failure::local(format!("cannot make an HTTP client: {error}")))
 }
 
 fn is_loopback(url: &reqwest::Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn trusting(pem: &str) -> Outcome<ClientConfig> {
     let bad = |why: String| {
-        Failure::local_with(
-            format!("the CA file is of no use: {why}"),
-            "give a PEM file with at least one certificate",
-        )
+        Failure::local_with(format!("the CA file is of no use: {why}"), "give a PEM file with at least one certificate")
     };
     let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()
@@ -73,11 +61,7 @@ fn trusting(pem: &str) -> Outcome<ClientConfig> {
                 .map_err(|error| bad(error.to_string()))?,
         )
     };
-    let verifier = Pinned {
-        certificates,
-        by_chain,
-        provider: provider.clone(),
-    };
+    let verifier = Pinned { certificates, by_chain, provider: provider.clone() };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| bad(error.to_string()))?
@@ -106,20 +90,12 @@ impl ServerCertVerifier for Pinned {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self
-            .certificates
-            .iter()
-            .any(|certificate| certificate == end_entity)
-        {
+        if self.certificates.iter().any(|certificate| certificate == end_entity) {
             return Ok(ServerCertVerified::assertion());
         }
         match &self.by_chain {
-            Some(chain) => {
-                chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            }
-            None => Err(Error::InvalidCertificate(
-                rustls::CertificateError::UnknownIssuer,
-            )),
+            Some(chain) => chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
+            None => Err(Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)),
         }
     }
 
@@ -129,12 +105,7 @@ impl ServerCertVerifier for Pinned {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -143,17 +114,10 @@ impl ServerCertVerifier for Pinned {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -72,20 +72,8 @@ pub struct View {
 }
 
 /// A column that every table shows.
-pub const fn column(
-    title: &'static str,
-    keep: u8,
-    min: usize,
-    cell: fn(&Value, Timestamp) -> String,
-) -> Column {
-    Column {
-        title,
-        keep,
-        min,
-        shown: Shown::Always,
-        cell,
-        style: plain,
-    }
+pub const fn column(title: &'static str, keep: u8, min: usize, cell: fn(&Value, Timestamp) -> String) -> Column {
+    Column { title, keep, min, shown: Shown::Always, cell, style: plain }
 }
 
 impl Column {
@@ -115,13 +103,9 @@ fn plain(_: &str) -> Option<Style> {
 /// Green, yellow or red by what a state word means.
 pub fn state_style(word: &str) -> Option<Style> {
     Some(match word {
-        "healthy" | "completed" | "succeeded" | "ok" | "yes" | "0" | "running" | "success" => {
-            Style::new().green()
-        }
+        "healthy" | "completed" | "succeeded" | "ok" | "yes" | "0" | "running" | "success" => Style::new().green(),
         "unhealthy" | "sent" | "pending" | "paused" | "queued" => Style::new().yellow(),
-        "unreachable" | "expired" | "failed" | "stopped" | "FAILED" | "denied" => {
-            Style::new().red()
-        }
+        "unreachable" | "expired" | "failed" | "stopped" | "FAILED" | "denied" => Style::new().red(),
         "cancelled" | "aborted" | "disabled" => Style::new().dim(),
         code if code.parse::<i64>().is_ok() => Style::new().red(),
         _ => return None,
@@ -129,49 +113,25 @@ pub fn state_style(word: &str) -> Option<Style> {
 }
 
 /// Shows many things.
-pub fn list(
-    out: &mut Out,
-    format: Format,
-    view: &View,
-    rows: &[Value],
-    now: Timestamp,
-) -> Outcome<()> {
+pub fn list(out: &mut Out, format: Format, view: &View, rows: &[Value], now: Timestamp) -> Outcome<()> {
     match format {
         Format::Json | Format::Yaml => document(out, format, &Value::Array(rows.to_vec())),
-        Format::Name => rows
-            .iter()
-            .try_for_each(|row| out.line(&one_line(&(view.name)(row)))),
+        Format::Name => rows.iter().try_for_each(|row| out.line(&one_line(&(view.name)(row)))),
         Format::Table | Format::Wide => {
             if rows.is_empty() {
                 return out.note(&format!("no {}", view.plural));
             }
             let wide = format == Format::Wide;
-            let columns: Vec<&Column> = view
-                .columns
-                .iter()
-                .filter(|c| c.shown == Shown::Always || (wide && c.shown == Shown::Wide))
-                .collect();
+            let columns: Vec<&Column> =
+                view.columns.iter().filter(|c| c.shown == Shown::Always || (wide && c.shown == Shown::Wide)).collect();
             table(out, &columns, rows, now, wide)
         }
     }
 }
 
-fn table(
-    out: &mut Out,
-    columns: &[&Column],
-    rows: &[Value],
-    now: Timestamp,
-    wide: bool,
-) -> Outcome<()> {
-    let heads: Vec<Head> = columns
-        .iter()
-        .map(|c| Head {
-            title: c.title,
-            keep: c.keep,
-            min: c.min,
-            right: false,
-        })
-        .collect();
+fn table(out: &mut Out, columns: &[&Column], rows: &[Value], now: Timestamp, wide: bool) -> Outcome<()> {
+    let heads: Vec<Head> =
+        columns.iter().map(|c| Head { title: c.title, keep: c.keep, min: c.min, right: false }).collect();
     let cells: Vec<Vec<Cell>> = rows
         .iter()
         .map(|row| {
@@ -191,23 +151,12 @@ fn table(
 }
 
 /// Shows one thing.
-pub fn one(
-    out: &mut Out,
-    format: Format,
-    view: &View,
-    thing: &Value,
-    now: Timestamp,
-) -> Outcome<()> {
+pub fn one(out: &mut Out, format: Format, view: &View, thing: &Value, now: Timestamp) -> Outcome<()> {
     match format {
         Format::Json | Format::Yaml => document(out, format, thing),
         Format::Name => out.line(&one_line(&(view.name)(thing))),
         Format::Table | Format::Wide => {
-            let longest = view
-                .columns
-                .iter()
-                .map(|c| c.title.len())
-                .max()
-                .unwrap_or(0);
+            let longest = view.columns.iter().map(|c| c.title.len()).max().unwrap_or(0);
             for c in view.columns {
                 let text = (c.cell)(thing, now);
                 let style = (c.style)(&text);
@@ -232,11 +181,8 @@ fn indent(text: &str, by: usize) -> String {
 /// Writes a document as JSON or YAML.
 pub fn document(out: &mut Out, format: Format, value: &Value) -> Outcome<()> {
     let text = match format {
-        Format::Yaml => {
-            serde_saphyr::to_string(value).map_err(|error| Failure::local(error.to_string()))?
-        }
-        _ => serde_json::to_string_pretty(value)
-            .map_err(|error| Failure::local(error.to_string()))?,
+        Format::Yaml => serde_saphyr::to_string(value).map_err(|error| Failure::local(error.to_string()))?,
+        _ => serde_json::to_string_pretty(value).map_err(|error| Failure::local(error.to_string()))?,
     };
     out.line(text.trim_end())
 }
@@ -251,21 +197,14 @@ pub fn text(value: &Value, key: &str) -> String {
         Some(Value::Array(items)) if items.is_empty() => "-".to_owned(),
         Some(Value::Array(items)) => items.iter().map(word).collect::<Vec<_>>().join(","),
         Some(Value::Object(map)) if map.is_empty() => "-".to_owned(),
-        Some(Value::Object(map)) => map
-            .iter()
-            .map(|(k, v)| format!("{k}={}", word(v)))
-            .collect::<Vec<_>>()
-            .join(","),
+        Some(Value::Object(map)) => map.iter().map(|(k, v)| format!("{k}={}", word(v))).collect::<Vec<_>>().join(","),
         Some(other) => other.to_string(),
     }
 }
 
 /// The first of several keys that is present.
 pub fn first_text(value: &Value, keys: &[&str]) -> String {
-    keys.iter()
-        .map(|key| text(value, key))
-        .find(|text| text != "-")
-        .unwrap_or_else(|| "-".to_owned())
+    keys.iter().map(|key| text(value, key)).find(|text| text != "-").unwrap_or_else(|| "-".to_owned())
 }
 
 /// The age of the instant at a key.
@@ -274,9 +213,7 @@ pub fn age(value: &Value, key: &str, now: Timestamp) -> String {
 }
 
 fn word(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -287,14 +224,8 @@ mod tests {
     #[test]
     fn cells_are_words() {
         let row = json!({"a": null, "b": true, "c": ["x", 1], "d": {"env": "prod", "n": 2}, "e": 7, "f": "", "g": {}});
-        let cells: Vec<String> = ["a", "b", "c", "d", "e", "f", "g", "h"]
-            .iter()
-            .map(|key| text(&row, key))
-            .collect();
-        assert_eq!(
-            cells,
-            ["-", "yes", "x,1", "env=prod,n=2", "7", "-", "-", "-"]
-        );
+        let cells: Vec<String> = ["a", "b", "c", "d", "e", "f", "g", "h"].iter().map(|key| text(&row, key)).collect();
+        assert_eq!(cells, ["-", "yes", "x,1", "env=prod,n=2", "7", "-", "-", "-"]);
         assert_eq!(first_text(&row, &["a", "e"]), "7");
     }
 }

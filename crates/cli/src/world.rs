@@ -35,6 +35,7 @@ pub struct World {
 
 impl World {
     /// The process's own surroundings.
+    #[allow(clippy::disallowed_methods)] // The one place where the real clock comes in.
     pub fn real() -> Self {
         let vars: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -53,30 +54,18 @@ impl World {
 
     /// An environment variable that is set and not empty.
     pub fn var(&self, name: &str) -> Option<&str> {
-        self.vars
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
+        self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// Asks for a line; `secret` ones are not echoed.
     pub fn ask(&mut self, prompt: &str, secret: bool) -> Outcome<String> {
-        let gone = || {
-            Failure::local_with(
-                "no input to read the answer from",
-                "give it as an option, see --help",
-            )
-        };
+        let gone = || Failure::local_with("no input to read the answer from", "give it as an option, see --help");
         match &mut self.input {
             Input::Lines(lines) => lines.pop_front().ok_or_else(gone),
             Input::Process if std::io::stdin().is_terminal() => {
                 self.out.prompt(&format!("{prompt}: "))?;
                 let term = Term::stderr();
-                let answer = if secret {
-                    term.read_secure_line()
-                } else {
-                    term.read_line()
-                };
+                let answer = if secret { term.read_secure_line() } else { term.read_line() };
                 Ok(answer?)
             }
             Input::Process => {
@@ -166,8 +155,6 @@ impl Default for Pace {
 impl Pace {
     /// The wait before attempt number `attempt` (from 1).
     pub fn wait(&self, attempt: u32) -> Duration {
-        self.first
-            .saturating_mul(1 << attempt.saturating_sub(1).min(16))
-            .min(self.most)
+        self.first.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(self.most)
     }
 }

@@ -1,5 +1,6 @@
 //! The application: what every use case is given.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use reeve_ports::AgentLink;
@@ -8,6 +9,11 @@ use reeve_store::{Store, Topic, Tx};
 use reeve_types::id::Ids;
 use reeve_types::{Actor, Clock, Result, ServerId, Timestamp};
 
+use tokio::sync::Notify;
+
+use crate::agent::dispatch::InFlight;
+use crate::agent::intake::Intake;
+use crate::agent::presence::Presence;
 use crate::config::Config;
 use crate::seal::Seal;
 use crate::{audit, idempotency, identity};
@@ -26,6 +32,16 @@ pub struct App {
     pub config: Config,
     /// This server.
     pub server_id: ServerId,
+    /// Which connected agents were heard of lately.
+    pub presence: Presence,
+    /// Reports of agents on their way into the store.
+    pub intake: Intake,
+    /// Executions that were handed to a connection and not taken yet.
+    pub in_flight: InFlight,
+    /// True while there are more nodes than capacity; shared with the surfaces' gate.
+    pub degraded: Arc<AtomicBool>,
+    pub(crate) fan_outs: Notify,
+    pub(crate) rollouts: Notify,
     pub(crate) audit: audit::Chain,
     pub(crate) identity: identity::State,
     agents: OnceLock<Arc<dyn AgentLink>>,
@@ -42,8 +58,23 @@ impl App {
         server_id: ServerId,
     ) -> Self {
         let identity = identity::State::new(&config.keys, store.subscribe(Topic::Access));
-        let audit = audit::Chain::default();
-        Self { store, clock, ids, seal, config, server_id, audit, identity, agents: OnceLock::new() }
+        Self {
+            store,
+            clock,
+            ids,
+            seal,
+            config,
+            server_id,
+            presence: Presence::default(),
+            intake: Intake::new(),
+            in_flight: InFlight::default(),
+            degraded: Arc::new(AtomicBool::new(false)),
+            fan_outs: Notify::new(),
+            rollouts: Notify::new(),
+            audit: audit::Chain::default(),
+            identity,
+            agents: OnceLock::new(),
+        }
     }
 
     /// The current instant.
@@ -60,6 +91,16 @@ impl App {
         let mut tx = self.store.begin().await?;
         idempotency::take(self, &mut tx, actor).await?;
         Ok(tx)
+    }
+
+    /// Whether there are more nodes than the servers have room for.
+    pub fn is_degraded(&self) -> bool {
+        self.degraded.load(Ordering::Relaxed)
+    }
+
+    /// Rollouts may be able to go on.
+    pub(crate) fn rollouts_changed(&self) {
+        self.rollouts.notify_one();
     }
 
     /// Connects the shell that holds agents' connections. Once, at start.

@@ -58,6 +58,8 @@ pub struct Config {
     pub event_retention: Duration,
     /// `corename` of events.
     pub core_name: String,
+    /// `source` of events, a URI.
+    pub event_source: String,
 }
 
 impl Config {
@@ -82,6 +84,7 @@ impl Config {
             idempotency_life: Duration::from_secs(24 * 3600),
             event_retention: Duration::from_secs(7 * 24 * 3600),
             core_name: "default".into(),
+            event_source: "urn:reeve:edge".into(),
         }
     }
 }

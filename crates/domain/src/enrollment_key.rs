@@ -82,7 +82,7 @@ async fn insert(app: &App, actor: &Actor, cluster_name: &str, input: Create) -> 
     let now = app.now();
     let id = EnrollmentKeyId(app.ids.next());
     let blob = new_blob(app);
-    let sealed_key = app.seal.seal(&*app.ids, aad(&id), &blob)?;
+    let sealed_key = app.seal.seal(&*app.ids, aad(&id), &blob);
     let row = EnrollmentKey {
         id,
         cluster_id: cluster.id,

@@ -10,6 +10,7 @@ use reeve_types::execution::{Execution, ExecutionFilter, ExecutionStatus};
 use reeve_types::{Actor, Error, ExecutionId, Page, Paged, Permission, Result, Sort};
 use serde_json::json;
 
+pub use crate::command::watch_execution as watch;
 use crate::{App, audit, authz, event};
 
 /// The execution with this id, with its output so far.
@@ -66,8 +67,8 @@ pub enum Cancelled {
 /// nothing changed.
 pub async fn cancel(app: &App, actor: &Actor, id: &ExecutionId) -> Result<Cancelled> {
     authz::require(actor, Permission::CommandsRun)?;
-    let now = app.now();
     let mut tx = app.begin(actor).await?;
+    let now = app.now();
     let before = table::by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("execution"))?;
     let node = before.node_id.clone().ok_or_else(|| Error::not_found("execution"))?;
     let outcome = if table::end_pending(&mut tx, Scope::One(id), ExecutionStatus::Cancelled, now).await?.is_empty() {
@@ -157,8 +158,8 @@ pub(crate) fn at_boundary(text: &str, offset: i64) -> usize {
 /// # Errors
 /// As the store.
 pub async fn expire(app: &App) -> Result<()> {
-    let now = app.now();
     let mut tx = app.store.begin().await?;
+    let now = app.now();
     for id in command::overdue(&mut tx, now, 1_000).await? {
         let ended = table::end_open(&mut tx, Scope::Command(&id), ExecutionStatus::Expired, now).await?;
         let ids: Vec<ExecutionId> = ended.iter().map(|(execution, _, _)| execution.clone()).collect();
@@ -182,8 +183,8 @@ pub async fn expire(app: &App) -> Result<()> {
 /// # Errors
 /// As the store.
 pub async fn prune(app: &App, age: Duration, most: i64) -> Result<usize> {
-    let now = app.now();
     let mut tx = app.store.begin().await?;
+    let now = app.now();
     let pruned = table::prune(&mut tx, now.plus_ms(-(age.as_millis() as i64)), most).await?;
     let events: Vec<_> = pruned
         .iter()

@@ -4,12 +4,22 @@
 //! Must not know HTTP, a wire word or a listener.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod address;
+pub mod admin;
+pub mod agent;
 pub mod app;
 pub mod audit;
 pub mod authz;
+pub mod background;
+pub mod cluster;
+pub mod command;
 pub mod config;
+pub mod enrollment_key;
+pub mod event;
+pub mod execution;
 pub mod idempotency;
 pub mod identity;
+pub mod node;
 pub mod seal;
 
 pub use app::App;

@@ -50,17 +50,17 @@ fn read(mut row: Row) -> Result<Command> {
     Ok(command)
 }
 
-/// Stores a new command without its rollout.
+/// Stores a new command without its rollout. `plan` is the targeting as the fan-out reads it, JSON text.
 ///
 /// # Errors
 /// As the store.
-pub async fn insert(tx: &mut Tx, command: &Command) -> Result<()> {
+pub async fn insert(tx: &mut Tx, command: &Command, plan: &str) -> Result<()> {
     let sql = "INSERT INTO commands
-        (id, command_text, timeout_ms, expired_at, targeting, target_all, created_by, fanned_out, inserted_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+        (id, command_text, timeout_ms, expired_at, targeting, plan, target_all, created_by, fanned_out, inserted_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     let c = command;
     let args = args![
-        &c.id, &c.command_text, c.timeout_ms, c.expired_at, &c.targeting, c.target_all, &c.created_by, c.fanned_out,
+        &c.id, &c.command_text, c.timeout_ms, c.expired_at, &c.targeting, plan, c.target_all, &c.created_by, c.fanned_out,
         c.inserted_at, c.updated_at
     ];
     tx.execute(sql, args).await?;
@@ -92,6 +92,15 @@ pub async fn list(tx: &mut Tx, filter: &CommandFilter, sorts: &[Sort], at: Page)
     let order = order_by(sorts, SORTABLE, "m.inserted_at", "m.id");
     let (rows, total) = page(tx, COLUMNS, FROM, "commands m", w, &order, at).await?;
     Ok(Paged { items: rows.into_iter().map(read).collect::<Result<_>>()?, total, page: at })
+}
+
+/// Commands whose executions do not exist yet, oldest first, with their plans.
+///
+/// # Errors
+/// As the store.
+pub async fn waiting(tx: &mut Tx, most: i64) -> Result<Vec<(CommandId, String)>> {
+    let sql = "SELECT id, plan FROM commands WHERE fanned_out = 0 ORDER BY id LIMIT $1";
+    tx.all(sql, args![most]).await?.into_iter().map(|mut row| Ok((row.get()?, row.get()?))).collect()
 }
 
 /// Marks that the executions of a command exist. False when they did already.

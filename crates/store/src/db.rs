@@ -151,6 +151,11 @@ impl Store {
         }
     }
 
+    /// Whether other servers may be on the same store.
+    pub fn is_shared(&self) -> bool {
+        matches!(&*self.backend, Backend::Postgres(_))
+    }
+
     /// The SQLite file, None on PostgreSQL.
     pub fn sqlite_path(&self) -> Option<&std::path::Path> {
         match &*self.backend {

@@ -120,8 +120,8 @@ pub async fn by_ids(tx: &mut Tx, ids: &[ExecutionId]) -> Result<Vec<Execution>> 
 pub async fn list(tx: &mut Tx, filter: &ExecutionFilter, sorts: &[Sort], at: Page) -> Result<Paged<Execution>> {
     let mut w = Where::new();
     w.raw("e.node_id IS NOT NULL");
-    w.eq("e.command_id", filter.command_id.as_ref());
-    w.eq("e.node_id", filter.node_id.as_ref());
+    w.any_of("e.command_id", &filter.command_ids);
+    w.any_of("e.node_id", &filter.node_ids);
     w.text("nc.name", &filter.cluster_name);
     w.any_of("e.status", filter.status.iter().copied());
     w.range("e.exit_code", &filter.exit_code);
@@ -151,6 +151,28 @@ pub async fn list(tx: &mut Tx, filter: &ExecutionFilter, sorts: &[Sort], at: Pag
     let order = order_by(sorts, SORTABLE, "e.inserted_at", "e.id");
     let (rows, total) = page(tx, &format!("{COLUMNS}{OUTPUT}"), &from, &count_from, w, &order, at).await?;
     Ok(Paged { items: rows.into_iter().map(read).collect::<Result<_>>()?, total, page: at })
+}
+
+/// Executions of a command that changed since `since`, after the position `after` among them, in order of change. Output
+/// comes along for those that ended, unless it is larger than `inline_bytes`.
+///
+/// # Errors
+/// As the store.
+pub async fn changed(
+    tx: &mut Tx,
+    command: &CommandId,
+    after: (Timestamp, &ExecutionId),
+    inline_bytes: i64,
+    most: i64,
+) -> Result<Vec<Execution>> {
+    let sql = format!(
+        "SELECT {COLUMNS}{OUTPUT} FROM {FROM}
+           LEFT JOIN execution_outputs o ON o.execution_id = e.id AND e.output_bytes <= $4
+         WHERE e.command_id = $1 AND e.node_id IS NOT NULL AND (e.updated_at > $2 OR (e.updated_at = $2 AND e.id > $3))
+         ORDER BY e.updated_at, e.id LIMIT $5"
+    );
+    let rows = tx.all(&sql, args![command, after.0, after.1, inline_bytes, most]).await?;
+    rows.into_iter().map(read).collect()
 }
 
 /// Removes an execution that is in a final state. False when it is not, or is gone.

@@ -13,6 +13,7 @@ use crate::shell;
 
 mod graph;
 mod licence;
+mod links;
 mod manifest;
 mod migrations;
 mod sources;
@@ -85,6 +86,7 @@ fn check(root: &Path) -> Result<Vec<Finding>> {
         match path.as_str() {
             "Cargo.toml" => findings.extend(manifest::root(&path, &text)),
             "Cargo.lock" => findings.extend(manifest::lock(&path, &text)),
+            _ if path.ends_with(".md") => findings.extend(links::check(&path, &text, |link| root.join(link).exists())),
             _ if path.ends_with("/Cargo.toml") => findings.extend(manifest::member(&path, &text)),
             _ => {}
         }

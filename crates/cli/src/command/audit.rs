@@ -8,7 +8,7 @@ use crate::Session;
 use crate::api::Query;
 use crate::failure::{FAILED, Failure, OK, Outcome};
 use crate::human::parse_since;
-use crate::view::{View, column, first_text, state_style, text};
+use crate::view::{View, age, column, first_text, text};
 
 /// The audit log.
 #[derive(Debug, Clone, Args)]
@@ -48,40 +48,23 @@ enum Verb {
 static VIEW: View = View {
     plural: "audit entries",
     columns: &[
-        column("SEQ", 6, 3, |entry, _| {
-            first_text(entry, &["seq", "sequence", "id"])
-        }),
-        column("AGE", 7, 3, |entry, now| {
-            crate::human::age_of(at(entry), now)
-        }),
+        column("SEQ", 6, 3, |entry, _| text(entry, "seq")),
+        column("AGE", 7, 3, |entry, now| age(entry, "at", now)),
         column("ACTOR", 8, 6, |entry, _| actor(entry)),
         column("ACTION", 9, 8, |entry, _| text(entry, "action")),
-        column("SUBJECT", 8, 8, |entry, _| {
-            first_text(entry, &["subject", "subject_id", "target"])
-        }),
-        column("RESULT", 5, 4, |entry, _| {
-            first_text(entry, &["result", "outcome", "status"])
-        })
-        .coloured(state_style),
-        column("DETAIL", 3, 8, |entry, _| {
-            first_text(entry, &["detail", "details", "data"])
-        }),
-        column("TIME", 1, 8, |entry, _| at(entry).unwrap_or("-").to_owned()).wide(),
+        column("SUBJECT", 8, 8, |entry, _| text(entry, "subject")),
+        column("DETAILS", 3, 8, |entry, _| text(entry, "details")),
+        column("AT", 1, 8, |entry, _| text(entry, "at")).wide(),
+        column("FROM", 1, 8, |entry, _| text(entry, "remote")).wide(),
         column("REQUEST", 1, 8, |entry, _| text(entry, "request_id")).wide(),
     ],
-    name: |entry| first_text(entry, &["seq", "sequence", "id"]),
+    name: |entry| text(entry, "seq"),
 };
-
-fn at(entry: &Value) -> Option<&str> {
-    ["at", "time", "timestamp", "inserted_at"]
-        .iter()
-        .find_map(|key| entry.get(*key)?.as_str())
-}
 
 fn actor(entry: &Value) -> String {
     match entry.get("actor").filter(|actor| actor.is_object()) {
         Some(actor) => first_text(actor, &["name", "id"]),
-        None => first_text(entry, &["actor_name", "actor", "actor_id"]),
+        None => text(entry, "actor"),
     }
 }
 
@@ -89,19 +72,11 @@ fn actor(entry: &Value) -> String {
 pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let api = session.api()?;
     match noun.verb {
-        Verb::List {
-            action,
-            actor,
-            subject,
-            since,
-            until,
-            limit,
-        } => {
+        Verb::List { action, actor, subject, since, until, limit } => {
             let now = session.now();
             let when = |text: Option<String>| {
                 let at = text.map(|text| {
-                    parse_since(&text, now)
-                        .map_err(|what| Failure::usage(what, "see `reeve audit list --help`"))
+                    parse_since(&text, now).map_err(|what| Failure::usage(what, "see `reeve audit list --help`"))
                 });
                 at.transpose()
             };
@@ -120,17 +95,20 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             if !session.format().is_table() {
                 crate::view::document(&mut session.world.out, session.globals.output, &report)?;
             } else if ok {
-                session.world.out.line(&format!(
-                    "the audit log is whole: {} entries checked",
-                    text(&report, "entries")
-                ))?;
+                session
+                    .world
+                    .out
+                    .line(&format!("the audit log is whole: {} entries checked", text(&report, "entries")))?;
             } else {
-                let first = first_text(&report, &["first_bad"]);
-                session.world.out.line(&format!(
-                    "the audit log is NOT whole: entry {first}: {}",
-                    text(&report, "problem")
-                ))?;
-                session.world.out.note("next:  keep a copy of the database, and compare it with a backup from before that entry")?;
+                let first = text(&report, "first_bad");
+                session
+                    .world
+                    .out
+                    .line(&format!("the audit log is NOT whole: entry {first}: {}", text(&report, "problem")))?;
+                session
+                    .world
+                    .out
+                    .note("next:  keep a copy of the database, and compare it with a backup from before that entry")?;
             }
             Ok(if ok { OK } else { FAILED })
         }

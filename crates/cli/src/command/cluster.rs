@@ -71,10 +71,9 @@ struct Limit(Option<u32>);
 fn limit(text: &str) -> Result<Limit, String> {
     match text {
         "none" => Ok(Limit(None)),
-        _ => text
-            .parse()
-            .map(|limit| Limit(Some(limit)))
-            .map_err(|_| format!("'{text}' is neither a number nor 'none'")),
+        _ => {
+            text.parse().map(|limit| Limit(Some(limit))).map_err(|_| format!("'{text}' is neither a number nor 'none'"))
+        }
     }
 }
 
@@ -90,26 +89,16 @@ static VIEW: View = View {
         column("VPN DOMAIN", 1, 8, |cluster, _| text(cluster, "vpn_domain")).wide(),
         column("ID", 1, 36, |cluster, _| text(cluster, "id")).wide(),
         column("MEMBERS", 1, 8, |cluster, _| members(cluster)).details(),
-        column("CREATED AT", 1, 8, |cluster, _| {
-            text(cluster, "inserted_at")
-        })
-        .details(),
+        column("CREATED AT", 1, 8, |cluster, _| text(cluster, "inserted_at")).details(),
     ],
     name: |cluster| text(cluster, "name"),
 };
 
 fn members(cluster: &Value) -> String {
     let nodes = cluster.get("nodes").and_then(Value::as_array);
-    let lines: Vec<String> = nodes
-        .into_iter()
-        .flatten()
-        .map(|node| format!("{} {}", text(node, "id"), text(node, "status")))
-        .collect();
-    if lines.is_empty() {
-        "-".to_owned()
-    } else {
-        lines.join("\n")
-    }
+    let lines: Vec<String> =
+        nodes.into_iter().flatten().map(|node| format!("{} {}", text(node, "id"), text(node, "status"))).collect();
+    if lines.is_empty() { "-".to_owned() } else { lines.join("\n") }
 }
 
 /// Runs `reeve cluster`.
@@ -124,17 +113,9 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             let listing = api.list(&path, &query, limit).await?;
             session.show_list(&VIEW, &listing)
         }
-        Verb::Create {
-            name,
-            range,
-            node_limit,
-        } => {
-            let cluster = api
-                .post(
-                    &path,
-                    &json!({ "name": name, "ipv4_range": range, "node_limit": node_limit }),
-                )
-                .await?;
+        Verb::Create { name, range, node_limit } => {
+            let cluster =
+                api.post(&path, &json!({ "name": name, "ipv4_range": range, "node_limit": node_limit })).await?;
             let words = format!(
                 "cluster {name} created with the range {}\nnext:  reeve key create --cluster {name}",
                 text(&cluster, "ipv4_range")
@@ -142,25 +123,12 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             session.done(&VIEW, &cluster, &words)
         }
         Verb::Show { name } => {
-            let cluster = api
-                .get(&format!("{path}/{}", segment(&name)), &Query::new())
-                .await?;
+            let cluster = api.get(&format!("{path}/{}", segment(&name)), &Query::new()).await?;
             session.show(&VIEW, &cluster)
         }
-        Verb::Update {
-            name,
-            node_limit: Limit(limit),
-        } => {
-            let cluster = api
-                .patch(
-                    &format!("{path}/{}", segment(&name)),
-                    &json!({ "node_limit": limit }),
-                )
-                .await?;
-            let words = format!(
-                "cluster {name} now has the node limit {}",
-                text(&cluster, "node_limit")
-            );
+        Verb::Update { name, node_limit: Limit(limit) } => {
+            let cluster = api.patch(&format!("{path}/{}", segment(&name)), &json!({ "node_limit": limit })).await?;
+            let words = format!("cluster {name} now has the node limit {}", text(&cluster, "node_limit"));
             session.done(&VIEW, &cluster, &words)
         }
         Verb::Delete { names } => {

@@ -84,10 +84,7 @@ pub static VIEW: View = View {
         column("BY", 5, 5, |command, _| text(command, "created_by")),
         column("AGE", 6, 3, |command, now| age(command, "inserted_at", now)),
         column("TIMEOUT", 1, 7, |command, _| timeout(command)).wide(),
-        column("EXPIRES", 1, 7, |command, now| {
-            age(command, "expired_at", now)
-        })
-        .wide(),
+        column("EXPIRES", 1, 7, |command, now| age(command, "expired_at", now)).wide(),
         column("STATES", 1, 8, |command, _| states(command)).details(),
         column("GIVEN AT", 1, 8, |command, _| text(command, "inserted_at")).details(),
     ],
@@ -135,29 +132,18 @@ fn states(command: &Value) -> String {
     let Some(summary) = command.get("summary").and_then(Value::as_object) else {
         return "-".to_owned();
     };
-    let counts = summary
-        .iter()
-        .filter(|(_, count)| count.as_u64().is_some_and(|count| count > 0));
-    counts
-        .map(|(state, count)| format!("{state} {count}"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    let counts = summary.iter().filter(|(_, count)| count.as_u64().is_some_and(|count| count > 0));
+    counts.map(|(state, count)| format!("{state} {count}")).collect::<Vec<_>>().join(", ")
 }
 
 fn target(command: &Value) -> String {
     let Some(targeting) = command.get("targeting") else {
         return "-".to_owned();
     };
-    let selector = targeting
-        .get("label_selector")
-        .and_then(Value::as_str)
-        .filter(|selector| !selector.is_empty());
+    let selector = targeting.get("label_selector").and_then(Value::as_str).filter(|selector| !selector.is_empty());
     let base = match targeting.get("type").and_then(Value::as_str) {
         Some("nodes") => {
-            let count = targeting
-                .get("node_ids")
-                .and_then(Value::as_array)
-                .map_or(0, Vec::len);
+            let count = targeting.get("node_ids").and_then(Value::as_array).map_or(0, Vec::len);
             format!("{count} node{}", if count == 1 { "" } else { "s" })
         }
         Some("clusters") => format!("cluster {}", text(targeting, "cluster_names")),
@@ -205,9 +191,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         }
         Verb::Summary(which) => {
             let id = find(&which.command).await?;
-            let summary = api
-                .get(&format!("{path}/{id}/summary"), &Query::new())
-                .await?;
+            let summary = api.get(&format!("{path}/{id}/summary"), &Query::new()).await?;
             session.show(&SUMMARY, &summary)
         }
         Verb::Watch { which, options } => {
@@ -218,11 +202,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         Verb::Cancel(which) => {
             let id = find(&which.command).await?;
             let summary = api.post(&format!("{path}/{id}/cancel"), &json!({})).await?;
-            session.done(
-                &SUMMARY,
-                &summary,
-                &format!("command {id}: its open executions are being cancelled"),
-            )
+            session.done(&SUMMARY, &summary, &format!("command {id}: its open executions are being cancelled"))
         }
         Verb::Delete { commands } => {
             for which in commands {
@@ -233,35 +213,20 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             Ok(OK)
         }
         Verb::Pause(which) => steer(session, &find(&which.command).await?, "pause", "paused").await,
-        Verb::Resume(which) => {
-            steer(session, &find(&which.command).await?, "resume", "resumed").await
-        }
-        Verb::Abort(which) => {
-            steer(session, &find(&which.command).await?, "abort", "aborted").await
-        }
+        Verb::Resume(which) => steer(session, &find(&which.command).await?, "resume", "resumed").await,
+        Verb::Abort(which) => steer(session, &find(&which.command).await?, "abort", "aborted").await,
     }
 }
 
 async fn steer(session: &mut Session<'_>, id: &str, verb: &str, done: &str) -> Outcome<u8> {
     let api = session.api()?;
-    let command = api
-        .post(&format!("{EDGE}/commands/{id}/rollout/{verb}"), &json!({}))
-        .await?;
-    session.done(
-        &VIEW,
-        &command,
-        &format!("the rollout of command {id} is {done}"),
-    )
+    let command = api.post(&format!("{EDGE}/commands/{id}/rollout/{verb}"), &json!({})).await?;
+    session.done(&VIEW, &command, &format!("the rollout of command {id} is {done}"))
 }
 
 /// How long an execution took by the server's clock.
 pub fn took(execution: &Value) -> Option<Duration> {
-    let at = |key: &str| {
-        execution
-            .get(key)
-            .and_then(Value::as_str)
-            .and_then(|text| text.parse::<Timestamp>().ok())
-    };
+    let at = |key: &str| execution.get(key).and_then(Value::as_str).and_then(|text| text.parse::<Timestamp>().ok());
     let start = at("started_at").or_else(|| at("sent_at"))?;
     let ms = at("completed_at")?.as_millisecond() - start.as_millisecond();
     u64::try_from(ms).ok().map(Duration::from_millis)
@@ -278,22 +243,11 @@ mod tests {
             "summary": {"total": 10, "pending": 1, "sent": 1, "succeeded": 7, "failed": 1},
             "rollout": {"state": "running"}, "timeout": 90_000
         });
+        assert_eq!((result(&command).as_str(), target(&command).as_str()), ("7/10 ok, 1 not, 2 open", "env=prod"));
+        assert_eq!((rollout(&command).as_str(), timeout(&command).as_str()), ("running", "1m30s"));
+        assert_eq!(target(&json!({"targeting": {"type": "nodes", "node_ids": ["a"]}})), "1 node");
         assert_eq!(
-            (result(&command).as_str(), target(&command).as_str()),
-            ("7/10 ok, 1 not, 2 open", "env=prod")
-        );
-        assert_eq!(
-            (rollout(&command).as_str(), timeout(&command).as_str()),
-            ("running", "1m30s")
-        );
-        assert_eq!(
-            target(&json!({"targeting": {"type": "nodes", "node_ids": ["a"]}})),
-            "1 node"
-        );
-        assert_eq!(
-            target(
-                &json!({"targeting": {"type": "clusters", "cluster_names": ["a", "b"], "label_selector": "x"}})
-            ),
+            target(&json!({"targeting": {"type": "clusters", "cluster_names": ["a", "b"], "label_selector": "x"}})),
             "cluster a,b, x"
         );
     }

@@ -46,11 +46,7 @@ static VIEW: View = View {
     plural: "contexts",
     columns: &[
         column("CURRENT", 6, 1, |context, _| {
-            if context.get("current") == Some(&Value::Bool(true)) {
-                "*".into()
-            } else {
-                String::new()
-            }
+            if context.get("current") == Some(&Value::Bool(true)) { "*".into() } else { String::new() }
         }),
         column("NAME", 9, 6, |context, _| text(context, "name")),
         column("URL", 8, 10, |context, _| text(context, "url")),
@@ -104,11 +100,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         }
         Verb::Show { name: Some(name) } => {
             let contexts = store.read()?;
-            let row = row(
-                &name,
-                find(&contexts, &name)?,
-                contexts.current.as_deref() == Some(name.as_str()),
-            );
+            let row = row(&name, find(&contexts, &name)?, contexts.current.as_deref() == Some(name.as_str()));
             session.show(&VIEW, &row)
         }
         Verb::Show { name: None } => {
@@ -131,9 +123,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
                 find(&contexts, name)?;
                 contexts.contexts.remove(name);
             }
-            contexts.current = contexts
-                .current
-                .filter(|current| contexts.contexts.contains_key(current));
+            contexts.current = contexts.current.filter(|current| contexts.contexts.contains_key(current));
             locked.write(&contexts)?;
             for name in &names {
                 session.said(name, &format!("context {name} deleted"))?;
@@ -145,9 +135,6 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
 
 fn find<'a>(contexts: &'a Contexts, name: &str) -> Outcome<&'a Context> {
     contexts.contexts.get(name).ok_or_else(|| {
-        Failure::usage(
-            format!("there is no context '{name}'"),
-            "`reeve context list` shows which there are",
-        )
+        Failure::usage(format!("there is no context '{name}'"), "`reeve context list` shows which there are")
     })
 }

@@ -18,27 +18,14 @@ pub struct Doctor {
     #[arg(long)]
     pub local: bool,
     /// The data directory for --local
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "local",
-        env = "REEVE_DATA",
-        hide_env = true
-    )]
+    #[arg(long, value_name = "DIR", requires = "local", env = "REEVE_DATA", hide_env = true)]
     pub data: Option<PathBuf>,
 }
 
 static VIEW: View = View {
     plural: "checks",
     columns: &[
-        column("OK", 9, 2, |check, _| {
-            if passed(check) {
-                "ok".into()
-            } else {
-                "FAILED".into()
-            }
-        })
-        .coloured(state_style),
+        column("OK", 9, 2, |check, _| if passed(check) { "ok".into() } else { "FAILED".into() }).coloured(state_style),
         column("CHECK", 8, 6, |check, _| text(check, "name")),
         column("DETAIL", 7, 10, |check, _| text(check, "detail")),
     ],
@@ -65,36 +52,21 @@ pub async fn run(args: Doctor, session: &mut Session<'_>) -> Outcome<u8> {
     let code = examine(session, &mut checks).await;
     if session.format().is_table() {
         let now = session.now();
-        view::list(
-            &mut session.world.out,
-            session.globals.output,
-            &VIEW,
-            &checks,
-            now,
-        )?;
+        view::list(&mut session.world.out, session.globals.output, &VIEW, &checks, now)?;
         for check in checks.iter().filter(|check| !passed(check)) {
             if let Some(fix) = check.get("fix").and_then(Value::as_str) {
-                session
-                    .world
-                    .out
-                    .note(&format!("{}: {fix}", text(check, "name")))?;
+                session.world.out.note(&format!("{}: {fix}", text(check, "name")))?;
             }
         }
     } else {
         let ok = checks.iter().all(passed);
-        view::document(
-            &mut session.world.out,
-            session.globals.output,
-            &json!({ "ok": ok, "checks": checks }),
-        )?;
+        view::document(&mut session.world.out, session.globals.output, &json!({ "ok": ok, "checks": checks }))?;
     }
     Ok(code)
 }
 
 async fn examine(session: &mut Session<'_>, checks: &mut Vec<Value>) -> u8 {
-    let failed = |name: &str, failure: &Failure| {
-        check(name, false, failure.to_string(), failure.next_step())
-    };
+    let failed = |name: &str, failure: &Failure| check(name, false, failure.to_string(), failure.next_step());
     let target = match target::resolve(session.world, &session.globals) {
         Ok(target) => target,
         Err(failure) => {
@@ -111,45 +83,26 @@ async fn examine(session: &mut Session<'_>, checks: &mut Vec<Value>) -> u8 {
     };
     match api.get("/api/me", &Query::new()).await {
         Ok(me) => {
-            checks.push(check(
-                "server reached",
-                true,
-                format!("{} ({})", target.url, target.origin),
-                None,
-            ));
+            checks.push(check("server reached", true, format!("{} ({})", target.url, target.origin), None));
             let role = Some(text(&me, "role"))
                 .filter(|role| role != "-")
                 .map(|role| format!(", role {role}"))
                 .unwrap_or_default();
-            checks.push(check(
-                "login",
-                true,
-                format!("{} {}{role}", text(&me, "kind"), text(&me, "name")),
-                None,
-            ));
+            checks.push(check("login", true, format!("{} {}{role}", text(&me, "kind"), text(&me, "name")), None));
         }
         Err(failure @ Failure::Unreachable { .. }) => {
             checks.push(failed("server reached", &failure));
             return failure.exit_code();
         }
         Err(failure) => {
-            checks.push(check(
-                "server reached",
-                true,
-                format!("{} ({})", target.url, target.origin),
-                None,
-            ));
+            checks.push(check("server reached", true, format!("{} ({})", target.url, target.origin), None));
             checks.push(failed("login", &failure));
             return failure.exit_code();
         }
     }
     match api.get("/api/doctor", &Query::new()).await {
         Ok(report) => {
-            let of_server = report
-                .get("checks")
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default();
+            let of_server = report.get("checks").and_then(Value::as_array).cloned().unwrap_or_default();
             checks.extend(of_server);
         }
         Err(failure) => {
@@ -157,9 +110,5 @@ async fn examine(session: &mut Session<'_>, checks: &mut Vec<Value>) -> u8 {
             return failure.exit_code();
         }
     }
-    if checks.iter().all(passed) {
-        OK
-    } else {
-        FAILED
-    }
+    if checks.iter().all(passed) { OK } else { FAILED }
 }

@@ -43,10 +43,7 @@ static VIEW: View = View {
 
 fn about(event: &Value) -> String {
     let data = event.get("data").unwrap_or(&Value::Null);
-    let kind = event
-        .get("type")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let kind = event.get("type").and_then(Value::as_str).unwrap_or_default();
     let keys = if kind.contains("command_execution") {
         ["command_execution_id", "node_id", "id"]
     } else if kind.contains("enrollment_key") {
@@ -54,11 +51,7 @@ fn about(event: &Value) -> String {
     } else {
         ["node_id", "cluster_name", "id"]
     };
-    match keys
-        .iter()
-        .map(|key| text(data, key))
-        .find(|text| text != "-")
-    {
+    match keys.iter().map(|key| text(data, key)).find(|text| text != "-") {
         Some(about) => about,
         None => text(event, "subject"),
     }
@@ -66,25 +59,10 @@ fn about(event: &Value) -> String {
 
 fn detail(event: &Value) -> String {
     let data = event.get("data").unwrap_or(&Value::Null);
-    let keys = [
-        "status",
-        "previous_status",
-        "exit_code",
-        "result",
-        "version",
-        "cluster_name",
-        "command_text",
-    ];
-    let words = keys
-        .iter()
-        .map(|key| (key, text(data, key)))
-        .filter(|(_, text)| text != "-");
+    let keys = ["status", "previous_status", "exit_code", "result", "version", "cluster_name", "command_text"];
+    let words = keys.iter().map(|key| (key, text(data, key))).filter(|(_, text)| text != "-");
     let words: Vec<String> = words.map(|(key, text)| format!("{key}={text}")).collect();
-    if words.is_empty() {
-        "-".to_owned()
-    } else {
-        words.join(" ")
-    }
+    if words.is_empty() { "-".to_owned() } else { words.join(" ") }
 }
 
 /// Runs `reeve events`.
@@ -102,12 +80,7 @@ pub async fn run(args: Events, session: &mut Session<'_>) -> Outcome<u8> {
         }
         return session.show_list(&VIEW, &Listing { rows, total: None });
     }
-    let source = Source {
-        path: "/api/events".to_owned(),
-        query,
-        last_event_id: None,
-        patient: false,
-    };
+    let source = Source { path: "/api/events".to_owned(), query, last_event_id: None, patient: false };
     let mut follow = Follow::start(api, source, session.world.pace);
     loop {
         let step = tokio::select! {
@@ -123,10 +96,7 @@ pub async fn run(args: Events, session: &mut Session<'_>) -> Outcome<u8> {
                 }
                 session.world.out.flush()?;
             }
-            Step::Lost(why) => session
-                .world
-                .out
-                .note(&format!("connection lost ({why}), trying again"))?,
+            Step::Lost(why) => session.world.out.note(&format!("connection lost ({why}), trying again"))?,
             Step::Resumed => session.world.out.note("connected again")?,
             Step::Failed(failure) => return Err(failure),
         }
@@ -144,13 +114,7 @@ fn print(session: &mut Session<'_>, event: &Value) -> Outcome<()> {
         }
         Format::Name => out.line(&text(event, "id")),
         Format::Table | Format::Wide => {
-            let line = format!(
-                "{}  {}  {}  {}",
-                text(event, "time"),
-                text(event, "type"),
-                about(event),
-                detail(event)
-            );
+            let line = format!("{}  {}  {}  {}", text(event, "time"), text(event, "type"), about(event), detail(event));
             out.line(&one_line(&line))
         }
     }

@@ -89,38 +89,18 @@ static VIEW: View = View {
     plural: "executions",
     columns: &[
         column("ID", 9, 9, |execution, _| text(execution, "id")),
-        column("NODE", 8, 8, |execution, _| {
-            names::short(&text(execution, "node_id"))
-        }),
+        column("NODE", 8, 8, |execution, _| names::short(&text(execution, "node_id"))),
         column("STATUS", 7, 6, |execution, _| text(execution, "status")).coloured(state_style),
         column("EXIT", 7, 4, |execution, _| text(execution, "exit_code")).coloured(state_style),
-        column("TOOK", 5, 4, |execution, _| {
-            took(execution).map_or_else(|| "-".to_owned(), human::duration)
-        }),
-        column("COMMAND", 4, 8, |execution, _| {
-            text(execution, "command_text")
-        }),
-        column("AGE", 6, 3, |execution, now| {
-            age(execution, "inserted_at", now)
-        }),
+        column("TOOK", 5, 4, |execution, _| took(execution).map_or_else(|| "-".to_owned(), human::duration)),
+        column("COMMAND", 4, 8, |execution, _| text(execution, "command_text")),
+        column("AGE", 6, 3, |execution, now| age(execution, "inserted_at", now)),
         column("NODE ID", 1, 36, |execution, _| text(execution, "node_id")).wide(),
-        column("CLUSTER", 1, 6, |execution, _| {
-            text(execution, "cluster_name")
-        })
-        .wide(),
-        column("COMMAND ID", 1, 36, |execution, _| {
-            text(execution, "command_id")
-        })
-        .wide(),
+        column("CLUSTER", 1, 6, |execution, _| text(execution, "cluster_name")).wide(),
+        column("COMMAND ID", 1, 36, |execution, _| text(execution, "command_id")).wide(),
         column("SENT AT", 1, 6, |execution, _| text(execution, "sent_at")).details(),
-        column("COMPLETED AT", 1, 6, |execution, _| {
-            text(execution, "completed_at")
-        })
-        .details(),
-        column("CANCELLED AT", 1, 6, |execution, _| {
-            text(execution, "cancelled_at")
-        })
-        .details(),
+        column("COMPLETED AT", 1, 6, |execution, _| text(execution, "completed_at")).details(),
+        column("CANCELLED AT", 1, 6, |execution, _| text(execution, "cancelled_at")).details(),
         column("OUTPUT", 1, 6, |execution, _| text(execution, "output")).details(),
     ],
     name: |execution| text(execution, "id"),
@@ -132,23 +112,10 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let path = format!("{EDGE}/command_executions");
     let find = async |which: &str| recent_id(&api, "execution", &path, which).await;
     match noun.verb {
-        Verb::List {
-            command,
-            node,
-            cluster,
-            status,
-            exit_code,
-            failed,
-            grep,
-            sort,
-            limit,
-        } => {
+        Verb::List { command, node, cluster, status, exit_code, failed, grep, sort, limit } => {
             let mut query = Query::new();
             if let Some(command) = command {
-                query.push((
-                    "command_id",
-                    recent_id(&api, "command", &format!("{EDGE}/commands"), &command).await?,
-                ));
+                query.push(("command_id", recent_id(&api, "command", &format!("{EDGE}/commands"), &command).await?));
             }
             if let Some(node) = node {
                 query.push(("node_id", names::node_id(&api, &node).await?));
@@ -167,23 +134,13 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             let execution = api.get(&format!("{path}/{id}"), &Query::new()).await?;
             session.show(&VIEW, &execution)
         }
-        Verb::Logs {
-            which,
-            follow,
-            offset,
-        } => {
+        Verb::Logs { which, follow, offset } => {
             let id = find(&which.execution).await?;
-            if follow {
-                tail(session, &id, offset).await
-            } else {
-                print(session, &api, &id, offset).await
-            }
+            if follow { tail(session, &id, offset).await } else { print(session, &api, &id, offset).await }
         }
         Verb::Cancel(which) => {
             let id = find(&which.execution).await?;
-            let answer = api
-                .patch(&format!("{path}/{id}/cancel"), &json!({}))
-                .await?;
+            let answer = api.patch(&format!("{path}/{id}/cancel"), &json!({})).await?;
             let words = format!("execution {id}: {}", text(&answer, "result"));
             session.said(&id, &words)
         }
@@ -201,14 +158,10 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
 async fn print(session: &mut Session<'_>, api: &Api, id: &str, mut offset: u64) -> Outcome<u8> {
     loop {
         let query = vec![("offset", offset.to_string())];
-        let (text, headers) = api
-            .text(&format!("{EDGE}/command_executions/{id}/output"), &query)
-            .await?;
+        let (text, headers) = api.text(&format!("{EDGE}/command_executions/{id}/output"), &query).await?;
         session.world.out.raw(&text)?;
-        let next = headers
-            .get("x-next-offset")
-            .and_then(|next| next.to_str().ok())
-            .and_then(|next| next.parse::<u64>().ok());
+        let next =
+            headers.get("x-next-offset").and_then(|next| next.to_str().ok()).and_then(|next| next.parse::<u64>().ok());
         match next {
             Some(next) if next > offset && !text.is_empty() => offset = next,
             _ => return Ok(OK),
@@ -236,14 +189,9 @@ async fn tail(session: &mut Session<'_>, id: &str, offset: u64) -> Outcome<u8> {
                 for event in events {
                     match event.kind.as_str() {
                         "output" => {
-                            let chunk: Value = serde_json::from_str(&event.data)
-                                .map_err(|error| Failure::local(error.to_string()))?;
-                            session.world.out.raw(fresh(
-                                &mut offsets,
-                                id,
-                                &chunk,
-                                event.id.as_deref(),
-                            ))?;
+                            let chunk: Value =
+                                serde_json::from_str(&event.data).map_err(|error| Failure::local(error.to_string()))?;
+                            session.world.out.raw(fresh(&mut offsets, id, &chunk, event.id.as_deref()))?;
                         }
                         "end" => return Ok(OK),
                         _ => {}
@@ -251,10 +199,7 @@ async fn tail(session: &mut Session<'_>, id: &str, offset: u64) -> Outcome<u8> {
                 }
                 session.world.out.flush()?;
             }
-            Step::Lost(why) => session
-                .world
-                .out
-                .note(&format!("connection lost ({why}), trying again"))?,
+            Step::Lost(why) => session.world.out.note(&format!("connection lost ({why}), trying again"))?,
             Step::Resumed => session.world.out.note("connected again")?,
             Step::Failed(failure) => return Err(failure),
         }
@@ -262,17 +207,9 @@ async fn tail(session: &mut Session<'_>, id: &str, offset: u64) -> Outcome<u8> {
 }
 
 /// The new part of an `output` event's text.
-pub fn fresh<'a>(
-    offsets: &mut Offsets,
-    execution: &str,
-    chunk: &'a Value,
-    event_id: Option<&str>,
-) -> &'a str {
+pub fn fresh<'a>(offsets: &mut Offsets, execution: &str, chunk: &'a Value, event_id: Option<&str>) -> &'a str {
     let number = |key: &str| chunk.get(key).and_then(Value::as_u64);
-    let text = chunk
-        .get("text")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let text = chunk.get("text").and_then(Value::as_str).unwrap_or_default();
     let next = number("next_offset").or_else(|| event_id?.parse().ok());
     offsets.accept(execution, number("offset").unwrap_or(0), next, text)
 }

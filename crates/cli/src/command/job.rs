@@ -7,7 +7,7 @@ use super::{push, segment};
 use crate::Session;
 use crate::api::Query;
 use crate::failure::{OK, Outcome};
-use crate::view::{View, age, column, first_text, state_style, text};
+use crate::view::{View, age, column, state_style, text};
 
 /// Jobs.
 #[derive(Debug, Clone, Args)]
@@ -55,24 +55,11 @@ static VIEW: View = View {
     columns: &[
         column("ID", 9, 9, |job, _| text(job, "id")),
         column("KIND", 8, 6, |job, _| text(job, "kind")),
-        column("STATE", 7, 6, |job, _| {
-            first_text(job, &["state", "status"])
-        })
-        .coloured(state_style),
-        column("ATTEMPT", 4, 3, |job, _| {
-            first_text(job, &["attempt", "attempts"])
-        }),
-        column("AGE", 6, 3, |job, now| {
-            let key = if job.get("inserted_at").is_some() {
-                "inserted_at"
-            } else {
-                "created_at"
-            };
-            age(job, key, now)
-        }),
-        column("ERROR", 5, 6, |job, _| {
-            first_text(job, &["error", "last_error"])
-        }),
+        column("STATE", 7, 6, |job, _| text(job, "state")).coloured(state_style),
+        column("ATTEMPTS", 4, 3, |job, _| text(job, "attempts")),
+        column("BY", 4, 4, |job, _| text(job, "requested_by")),
+        column("AGE", 6, 3, |job, now| age(job, "inserted_at", now)),
+        column("ERROR", 5, 6, |job, _| text(job, "error")),
     ],
     name: |job| text(job, "id"),
 };
@@ -89,22 +76,16 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             session.show_list(&VIEW, &listing)
         }
         Verb::Show { id } => {
-            let job = api
-                .get(&format!("/api/jobs/{}", segment(&id)), &Query::new())
-                .await?;
+            let job = api.get(&format!("/api/jobs/{}", segment(&id)), &Query::new()).await?;
             session.show(&VIEW, &job)
         }
         Verb::Logs { id } => {
-            let (text, _) = api
-                .text(&format!("/api/jobs/{}/output", segment(&id)), &Query::new())
-                .await?;
+            let (text, _) = api.text(&format!("/api/jobs/{}/output", segment(&id)), &Query::new()).await?;
             session.world.out.raw(&text)?;
             Ok(OK)
         }
         Verb::Cancel { id } => {
-            let job = api
-                .post(&format!("/api/jobs/{}/cancel", segment(&id)), &json!({}))
-                .await?;
+            let job = api.post(&format!("/api/jobs/{}/cancel", segment(&id)), &json!({})).await?;
             session.done(&VIEW, &job, &format!("job {id} is being cancelled"))
         }
     }

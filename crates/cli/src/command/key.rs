@@ -102,10 +102,7 @@ static VIEW: View = View {
         column("EXPIRES", 5, 6, |key, now| age(key, "expired_at", now)),
         column("LAST USED", 4, 6, |key, now| age(key, "last_used_at", now)),
         column("AGE", 3, 3, |key, now| age(key, "inserted_at", now)),
-        column("JOIN", 1, 9, |key, _| {
-            join_line(key).unwrap_or_else(|| "-".to_owned())
-        })
-        .details(),
+        column("JOIN", 1, 9, |key, _| join_line(key).unwrap_or_else(|| "-".to_owned())).details(),
     ],
     name: |key| text(key, "id"),
 };
@@ -118,10 +115,7 @@ fn left(key: &Value) -> String {
 }
 
 fn join_line(key: &Value) -> Option<String> {
-    Some(format!(
-        "reeve agent --enroll {}",
-        key.get("key")?.as_str()?
-    ))
+    Some(format!("reeve agent --enroll {}", key.get("key")?.as_str()?))
 }
 
 /// Runs `reeve key`.
@@ -129,38 +123,23 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let api = session.api()?;
     let path = format!("{EDGE}/enrollment_keys");
     match noun.verb {
-        Verb::Create {
-            cluster,
-            name,
-            uses: Uses(uses),
-            expire_in,
-        } => {
-            let expired_at = expire_in
-                .map(|length| session.in_future(length))
-                .transpose()?;
+        Verb::Create { cluster, name, uses: Uses(uses), expire_in } => {
+            let expired_at = expire_in.map(|length| session.in_future(length)).transpose()?;
             let cluster = segment(cluster.as_deref().unwrap_or("default"));
             let body = json!({ "name": name, "uses_remaining": uses, "expired_at": expired_at });
-            let key = api
-                .post(&format!("{EDGE}/clusters/{cluster}/enrollment_keys"), &body)
-                .await?;
+            let key = api.post(&format!("{EDGE}/clusters/{cluster}/enrollment_keys"), &body).await?;
             if !session.format().is_table() {
                 return session.show(&VIEW, &key);
             }
-            let line = join_line(&key)
-                .ok_or_else(|| Failure::local("the server's answer holds no key"))?;
-            session.world.out.note(&format!(
-                "run this on the machine that shall join cluster {}:",
-                text(&key, "cluster_name")
-            ))?;
+            let line = join_line(&key).ok_or_else(|| Failure::local("the server's answer holds no key"))?;
+            session
+                .world
+                .out
+                .note(&format!("run this on the machine that shall join cluster {}:", text(&key, "cluster_name")))?;
             session.world.out.line(&line)?;
             Ok(OK)
         }
-        Verb::List {
-            cluster,
-            sort,
-            limit,
-            show_secrets,
-        } => {
+        Verb::List { cluster, sort, limit, show_secrets } => {
             let mut query = Query::new();
             push(&mut query, "cluster_name", cluster);
             push_order(&mut query, sort.as_deref());
@@ -171,28 +150,13 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             session.show_list(&VIEW, &listing)
         }
         Verb::Show { id } => {
-            let key = api
-                .get(&format!("{path}/{}", segment(&id)), &Query::new())
-                .await?;
+            let key = api.get(&format!("{path}/{}", segment(&id)), &Query::new()).await?;
             session.show(&VIEW, &key)
         }
-        Verb::Update {
-            id,
-            name,
-            uses,
-            expire_in,
-            no_expiry,
-        } => {
+        Verb::Update { id, name, uses, expire_in, no_expiry } => {
             let mut body = Map::new();
             if let Some(name) = name {
-                body.insert(
-                    "name".into(),
-                    if name.is_empty() {
-                        Value::Null
-                    } else {
-                        name.into()
-                    },
-                );
+                body.insert("name".into(), if name.is_empty() { Value::Null } else { name.into() });
             }
             if let Some(Uses(uses)) = uses {
                 body.insert("uses_remaining".into(), uses.into());
@@ -203,14 +167,9 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
                 body.insert("expired_at".into(), Value::Null);
             }
             if body.is_empty() {
-                return Err(Failure::usage(
-                    "nothing to change",
-                    "give --name, --uses, --expire-in or --no-expiry",
-                ));
+                return Err(Failure::usage("nothing to change", "give --name, --uses, --expire-in or --no-expiry"));
             }
-            let mut key = api
-                .patch(&format!("{path}/{}", segment(&id)), &Value::Object(body))
-                .await?;
+            let mut key = api.patch(&format!("{path}/{}", segment(&id)), &Value::Object(body)).await?;
             hide(&mut key, &["key"]);
             if session.format() == Format::Table {
                 return session.show(&VIEW, &key);

@@ -38,15 +38,9 @@ pub async fn login(args: Login, session: &mut Session<'_>) -> Outcome<u8> {
     let store = Store::at_home(&session.world.vars)?;
     let contexts = store.read()?;
     let globals = &session.globals;
-    let known = globals
-        .context
-        .as_ref()
-        .or(contexts.current.as_ref())
-        .and_then(|name| contexts.contexts.get(name));
-    let given = args
-        .server
-        .or_else(|| globals.url.clone())
-        .or_else(|| session.world.var("REEVE_URL").map(str::to_owned));
+    let known = globals.context.as_ref().or(contexts.current.as_ref()).and_then(|name| contexts.contexts.get(name));
+    let given =
+        args.server.or_else(|| globals.url.clone()).or_else(|| session.world.var("REEVE_URL").map(str::to_owned));
     let url = match given {
         Some(url) => normal_url(&url)?,
         None => known.map_or_else(|| DEFAULT_URL.to_owned(), |context| context.url.clone()),
@@ -56,16 +50,8 @@ pub async fn login(args: Login, session: &mut Session<'_>) -> Outcome<u8> {
         Some(file) => Some(read_ca(Path::new(file))?),
         None => before.and_then(|context| context.ca_pem.clone()),
     };
-    let mut context = Context {
-        url: url.clone(),
-        ca_pem,
-        insecure: globals.insecure,
-        ..Context::default()
-    };
-    let name = args
-        .name
-        .or_else(|| globals.context.clone())
-        .unwrap_or_else(|| name_of(&url));
+    let mut context = Context { url: url.clone(), ca_pem, insecure: globals.insecure, ..Context::default() };
+    let name = args.name.or_else(|| globals.context.clone()).unwrap_or_else(|| name_of(&url));
     let now = session.world.now;
     let client = |auth: Auth| {
         Api::new(
@@ -80,9 +66,7 @@ pub async fn login(args: Login, session: &mut Session<'_>) -> Outcome<u8> {
         )
     };
     if let Some(token) = session.globals.token.clone() {
-        let me = client(Auth::Token(token.clone()))?
-            .get("/api/me", &Query::new())
-            .await?;
+        let me = client(Auth::Token(token.clone()))?.get("/api/me", &Query::new()).await?;
         context.user = Some(text(&me, "name"));
         context.token = Some(token);
     } else {
@@ -95,32 +79,19 @@ pub async fn login(args: Login, session: &mut Session<'_>) -> Outcome<u8> {
             Some(password) => password,
             None => session.world.ask("Password", true)?,
         };
-        let answer = api
-            .post(
-                "/api/auth/login",
-                &json!({ "username": username, "password": password }),
-            )
-            .await;
+        let answer = api.post("/api/auth/login", &json!({ "username": username, "password": password })).await;
         let answer = answer.map_err(|failure| wrong_password(failure, &username))?;
-        context.session = Some(
-            login_session(&answer)
-                .ok_or_else(|| Failure::local("the server's answer holds no tokens"))?,
-        );
-        context.user = Some(
-            answer
-                .pointer("/user/username")
-                .and_then(Value::as_str)
-                .unwrap_or(&username)
-                .to_owned(),
-        );
+        context.session =
+            Some(login_session(&answer).ok_or_else(|| Failure::local("the server's answer holds no tokens"))?);
+        context.user = Some(answer.pointer("/user/username").and_then(Value::as_str).unwrap_or(&username).to_owned());
     }
     if context.insecure {
-        session.world.out.note("warning: the server's certificate is not checked, now or later; better give it with --ca FILE")?;
+        session
+            .world
+            .out
+            .note("warning: the server's certificate is not checked, now or later; better give it with --ca FILE")?;
     }
-    let words = format!(
-        "logged in to {url} as {} (context {name})",
-        context.user.as_deref().unwrap_or("?")
-    );
+    let words = format!("logged in to {url} as {} (context {name})", context.user.as_deref().unwrap_or("?"));
     let locked = store.lock().await?;
     let mut contexts = locked.read()?;
     contexts.contexts.insert(name.clone(), context);
@@ -175,17 +146,9 @@ pub async fn logout(_: Logout, session: &mut Session<'_>) -> Outcome<u8> {
     drop(locked);
     if let Some(login) = login {
         let api = Api::new(&target, session.world.now)?;
-        let told = api
-            .post(
-                "/api/auth/logout",
-                &json!({ "refresh_token": login.refresh_token }),
-            )
-            .await;
+        let told = api.post("/api/auth/logout", &json!({ "refresh_token": login.refresh_token })).await;
         if let Err(failure) = told {
-            session
-                .world
-                .out
-                .note(&format!("warning: the server could not be told: {failure}"))?;
+            session.world.out.note(&format!("warning: the server could not be told: {failure}"))?;
         }
     }
     session.said(&name, &format!("logged out of context {name}"))

@@ -30,9 +30,7 @@ fn push(query: &mut Query, name: &'static str, value: Option<impl ToString>) {
 fn push_order(query: &mut Query, sort: Option<&str>) {
     let (field, direction) = match sort {
         None => ("inserted_at", "desc"),
-        Some(field) => field
-            .strip_prefix('-')
-            .map_or((field, "asc"), |field| (field, "desc")),
+        Some(field) => field.strip_prefix('-').map_or((field, "asc"), |field| (field, "desc")),
     };
     query.push(("order_by", field.to_owned()));
     query.push(("order_directions", direction.to_owned()));
@@ -52,18 +50,12 @@ fn segment(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                escaped.push(char::from(byte))
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
             byte => escaped.push_str(&format!("%{byte:02X}")),
         }
     }
     // A dot segment would climb in the path.
-    if matches!(escaped.as_str(), "." | "..") {
-        escaped.replace('.', "%2E")
-    } else {
-        escaped
-    }
+    if matches!(escaped.as_str(), "." | "..") { escaped.replace('.', "%2E") } else { escaped }
 }
 
 #[cfg(test)]

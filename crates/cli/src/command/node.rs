@@ -98,16 +98,10 @@ pub static VIEW: View = View {
         column("ID TYPE", 1, 6, |node, _| text(node, "id_type")).wide(),
         column("AGE", 1, 3, |node, now| age(node, "inserted_at", now)).wide(),
         column("VPN HOSTNAME", 1, 12, |node, _| text(node, "vpn_hostname")).wide(),
-        column("MDNS HOSTNAME", 1, 12, |node, _| {
-            text(node, "mdns_hostname")
-        })
-        .details(),
+        column("MDNS HOSTNAME", 1, 12, |node, _| text(node, "mdns_hostname")).details(),
         column("ALIASES", 1, 6, |node, _| text(node, "aliases")).details(),
         column("PORTS", 1, 6, |node, _| ports(node)).details(),
-        column("SELF UPDATE", 1, 6, |node, _| {
-            text(node, "self_update_enabled")
-        })
-        .details(),
+        column("SELF UPDATE", 1, 6, |node, _| text(node, "self_update_enabled")).details(),
         column("FACTS", 1, 6, |node, _| facts(node)).details(),
         column("LAST SEEN AT", 1, 6, |node, _| text(node, "last_seen_at")).details(),
         column("ENROLLED AT", 1, 6, |node, _| text(node, "inserted_at")).details(),
@@ -124,13 +118,8 @@ fn ports(node: &Value) -> String {
         "host_metrics_port",
         "wireguard_metrics_port",
     ];
-    let pairs = kinds.iter().filter_map(|kind| {
-        Some(format!(
-            "{} {}",
-            kind.strip_suffix("_port")?,
-            node.get(kind)?.as_u64()?
-        ))
-    });
+    let pairs =
+        kinds.iter().filter_map(|kind| Some(format!("{} {}", kind.strip_suffix("_port")?, node.get(kind)?.as_u64()?)));
     pairs.collect::<Vec<_>>().join(", ")
 }
 
@@ -149,16 +138,7 @@ fn facts(node: &Value) -> String {
 pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let api = session.api()?;
     match noun.verb {
-        Verb::List {
-            selector,
-            cluster,
-            status,
-            connected,
-            version,
-            sort,
-            limit,
-            show_secrets,
-        } => {
+        Verb::List { selector, cluster, status, connected, version, sort, limit, show_secrets } => {
             let mut query = Query::new();
             push(&mut query, "label_selector", selector);
             push(&mut query, "cluster_name", cluster);
@@ -174,9 +154,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         }
         Verb::Show { node, show_secrets } => {
             let id = names::node_id(&api, &node).await?;
-            let mut node = api
-                .get(&format!("{EDGE}/nodes/{id}"), &Query::new())
-                .await?;
+            let mut node = api.get(&format!("{EDGE}/nodes/{id}"), &Query::new()).await?;
             if !show_secrets {
                 hide(&mut node, SECRETS);
             }
@@ -184,40 +162,23 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         }
         Verb::Label { node, changes } => {
             let id = names::node_id(&api, &node).await?;
-            let labels: Map<String, Value> = changes
-                .into_iter()
-                .map(|(key, value)| (key, value.into()))
-                .collect();
-            let mut node = api
-                .patch(
-                    &format!("{EDGE}/nodes/{id}/labels"),
-                    &json!({ "labels": labels }),
-                )
-                .await?;
+            let labels: Map<String, Value> = changes.into_iter().map(|(key, value)| (key, value.into())).collect();
+            let mut node = api.patch(&format!("{EDGE}/nodes/{id}/labels"), &json!({ "labels": labels })).await?;
             hide(&mut node, SECRETS);
-            let words = format!(
-                "node {} now has the labels {}",
-                names::of_node(&node),
-                text(&node, "labels")
-            );
+            let words = format!("node {} now has the labels {}", names::of_node(&node), text(&node, "labels"));
             session.done(&VIEW, &node, &words)
         }
         Verb::Move { node, cluster } => {
             let id = names::node_id(&api, &node).await?;
-            let mut node = api
-                .patch(
-                    &format!("{EDGE}/nodes/{id}/change_cluster"),
-                    &json!({ "cluster_name": cluster }),
-                )
-                .await?;
+            let mut node =
+                api.patch(&format!("{EDGE}/nodes/{id}/change_cluster"), &json!({ "cluster_name": cluster })).await?;
             hide(&mut node, SECRETS);
             let words = format!("node {} is now in cluster {cluster}", names::of_node(&node));
             session.done(&VIEW, &node, &words)
         }
         Verb::Delete { nodes } => {
             for id in names::node_ids(&api, &nodes).await? {
-                api.delete(&format!("{EDGE}/nodes/{}", segment(&id)))
-                    .await?;
+                api.delete(&format!("{EDGE}/nodes/{}", segment(&id))).await?;
                 session.said(&id, &format!("node {id} deleted"))?;
             }
             Ok(OK)

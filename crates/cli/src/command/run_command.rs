@@ -25,19 +25,11 @@ reeve run --script deploy.sh --cluster prod --timeout 5m"
 )]
 pub struct Run {
     /// The command, for `bash -l -c`; several words are joined by blanks
-    #[arg(
-        required_unless_present = "script",
-        conflicts_with = "script",
-        value_name = "CMD"
-    )]
+    #[arg(required_unless_present = "script", conflicts_with = "script", value_name = "CMD")]
     words: Vec<String>,
     /// Run the text of this file instead (`-`: standard input)
     #[arg(short = 'f', long, value_name = "FILE")]
     script: Option<PathBuf>,
-    #[command(flatten)]
-    target: TargetArgs,
-    #[command(flatten)]
-    rollout: RolloutArgs,
     /// Kill it on a node after this long
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
@@ -47,6 +39,10 @@ pub struct Run {
     /// Print the command's id and return at once
     #[arg(short, long)]
     detach: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    rollout: RolloutArgs,
     #[command(flatten)]
     watch: WatchOptions,
 }
@@ -62,13 +58,7 @@ struct TargetArgs {
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     selector: Option<String>,
     /// Nodes of these clusters; repeatable, or several after a comma
-    #[arg(
-        short,
-        long,
-        value_name = "CLUSTER",
-        value_delimiter = ',',
-        conflicts_with = "node"
-    )]
+    #[arg(short, long, value_name = "CLUSTER", value_delimiter = ',', conflicts_with = "node")]
     cluster: Vec<String>,
     /// These nodes, by id, its start, host name or alias; repeatable, or several after a comma
     #[arg(short, long, value_name = "NODE", value_delimiter = ',')]
@@ -82,7 +72,7 @@ struct TargetArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Rollout")]
 struct RolloutArgs {
-    /// First run it on this many nodes and go on only if they succeed
+    /// First run it on this many nodes alone
     #[arg(long, value_name = "COUNT")]
     canary: Option<u32>,
     /// Then on so many at a time: a number, or a share such as 10%
@@ -96,19 +86,9 @@ struct RolloutArgs {
 impl RolloutArgs {
     fn body(&self) -> Option<Value> {
         let mut body = Map::new();
-        body.extend(
-            self.canary
-                .map(|canary| ("canary".to_owned(), canary.into())),
-        );
-        body.extend(
-            self.batch
-                .clone()
-                .map(|batch| ("batch_size".to_owned(), batch)),
-        );
-        body.extend(
-            self.max_failures
-                .map(|most| ("max_failures".to_owned(), most.into())),
-        );
+        body.extend(self.canary.map(|canary| ("canary".to_owned(), canary.into())));
+        body.extend(self.batch.clone().map(|batch| ("batch_size".to_owned(), batch)));
+        body.extend(self.max_failures.map(|most| ("max_failures".to_owned(), most.into())));
         (!body.is_empty()).then_some(Value::Object(body))
     }
 }
@@ -123,11 +103,7 @@ impl TargetArgs {
             json!({ "type": "all" })
         };
         if let Some(map) = body.as_object_mut() {
-            map.extend(
-                self.selector
-                    .clone()
-                    .map(|selector| ("label_selector".to_owned(), selector.into())),
-            );
+            map.extend(self.selector.clone().map(|selector| ("label_selector".to_owned(), selector.into())));
             if self.healthy {
                 map.insert("node_filters".to_owned(), json!({ "status": "healthy" }));
             }
@@ -159,31 +135,18 @@ pub async fn run(args: Run, session: &mut Session<'_>) -> Outcome<u8> {
         if let Some(length) = args.expire_in {
             map.insert("expired_at".to_owned(), session.in_future(length)?.into());
         }
-        map.extend(
-            args.rollout
-                .body()
-                .map(|rollout| ("rollout".to_owned(), rollout)),
-        );
+        map.extend(args.rollout.body().map(|rollout| ("rollout".to_owned(), rollout)));
     }
     let command = api.post(&format!("{EDGE}/commands"), &body).await?;
     if !args.detach {
         return watch::command(session, &api, &command, &args.watch).await;
     }
-    let id = command
-        .get("id")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
+    let id = command.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
     match session.format() {
         Format::Table | Format::Wide | Format::Name => session.world.out.line(&id)?,
-        format @ (Format::Json | Format::Yaml) => {
-            crate::view::document(&mut session.world.out, format, &command)?
-        }
+        format @ (Format::Json | Format::Yaml) => crate::view::document(&mut session.world.out, format, &command)?,
     }
-    session
-        .world
-        .out
-        .note(&format!("next:  reeve command watch {id}"))?;
+    session.world.out.note(&format!("next:  reeve command watch {id}"))?;
     Ok(OK)
 }
 
@@ -192,17 +155,11 @@ fn text_of(args: &Run, world: &mut World) -> Outcome<String> {
         None => args.words.join(" "),
         Some(file) if file.as_os_str() == "-" => world.read_all()?,
         Some(file) => std::fs::read_to_string(file).map_err(|error| {
-            Failure::usage(
-                format!("cannot read {}: {error}", file.display()),
-                "give --script a readable file",
-            )
+            Failure::usage(format!("cannot read {}: {error}", file.display()), "give --script a readable file")
         })?,
     };
     if text.trim().is_empty() {
-        return Err(Failure::usage(
-            "the command is empty",
-            "write for example: reeve run 'uptime' --all",
-        ));
+        return Err(Failure::usage("the command is empty", "write for example: reeve run 'uptime' --all"));
     }
     Ok(text)
 }

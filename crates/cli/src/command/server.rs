@@ -32,12 +32,8 @@ static SERVER: View = View {
         column("VERSION", 9, 3, |server, _| text(server, "version")),
         column("ID", 8, 3, |server, _| text(server, "id")),
         column("LISTENERS", 7, 3, |server, _| listeners(server)),
-        column("AGENT ENDPOINT", 7, 3, |server, _| {
-            text(server, "agent_endpoint")
-        }),
-        column("AGENTS CONNECTED", 7, 3, |server, _| {
-            text(server, "agents_connected")
-        }),
+        column("AGENT ENDPOINT", 7, 3, |server, _| text(server, "agent_endpoint")),
+        column("AGENTS CONNECTED", 7, 3, |server, _| text(server, "agents_connected")),
     ],
     name: |server| text(server, "id"),
 };
@@ -49,9 +45,7 @@ static ME: View = View {
         column("KIND", 8, 3, |me, _| text(me, "kind")),
         column("ROLE", 8, 3, |me, _| text(me, "role")),
         column("ID", 8, 3, |me, _| text(me, "id")),
-        column("PERMISSIONS", 7, 3, |me, _| {
-            text(me, "permissions").replace(',', "\n")
-        }),
+        column("PERMISSIONS", 7, 3, |me, _| text(me, "permissions").replace(',', "\n")),
     ],
     name: |me| text(me, "name"),
 };
@@ -61,11 +55,7 @@ fn listeners(server: &Value) -> String {
         return "-".to_owned();
     };
     let whole = Value::Object(listeners.clone());
-    listeners
-        .keys()
-        .map(|name| format!("{name} {}", text(&whole, name)))
-        .collect::<Vec<_>>()
-        .join("\n")
+    listeners.keys().map(|name| format!("{name} {}", text(&whole, name))).collect::<Vec<_>>().join("\n")
 }
 
 /// Runs `reeve server`.
@@ -81,11 +71,7 @@ pub async fn whoami(_: Whoami, session: &mut Session<'_>) -> Outcome<u8> {
 }
 
 /// Runs `reeve completions`.
-pub fn completions(
-    args: &Completions,
-    world: &mut World,
-    mut program: clap::Command,
-) -> Outcome<u8> {
+pub fn completions(args: &Completions, world: &mut World, mut program: clap::Command) -> Outcome<u8> {
     let mut script = Vec::new();
     let name = program.get_name().to_owned();
     clap_complete::generate(args.shell, &mut program, name, &mut script);

@@ -24,7 +24,7 @@ enum Verb {
     Create {
         /// What it is for
         name: String,
-        /// A permission it has, e.g. node.read; repeatable. All of yours when absent
+        /// A permission it has, e.g. edge.nodes.read; repeatable. All of yours when absent
         #[arg(long = "scope", value_name = "PERMISSION", value_delimiter = ',')]
         scopes: Vec<String>,
         /// How long it is good for, e.g. 90d
@@ -50,9 +50,7 @@ static VIEW: View = View {
         column("PREFIX", 7, 8, |token, _| text(token, "prefix")),
         column("SCOPES", 4, 8, |token, _| text(token, "scopes")),
         column("EXPIRES", 6, 6, |token, now| age(token, "expires_at", now)),
-        column("LAST USED", 5, 6, |token, now| {
-            age(token, "last_used_at", now)
-        }),
+        column("LAST USED", 5, 6, |token, now| age(token, "last_used_at", now)),
         column("AGE", 3, 3, |token, now| age(token, "inserted_at", now)),
         column("ID", 2, 9, |token, _| text(token, "id")),
     ],
@@ -63,14 +61,8 @@ static VIEW: View = View {
 pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let api = session.api()?;
     match noun.verb {
-        Verb::Create {
-            name,
-            scopes,
-            expire_in,
-        } => {
-            let expires_at = expire_in
-                .map(|length| session.in_future(length))
-                .transpose()?;
+        Verb::Create { name, scopes, expire_in } => {
+            let expires_at = expire_in.map(|length| session.in_future(length)).transpose()?;
             let mut body = json!({ "name": name, "expires_at": expires_at });
             if let (Some(map), false) = (body.as_object_mut(), scopes.is_empty()) {
                 map.insert("scopes".to_owned(), scopes.into());
@@ -79,10 +71,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             if !session.format().is_table() {
                 return session.show(&VIEW, &token);
             }
-            session
-                .world
-                .out
-                .note("keep this token, it is not shown again:")?;
+            session.world.out.note("keep this token, it is not shown again:")?;
             session.world.out.line(&text(&token, "token"))?;
             Ok(OK)
         }
@@ -93,17 +82,12 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         Verb::Delete { tokens } => {
             let listing = api.list_plain("/api/tokens").await?;
             for token in tokens {
-                let mut found = listing
-                    .rows
-                    .iter()
-                    .filter(|row| text(row, "id") == token || text(row, "name") == token);
+                let mut found =
+                    listing.rows.iter().filter(|row| text(row, "id") == token || text(row, "name") == token);
                 let id = match (found.next(), found.next()) {
                     (Some(row), None) => text(row, "id"),
                     (Some(_), Some(_)) => {
-                        return Err(Failure::local_with(
-                            format!("several tokens are called '{token}'"),
-                            "give the id",
-                        ));
+                        return Err(Failure::local_with(format!("several tokens are called '{token}'"), "give the id"));
                     }
                     (None, _) => {
                         return Err(Failure::local_with(

@@ -76,24 +76,14 @@ static VIEW: View = View {
         column("ROLE", 8, 5, |user, _| text(user, "role")),
         column("STATE", 7, 6, |user, _| state(user).to_owned()).coloured(state_style),
         column("AGE", 5, 3, |user, now| age(user, "inserted_at", now)),
-        column("LAST LOGIN", 4, 6, |user, now| {
-            age(user, "last_login_at", now)
-        }),
+        column("LAST LOGIN", 4, 6, |user, now| age(user, "last_login_at", now)),
         column("ID", 3, 9, |user, _| text(user, "id")),
     ],
     name: |user| text(user, "username"),
 };
 
 fn state(user: &Value) -> &'static str {
-    if user
-        .get("disabled")
-        .and_then(Value::as_bool)
-        .unwrap_or(false)
-    {
-        "disabled"
-    } else {
-        "ok"
-    }
+    if user.get("disabled").and_then(Value::as_bool).unwrap_or(false) { "disabled" } else { "ok" }
 }
 
 /// Runs `reeve user`.
@@ -109,59 +99,29 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             let user = api.get(&path, &Query::new()).await?;
             session.show(&VIEW, &user)
         }
-        Verb::Create {
-            username,
-            role,
-            password,
-        } => {
+        Verb::Create { username, role, password } => {
             let password = secret(session, password)?;
-            let user = api
-                .post(
-                    "/api/users",
-                    &json!({ "username": username, "role": role, "password": password }),
-                )
-                .await?;
-            session.done(
-                &VIEW,
-                &user,
-                &format!("user {username} created with the role {role}"),
-            )
+            let user =
+                api.post("/api/users", &json!({ "username": username, "role": role, "password": password })).await?;
+            session.done(&VIEW, &user, &format!("user {username} created with the role {role}"))
         }
-        Verb::Update {
-            user,
-            role,
-            disable,
-            enable,
-        } => {
+        Verb::Update { user, role, disable, enable } => {
             let mut body = Map::new();
             body.extend(role.map(|role| ("role".to_owned(), role.into())));
             if disable || enable {
                 body.insert("disabled".to_owned(), disable.into());
             }
             if body.is_empty() {
-                return Err(Failure::usage(
-                    "nothing to change",
-                    "give --role, --disable or --enable",
-                ));
+                return Err(Failure::usage("nothing to change", "give --role, --disable or --enable"));
             }
-            let changed = api
-                .patch(&path(&api, &user).await?, &Value::Object(body))
-                .await?;
-            let words = format!(
-                "user {user}: role {}, {}",
-                text(&changed, "role"),
-                state(&changed)
-            );
+            let changed = api.patch(&path(&api, &user).await?, &Value::Object(body)).await?;
+            let words = format!("user {user}: role {}, {}", text(&changed, "role"), state(&changed));
             session.done(&VIEW, &changed, &words)
         }
         Verb::Password { user, password } => {
             let path = path(&api, &user).await?;
             let password = secret(session, password)?;
-            api.post(
-                &format!("{path}/password"),
-                &json!({ "password": password }),
-            )
-            .await?;
+            api.post(&format!("{path}/password"), &json!({ "password": password })).await?;
             session.said(&user, &format!("the password of {user} is changed"))
         }
         Verb::Delete { users } => {
@@ -177,16 +137,12 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
 /// The path of the user with this name or id.
 async fn path(api: &Api, user: &str) -> Outcome<String> {
     let listing = api.list_plain("/api/users").await?;
-    let found = listing
-        .rows
-        .iter()
-        .find(|row| text(row, "username") == user || text(row, "id") == user);
+    let found = listing.rows.iter().find(|row| text(row, "username") == user || text(row, "id") == user);
     match found {
         Some(row) => Ok(format!("/api/users/{}", segment(&text(row, "id")))),
-        None => Err(Failure::local_with(
-            format!("no user is called '{user}'"),
-            "`reeve user list` shows which there are",
-        )),
+        None => {
+            Err(Failure::local_with(format!("no user is called '{user}'"), "`reeve user list` shows which there are"))
+        }
     }
 }
 

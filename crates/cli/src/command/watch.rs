@@ -27,6 +27,7 @@ const LONGEST_NAME: usize = 24;
 
 /// How a command is watched.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Watching")]
 pub struct WatchOptions {
     /// Let Ctrl-C cancel the command instead of leaving it running
     #[arg(long)]
@@ -90,16 +91,9 @@ pub async fn command(
     }
     let counts = watch.board.counts();
     if counts.total == 0 {
-        session
-            .world
-            .out
-            .note("no node matched the target\nnext:  reeve node list shows which there are")?;
+        session.world.out.note("no node matched the target\nnext:  reeve node list shows which there are")?;
     }
-    Ok(if counts.total > 0 && counts.succeeded == counts.total {
-        OK
-    } else {
-        FAILED
-    })
+    Ok(if counts.total > 0 && counts.succeeded == counts.total { OK } else { FAILED })
 }
 
 struct Watch {
@@ -115,27 +109,15 @@ struct Watch {
 }
 
 impl Watch {
-    async fn until_end(
-        &mut self,
-        session: &mut Session<'_>,
-        cancel_on_interrupt: bool,
-    ) -> Outcome<End> {
+    async fn until_end(&mut self, session: &mut Session<'_>, cancel_on_interrupt: bool) -> Outcome<End> {
         let pace = session.world.pace;
         self.look().await;
-        let source = Source {
-            path: format!("{}/stream", self.path),
-            query: Query::new(),
-            last_event_id: None,
-            patient: true,
-        };
+        let source =
+            Source { path: format!("{}/stream", self.path), query: Query::new(), last_event_id: None, patient: true };
         let mut follow = Follow::start(Arc::clone(&self.api), source, pace);
         // Rollouts change their state without an event; for other commands a look now and then only guards against a
         // stream that stays silent.
-        let period = if self.board.rollout.is_object() {
-            pace.poll
-        } else {
-            pace.poll * 5
-        };
+        let period = if self.board.rollout.is_object() { pace.poll } else { pace.poll * 5 };
         let mut looks = interval_at(Instant::now() + period, period);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut cancelling = false;
@@ -196,11 +178,7 @@ impl Watch {
         {
             self.board.rollout = rollout_of(&command);
         }
-        let Ok(summary) = self
-            .api
-            .get(&format!("{}/summary", self.path), &Query::new())
-            .await
-        else {
+        let Ok(summary) = self.api.get(&format!("{}/summary", self.path), &Query::new()).await else {
             return false;
         };
         let counts = Counts::of(&summary);
@@ -224,23 +202,12 @@ impl Watch {
         if !self.board.is_incomplete() {
             return;
         }
-        for (name, value) in [
-            ("exit_code__gte", "1"),
-            ("status", "cancelled"),
-            ("status", "expired"),
-        ] {
+        for (name, value) in [("exit_code__gte", "1"), ("status", "cancelled"), ("status", "expired")] {
             let query = vec![("command_id", id.to_owned()), (name, value.to_owned())];
-            let Ok(listing) = self
-                .api
-                .list(&format!("{EDGE}/command_executions"), &query, FILLED_IN)
-                .await
-            else {
+            let Ok(listing) = self.api.list(&format!("{EDGE}/command_executions"), &query, FILLED_IN).await else {
                 return;
             };
-            listing
-                .rows
-                .iter()
-                .for_each(|execution| self.board.fill_in(execution));
+            listing.rows.iter().for_each(|execution| self.board.fill_in(execution));
         }
     }
 
@@ -248,9 +215,7 @@ impl Watch {
         if !self.live || lines.is_empty() {
             return Ok(());
         }
-        let Self {
-            bar, names, prefix, ..
-        } = self;
+        let Self { bar, names, prefix, .. } = self;
         bar.suspend(|| {
             for line in &lines {
                 match prefix {
@@ -292,19 +257,13 @@ fn prefixed(out: &Out, name: &str, width: &mut usize, text: &str) -> String {
     let pad = " ".repeat(width.saturating_sub(measure_text_width(name)));
     let bar = format!("{name}{pad} |");
     // A colour left open by the command must not run into the next node's name.
-    let reset = if out.colour && text.contains('\u{1b}') {
-        "\u{1b}[0m"
-    } else {
-        ""
-    };
+    let reset = if out.colour && text.contains('\u{1b}') { "\u{1b}[0m" } else { "" };
     format!("{} {text}{reset}", out.painted(&bar, &colour_of(name)))
 }
 
 /// The same colour for the same node, every time.
 fn colour_of(name: &str) -> Style {
-    let hash = name.bytes().fold(5381_u32, |hash, byte| {
-        hash.wrapping_mul(33) ^ u32::from(byte)
-    });
+    let hash = name.bytes().fold(5381_u32, |hash, byte| hash.wrapping_mul(33) ^ u32::from(byte));
     let style = Style::new();
     match hash % 6 {
         0 => style.cyan(),

@@ -27,9 +27,7 @@ async fn a_wrong_token_says_how_to_log_in() {
 #[tokio::test]
 async fn no_token_says_log_in_first() {
     let fake = Fake::start().await;
-    fake.on(NODES, |_| {
-        refuse(401, "unauthorized", "Unauthorized", Value::Null)
-    });
+    fake.on(NODES, |_| refuse(401, "unauthorized", "Unauthorized", Value::Null));
     let mut user = User::of(&fake);
     user.vars.remove("REEVE_TOKEN");
     let ran = user.run("node list").await;
@@ -41,33 +39,31 @@ async fn no_token_says_log_in_first() {
 
 #[tokio::test]
 async fn a_missing_right_is_named() {
+    let ran = failing(|| refuse(403, "forbidden", "Forbidden", json!({"permission": "node.read"}))).await;
+    assert!(
+        ran.stderr
+            .starts_with("error: not allowed: GET /edge/api/v1/nodes needs the permission node.read\nnext:  ask an"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_missing_right_may_also_stand_in_a_header() {
     let ran = failing(|| {
-        refuse(
-            403,
-            "forbidden",
-            "Forbidden",
-            json!({"permission": "node.read"}),
-        )
+        let mut reply = refuse(403, "forbidden", "Forbidden", Value::Null);
+        reply.headers.push(("x-required-permission", "edge.nodes.read".to_owned()));
+        reply
     })
     .await;
-    assert!(ran.stderr.starts_with("error: not allowed: GET /edge/api/v1/nodes needs the permission node.read\nnext:  ask an"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("needs the permission edge.nodes.read\n"), "{}", ran.stderr);
 }
 
 #[tokio::test]
 async fn bad_fields_are_listed() {
-    let ran = failing(|| {
-        refuse(
-            422,
-            "validation_failed",
-            "Validation failed",
-            json!({"name": ["is reserved"]}),
-        )
-    })
-    .await;
+    let ran = failing(|| refuse(422, "validation_failed", "Validation failed", json!({"name": ["is reserved"]}))).await;
     assert!(
-        ran.stderr.starts_with(
-            "error: Validation failed: name: is reserved (422 validation_failed)\nnext:  "
-        ),
+        ran.stderr.starts_with("error: Validation failed: name: is reserved (422 validation_failed)\nnext:  "),
         "{}",
         ran.stderr
     );
@@ -76,17 +72,11 @@ async fn bad_fields_are_listed() {
 #[tokio::test]
 async fn conflicts_give_the_reason() {
     let ran = failing(|| {
-        refuse(
-            409,
-            "conflict",
-            "cannot delete cluster with 2 node(s) - remove all nodes first",
-            Value::Null,
-        )
+        refuse(409, "conflict", "cannot delete cluster with 2 node(s) - remove all nodes first", Value::Null)
     })
     .await;
     assert!(
-        ran.stderr
-            .starts_with("error: cannot delete cluster with 2 node(s) - remove all nodes first"),
+        ran.stderr.starts_with("error: cannot delete cluster with 2 node(s) - remove all nodes first"),
         "{}",
         ran.stderr
     );
@@ -94,20 +84,9 @@ async fn conflicts_give_the_reason() {
 
 #[tokio::test]
 async fn a_broken_server_gives_the_request_id() {
-    let ran = failing(|| {
-        refuse(
-            500,
-            "internal_server_error",
-            "Internal Server Error",
-            Value::Null,
-        )
-    })
-    .await;
+    let ran = failing(|| refuse(500, "internal_server_error", "Internal Server Error", Value::Null)).await;
     assert!(
-        ran.code == 1
-            && ran
-                .stderr
-                .contains("next:  look for request req-9 in the server's log"),
+        ran.code == 1 && ran.stderr.contains("next:  look for request req-9 in the server's log"),
         "{}",
         ran.stderr
     );
@@ -115,16 +94,10 @@ async fn a_broken_server_gives_the_request_id() {
 
 #[tokio::test]
 async fn an_answer_that_is_not_ours_points_to_the_url() {
-    let html = || Reply {
-        status: 200,
-        headers: vec![("content-type", "text/html".into())],
-        body: "<html>".into(),
-    };
+    let html = || Reply { status: 200, headers: vec![("content-type", "text/html".into())], body: "<html>".into() };
     let ran = failing(html).await;
     assert!(
-        ran.stderr.contains(
-            "gave an answer that is not Reeve's\nnext:  give the URL of the console listener"
-        ),
+        ran.stderr.contains("gave an answer that is not Reeve's\nnext:  give the URL of the console listener"),
         "{}",
         ran.stderr
     );
@@ -135,16 +108,9 @@ async fn nobody_listening_is_exit_code_3() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let ran = User::new()
-        .run(&format!("node list --url {url} --token x"))
-        .await;
+    let ran = User::new().run(&format!("node list --url {url} --token x")).await;
     assert_eq!(ran.code, 3);
-    assert!(
-        ran.stderr
-            .contains(": connection refused\nnext:  is `reeve up` running there?"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains(": connection refused\nnext:  is `reeve up` running there?"), "{}", ran.stderr);
 }
 
 #[tokio::test]
@@ -189,10 +155,7 @@ async fn an_unknown_node_points_to_the_list() {
     let ran = User::of(&fake).run("node show nope").await;
     assert_eq!(
         (ran.code, ran.stderr.as_str()),
-        (
-            1,
-            "error: no node is called 'nope'\nnext:  `reeve node list` shows which there are\n"
-        )
+        (1, "error: no node is called 'nope'\nnext:  `reeve node list` shows which there are\n")
     );
 }
 
@@ -202,23 +165,13 @@ async fn a_lost_answer_to_a_post_is_asked_for_again_with_the_same_key() {
     let mut first = true;
     fake.on("POST /edge/api/v1/clusters", move |_| {
         if std::mem::take(&mut first) {
-            return Reply {
-                status: 429,
-                headers: vec![("retry-after", "0".into())],
-                body: "".into(),
-            };
+            return Reply { status: 429, headers: vec![("retry-after", "0".into())], body: "".into() };
         }
         crate::fake::data(json!({"name": "c", "ipv4_range": "100.64.0.0/24"}))
     });
     let ran = User::of(&fake).run("cluster create c").await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    let keys: Vec<String> = fake
-        .asked("POST /edge/api/v1/clusters")
-        .iter()
-        .map(|seen| seen.header("idempotency-key").to_owned())
-        .collect();
-    assert!(
-        keys.len() == 2 && keys[0] == keys[1] && keys[0].len() == 36,
-        "{keys:?}"
-    );
+    let keys: Vec<String> =
+        fake.asked("POST /edge/api/v1/clusters").iter().map(|seen| seen.header("idempotency-key").to_owned()).collect();
+    assert!(keys.len() == 2 && keys[0] == keys[1] && keys[0].len() == 36, "{keys:?}");
 }

@@ -29,17 +29,11 @@ pub struct Seen {
 
 impl Seen {
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map(String::as_str)
-            .unwrap_or_default()
+        self.headers.get(name).map(String::as_str).unwrap_or_default()
     }
 
     pub fn param(&self, name: &str) -> Option<&str> {
-        let mut pairs = self
-            .query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='));
+        let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
         pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 }
@@ -53,10 +47,7 @@ pub struct Reply {
 
 /// One thing.
 pub fn data(data: Value) -> Reply {
-    raw(
-        200,
-        json!({"data": data, "meta": {"request_id": "req-1", "timestamp": "2026-01-10T00:00:00Z"}}),
-    )
+    raw(200, json!({"data": data, "meta": {"request_id": "req-1", "timestamp": "2026-01-10T00:00:00Z"}}))
 }
 
 /// A page of things.
@@ -76,11 +67,7 @@ pub fn refuse(status: u16, code: &str, message: &str, details: Value) -> Reply {
 }
 
 pub fn empty() -> Reply {
-    Reply {
-        status: 204,
-        headers: Vec::new(),
-        body: Body::empty(),
-    }
+    Reply { status: 204, headers: Vec::new(), body: Body::empty() }
 }
 
 fn raw(status: u16, value: Value) -> Reply {
@@ -94,9 +81,7 @@ fn raw(status: u16, value: Value) -> Reply {
 /// An event stream that sends the chunks and then ends: properly, or by a broken connection.
 pub fn stream(chunks: Vec<String>, broken: bool) -> Reply {
     use futures::{StreamExt, future::ready};
-    let items = chunks
-        .into_iter()
-        .map(|chunk| Ok::<_, std::io::Error>(chunk.into_bytes()));
+    let items = chunks.into_iter().map(|chunk| Ok::<_, std::io::Error>(chunk.into_bytes()));
     let cut = futures::stream::once(async {
         // The chunks must have left before the connection breaks.
         tokio::task::yield_now().await;
@@ -113,9 +98,7 @@ pub fn stream(chunks: Vec<String>, broken: bool) -> Reply {
 /// An event stream that sends the chunks and then stays open.
 pub fn open_stream(chunks: Vec<String>) -> Reply {
     use futures::StreamExt;
-    let items = chunks
-        .into_iter()
-        .map(|chunk| Ok::<_, std::io::Error>(chunk.into_bytes()));
+    let items = chunks.into_iter().map(|chunk| Ok::<_, std::io::Error>(chunk.into_bytes()));
     let body = futures::stream::iter(items).chain(futures::stream::pending());
     Reply {
         status: 200,
@@ -149,39 +132,28 @@ impl Fake {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared::default());
         let for_router = Arc::clone(&shared);
-        let router = Router::new()
-            .fallback(move |request: Request| answer(Arc::clone(&for_router), request));
+        let router = Router::new().fallback(move |request: Request| answer(Arc::clone(&for_router), request));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { url, shared }
     }
 
     /// Answers requests like `GET /api/me`; a later rule for the same request replaces an earlier one.
     pub fn on(&self, request: &str, handler: impl FnMut(&Seen) -> Reply + Send + 'static) -> &Self {
-        self.shared
-            .handlers
-            .lock()
-            .unwrap()
-            .insert(0, (request.to_owned(), Box::new(handler)));
+        self.shared.handlers.lock().unwrap().insert(0, (request.to_owned(), Box::new(handler)));
         self
     }
 
     /// What was asked, like `GET /api/me`.
     pub fn asked(&self, request: &str) -> Vec<Seen> {
         let seen = self.shared.seen.lock().unwrap();
-        seen.iter()
-            .filter(|seen| format!("{} {}", seen.method, seen.path) == request)
-            .cloned()
-            .collect()
+        seen.iter().filter(|seen| format!("{} {}", seen.method, seen.path) == request).cloned().collect()
     }
 }
 
 async fn answer(shared: Arc<Shared>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let bytes = to_bytes(body, 1 << 20).await.unwrap();
-    let headers = parts
-        .headers
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+    let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
     let seen = Seen {
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
@@ -246,24 +218,14 @@ impl User {
             attempts: 20,
             poll: Duration::from_millis(50),
         };
-        Self {
-            home,
-            vars,
-            width: None,
-            colour: false,
-            answers: Vec::new(),
-            interrupts: None,
-            now: noon,
-            pace,
-        }
+        Self { home, vars, width: None, colour: false, answers: Vec::new(), interrupts: None, now: noon, pace }
     }
 
     /// A user with a static key for a fake.
     pub fn of(fake: &Fake) -> Self {
         let mut user = Self::new();
         user.vars.insert("REEVE_URL".to_owned(), fake.url.clone());
-        user.vars
-            .insert("REEVE_TOKEN".to_owned(), "key-1".to_owned());
+        user.vars.insert("REEVE_TOKEN".to_owned(), "key-1".to_owned());
         user
     }
 
@@ -287,20 +249,12 @@ impl User {
             Ok(program) => program,
             Err(error) => {
                 let code = u8::try_from(error.exit_code()).unwrap();
-                return Ran {
-                    code,
-                    stdout: String::new(),
-                    stderr: error.to_string(),
-                };
+                return Ran { code, stdout: String::new(), stderr: error.to_string() };
             }
         };
         let stdout = Buffer::default();
         let stderr = Buffer::default();
-        let mut out = Out::to(
-            Box::new(stdout.clone()),
-            Box::new(stderr.clone()),
-            self.width,
-        );
+        let mut out = Out::to(Box::new(stdout.clone()), Box::new(stderr.clone()), self.width);
         out.colour = self.colour;
         let interrupt = match self.interrupts.take() {
             Some(channel) => channel,
@@ -312,21 +266,12 @@ impl User {
             system_data: self.home().join("var-lib-reeve"),
             out,
             now: self.now,
-            input: Input::Lines(
-                self.answers
-                    .drain(..)
-                    .map(str::to_owned)
-                    .collect::<VecDeque<_>>(),
-            ),
+            input: Input::Lines(self.answers.drain(..).map(str::to_owned).collect::<VecDeque<_>>()),
             interrupt: Interrupt::Channel(interrupt),
             pace: self.pace,
         };
         let code = reeve_cli::run_in(&mut world, program.command, Program::command()).await;
-        Ran {
-            code,
-            stdout: stdout.text(),
-            stderr: stderr.text(),
-        }
+        Ran { code, stdout: stdout.text(), stderr: stderr.text() }
     }
 }
 

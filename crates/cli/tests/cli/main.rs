@@ -8,3 +8,4 @@ mod nouns;
 mod output;
 mod run;
 mod streams;
+mod tls;

@@ -22,32 +22,18 @@ pub fn execution(id: &str, n: u8, status: &str, exit_code: Option<i64>) -> Strin
 }
 
 pub fn output(id: &str, n: u8, offset: u64, text: &str) -> String {
-    event(
-        "x",
-        "output",
-        json!({"execution_id": id, "node_id": node_id(n), "offset": offset, "text": text}),
-    )
+    event("x", "output", json!({"execution_id": id, "node_id": node_id(n), "offset": offset, "text": text}))
 }
 
 pub async fn fake(result: Value, events: Vec<String>) -> Fake {
     let fake = Fake::start().await;
-    fake.on("GET /edge/api/v1/nodes", |_| {
-        page(
-            vec![node(1, "web-1", "healthy"), node(2, "db", "healthy")],
-            2,
-            false,
-        )
-    });
-    fake.on(POST, |_| {
-        data(json!({"id": "c1", "command_text": "x", "rollout": null}))
-    });
+    fake.on("GET /edge/api/v1/nodes", |_| page(vec![node(1, "web-1", "healthy"), node(2, "db", "healthy")], 2, false));
+    fake.on(POST, |_| data(json!({"id": "c1", "command_text": "x", "rollout": null})));
     fake.on(SUMMARY, |_| data(summary(0, 0, 2)));
     let mut chunks = events;
     chunks.push(event("end", "end", result));
     let mut chunks = Some(chunks);
-    fake.on(STREAM, move |_| {
-        stream(chunks.take().unwrap_or_default(), false)
-    });
+    fake.on(STREAM, move |_| stream(chunks.take().unwrap_or_default(), false));
     fake
 }
 
@@ -69,15 +55,9 @@ fn without_times(text: &str) -> String {
     let mut words = Vec::new();
     for word in text.split(' ') {
         let bare = word.trim_end_matches([':', ';', '\n']);
-        let timed = bare
-            .strip_suffix("ms")
-            .or(bare.strip_suffix('s'))
-            .is_some_and(|number| number.parse::<f64>().is_ok());
-        words.push(if timed {
-            word.replacen(bare, "T", 1)
-        } else {
-            word.to_owned()
-        });
+        let timed =
+            bare.strip_suffix("ms").or(bare.strip_suffix('s')).is_some_and(|number| number.parse::<f64>().is_ok());
+        words.push(if timed { word.replacen(bare, "T", 1) } else { word.to_owned() });
     }
     words.join(" ")
 }
@@ -87,30 +67,17 @@ async fn output_is_live_and_named_and_failures_are_summed_up() {
     let fake = mixed().await;
     let ran = User::of(&fake).run("run uptime --all").await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert_eq!(
-        ran.stdout,
-        "web-1 | one\ndb | bad things\nweb-1 | two\nweb-1 | no end\n"
-    );
+    assert_eq!(ran.stdout, "web-1 | one\ndb | bad things\nweb-1 | two\nweb-1 | no end\n");
     let stderr = without_times(&ran.stderr);
     let (head, rest) = stderr.split_once('\n').unwrap();
-    assert!(
-        head.starts_with("2 nodes in T: 1 succeeded, 1 failed; slowest "),
-        "{head}"
-    );
+    assert!(head.starts_with("2 nodes in T: 1 succeeded, 1 failed; slowest "), "{head}");
     assert_eq!(rest, "  db  exit 3  bad things\n");
-    assert_eq!(
-        fake.asked(POST)[0].body,
-        json!({"command_text": "uptime", "targeting": {"type": "all"}})
-    );
+    assert_eq!(fake.asked(POST)[0].body, json!({"command_text": "uptime", "targeting": {"type": "all"}}));
 }
 
 #[tokio::test]
 async fn all_succeeded_is_exit_code_0() {
-    let fake = fake(
-        summary(1, 0, 0),
-        vec![execution("e1", 1, "completed", Some(0))],
-    )
-    .await;
+    let fake = fake(summary(1, 0, 0), vec![execution("e1", 1, "completed", Some(0))]).await;
     let ran = User::of(&fake).run("run true --all").await;
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:?}");
     assert!(ran.stderr.starts_with("1 node in "), "{}", ran.stderr);
@@ -123,9 +90,7 @@ async fn no_node_is_no_success() {
     let ran = User::of(&fake).run("run true --all").await;
     assert_eq!(ran.code, 1);
     assert!(
-        ran.stderr.ends_with(
-            "no node matched the target\nnext:  reeve node list shows which there are\n"
-        ),
+        ran.stderr.ends_with("no node matched the target\nnext:  reeve node list shows which there are\n"),
         "{}",
         ran.stderr
     );
@@ -142,36 +107,22 @@ async fn terminals_get_aligned_coloured_names() {
 
 #[tokio::test]
 async fn quiet_and_bare_output() {
+    assert_eq!(User::of(&mixed().await).run("run uptime --all -q").await.stdout, "");
     assert_eq!(
-        User::of(&mixed().await)
-            .run("run uptime --all -q")
-            .await
-            .stdout,
-        ""
-    );
-    assert_eq!(
-        User::of(&mixed().await)
-            .run("run uptime --all --no-prefix")
-            .await
-            .stdout,
+        User::of(&mixed().await).run("run uptime --all --no-prefix").await.stdout,
         "one\nbad things\ntwo\nno end\n"
     );
 }
 
 #[tokio::test]
 async fn documents_hold_every_execution_with_its_output() {
-    let ran = User::of(&mixed().await)
-        .run("run uptime --all -o json")
-        .await;
+    let ran = User::of(&mixed().await).run("run uptime --all -o json").await;
     assert_eq!((ran.code, ran.stderr.as_str()), (1, ""), "{ran:?}");
     let document: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(document["summary"]["failed"], 1);
     assert_eq!(document["executions"][0]["output"], "one\ntwo\nno end");
     assert_eq!(
-        (
-            &document["executions"][1]["exit_code"],
-            &document["executions"][1]["node"]
-        ),
+        (&document["executions"][1]["exit_code"], &document["executions"][1]["node"]),
         (&json!(3), &json!("db"))
     );
 }
@@ -210,19 +161,7 @@ async fn options_become_the_request() {
         })
     );
     assert_eq!(
-        body_of(&[
-            "run",
-            "-d",
-            "x",
-            "-c",
-            "a,b",
-            "--cluster",
-            "c",
-            "--healthy",
-            "--batch",
-            "5"
-        ])
-        .await,
+        body_of(&["run", "-d", "x", "-c", "a,b", "--cluster", "c", "--healthy", "--batch", "5"]).await,
         json!({
             "command_text": "x", "targeting": {"type": "clusters", "cluster_names": ["a", "b", "c"], "node_filters": {"status": "healthy"}},
             "rollout": {"batch_size": 5},
@@ -240,60 +179,35 @@ async fn a_script_comes_from_a_file_or_standard_input() {
     let mut user = User::of(&fake);
     let script = user.home().join("x.sh");
     std::fs::write(&script, "echo a\necho b\n").unwrap();
-    assert_eq!(
-        user.run(&format!("run -d --all -f {}", script.display()))
-            .await
-            .code,
-        0
-    );
+    assert_eq!(user.run(&format!("run -d --all -f {}", script.display())).await.code, 0);
     user.answers = vec!["echo c", "echo d"];
     assert_eq!(user.run("run -d --all -f -").await.code, 0);
-    let texts: Vec<Value> = fake
-        .asked(POST)
-        .into_iter()
-        .map(|seen| seen.body["command_text"].clone())
-        .collect();
+    let texts: Vec<Value> = fake.asked(POST).into_iter().map(|seen| seen.body["command_text"].clone()).collect();
     assert_eq!(texts, ["echo a\necho b\n", "echo c\necho d"]);
     assert_eq!(user.run("run --all -f /nope").await.code, 2);
 }
 
 #[tokio::test]
 async fn detaching_prints_the_id() {
-    let ran = User::of(&mixed().await)
-        .run("run uptime --all --detach")
-        .await;
-    assert_eq!(
-        (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
-        (0, "c1\n", "next:  reeve command watch c1\n")
-    );
+    let ran = User::of(&mixed().await).run("run uptime --all --detach").await;
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "c1\n", "next:  reeve command watch c1\n"));
 }
 
 #[tokio::test]
 async fn a_refused_command_is_an_error() {
     let fake = Fake::start().await;
     fake.on(POST, |_| {
-        refuse(
-            422,
-            "validation_failed",
-            "Validation failed",
-            json!({"expired_at": ["must be in the future"]}),
-        )
+        refuse(422, "validation_failed", "Validation failed", json!({"expired_at": ["must be in the future"]}))
     });
     let ran = User::of(&fake).run("run uptime --all").await;
     assert_eq!(ran.code, 1);
-    assert!(
-        ran.stderr.contains("expired_at: must be in the future"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("expired_at: must be in the future"), "{}", ran.stderr);
 }
 
 async fn interrupted(line: &str, after_cancel: Option<Vec<String>>) -> (Fake, Ran) {
     let fake = Fake::start().await;
     let (press, interrupts) = mpsc::unbounded_channel();
-    fake.on("GET /edge/api/v1/nodes", |_| {
-        page(vec![node(1, "web-1", "healthy")], 1, false)
-    });
+    fake.on("GET /edge/api/v1/nodes", |_| page(vec![node(1, "web-1", "healthy")], 1, false));
     fake.on(POST, |_| data(json!({"id": "c1"})));
     fake.on(SUMMARY, |_| data(summary(0, 0, 1)));
     let mut connections = 0;
@@ -309,9 +223,7 @@ async fn interrupted(line: &str, after_cancel: Option<Vec<String>>) -> (Fake, Ra
         assert_eq!(seen.header("last-event-id"), "x");
         stream(after_cancel.clone().unwrap_or_default(), false)
     });
-    fake.on("POST /edge/api/v1/commands/c1/cancel", |_| {
-        data(summary(0, 0, 1))
-    });
+    fake.on("POST /edge/api/v1/commands/c1/cancel", |_| data(summary(0, 0, 1)));
     let mut user = User::of(&fake);
     user.interrupts = Some(interrupts);
     let ran = user.run(line).await;
@@ -326,46 +238,28 @@ async fn an_interrupt_leaves_the_command_running_and_says_how_to_come_back() {
         ran.stderr,
         "detached; the command goes on\nnext:  reeve command watch c1\n       reeve command cancel c1\n"
     );
-    assert!(
-        fake.asked("POST /edge/api/v1/commands/c1/cancel")
-            .is_empty()
-    );
+    assert!(fake.asked("POST /edge/api/v1/commands/c1/cancel").is_empty());
 }
 
 #[tokio::test]
 async fn an_interrupt_can_cancel_instead() {
     let cancelled = json!({"total": 1, "pending": 0, "sent": 0, "completed": 0, "succeeded": 0, "failed": 0, "timed_out": 0, "cancelled": 1, "expired": 0});
-    let rest = vec![
-        execution("e1", 1, "cancelled", Some(143)),
-        event("end", "end", cancelled),
-    ];
+    let rest = vec![execution("e1", 1, "cancelled", Some(143)), event("end", "end", cancelled)];
     let (fake, ran) = interrupted("run sleep --all --cancel-on-interrupt", Some(rest)).await;
     assert_eq!(ran.code, 1, "{ran:?}");
     assert_eq!(fake.asked("POST /edge/api/v1/commands/c1/cancel").len(), 1);
-    assert!(
-        ran.stderr.contains("1 cancelled") && ran.stderr.contains("  web-1  cancelled"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("1 cancelled") && ran.stderr.contains("  web-1  cancelled"), "{}", ran.stderr);
 }
 
 #[tokio::test]
 async fn results_that_the_stream_left_out_are_fetched() {
-    let fake = fake(
-        summary(1, 1, 0),
-        vec![execution("e1", 1, "completed", Some(0))],
-    )
-    .await;
+    let fake = fake(summary(1, 1, 0), vec![execution("e1", 1, "completed", Some(0))]).await;
     fake.on("GET /edge/api/v1/command_executions", |seen| {
         let row = json!({"id": "e2", "node_id": node_id(2), "status": "completed", "exit_code": 9, "output": "first\nlast words\n"});
         if seen.param("exit_code__gte") == Some("1") { page(vec![row], 1, false) } else { page(Vec::new(), 0, false) }
     });
     let ran = User::of(&fake).run("run x --all").await;
-    assert!(
-        ran.stderr.ends_with("  db  exit 9  last words\n"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.ends_with("  db  exit 9  last words\n"), "{}", ran.stderr);
 }
 
 #[tokio::test]
@@ -373,55 +267,29 @@ async fn a_stopped_rollout_ends_the_watch() {
     let fake = Fake::start().await;
     let rollout = json!({"state": "stopped", "current_batch": 1, "batches": 3, "failures": 1});
     let command = json!({"id": "c1", "rollout": rollout});
-    fake.on("GET /edge/api/v1/nodes", |_| {
-        page(vec![node(1, "web-1", "healthy")], 1, false)
-    });
-    fake.on(POST, |_| {
-        data(json!({"id": "c1", "rollout": {"state": "running", "current_batch": 1, "batches": 3}}))
-    });
-    fake.on("GET /edge/api/v1/commands/c1", move |_| {
-        data(command.clone())
-    });
+    fake.on("GET /edge/api/v1/nodes", |_| page(vec![node(1, "web-1", "healthy")], 1, false));
+    fake.on(POST, |_| data(json!({"id": "c1", "rollout": {"state": "running", "current_batch": 1, "batches": 3}})));
+    fake.on("GET /edge/api/v1/commands/c1", move |_| data(command.clone()));
     let mut counts = summary(0, 1, 0);
     counts["total"] = json!(3);
     counts["pending"] = json!(2);
     fake.on(SUMMARY, move |_| data(counts.clone()));
-    fake.on(STREAM, |_| {
-        open_stream(vec![execution("e1", 1, "completed", Some(1))])
-    });
-    let ran = User::of(&fake)
-        .run("run x --all --canary 1 --max-failures 0")
-        .await;
+    fake.on(STREAM, |_| open_stream(vec![execution("e1", 1, "completed", Some(1))]));
+    let ran = User::of(&fake).run("run x --all --canary 1 --max-failures 0").await;
     assert_eq!(ran.code, 1);
     let head = without_times(ran.stderr.lines().next().unwrap());
-    assert!(
-        head.starts_with("3 nodes in T: 1 failed, 2 waiting")
-            && head.ends_with("batch 1 of 3, stopped"),
-        "{head}"
-    );
+    assert!(head.starts_with("3 nodes in T: 1 failed, 2 waiting") && head.ends_with("batch 1 of 3, stopped"), "{head}");
 }
 
 #[tokio::test]
 async fn watching_later_is_like_running() {
     let fake = mixed().await;
     fake.on("GET /edge/api/v1/commands", |_| {
-        page(
-            vec![json!({"id": "0193aaaa-0000-7000-8000-00000000c1c1"})],
-            1,
-            false,
-        )
+        page(vec![json!({"id": "0193aaaa-0000-7000-8000-00000000c1c1"})], 1, false)
     });
     let id = "0193aaaa-0000-7000-8000-00000000c1c1";
-    fake.on(&format!("GET /edge/api/v1/commands/{id}"), |_| {
-        data(json!({"id": "c1"}))
-    });
+    fake.on(&format!("GET /edge/api/v1/commands/{id}"), |_| data(json!({"id": "c1"})));
     let ran = User::of(&fake).run("command watch last").await;
     assert_eq!((ran.code, ran.stdout.lines().count()), (1, 4), "{ran:?}");
-    assert_eq!(
-        User::of(&mixed().await)
-            .run(&format!("command watch {id}"))
-            .await
-            .code,
-        1
-    );
+    assert_eq!(User::of(&mixed().await).run(&format!("command watch {id}")).await.code, 1);
 }

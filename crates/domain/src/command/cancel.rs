@@ -16,8 +16,8 @@ use crate::{App, audit, authz, event};
 /// NotFound; Conflict while the executions are still being made.
 pub async fn cancel(app: &App, actor: &Actor, id: &CommandId) -> Result<CommandSummary> {
     authz::require(actor, Permission::CommandsRun)?;
-    let now = app.now();
     let mut tx = app.begin(actor).await?;
+    let now = app.now();
     let command = table::by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("command"))?;
     if !command.fanned_out {
         return Err(Error::conflict("the command is still being sent out - try again in a moment"));

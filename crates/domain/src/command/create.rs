@@ -1,6 +1,5 @@
-//! A command is stored with the job that fans it out, in one transaction.
+//! A command is stored with its plan in one transaction; the fan-out finds it there, whatever dies in between.
 
-use reeve_jobs::NewJob;
 use reeve_store::{command as table, rollout as rollouts};
 use reeve_types::command::{Command, CommandSummary, TargetKind, Targeting};
 use reeve_types::rollout::{BatchSize, Rollout, RolloutState};
@@ -8,7 +7,6 @@ use reeve_types::{Actor, CommandId, Error, Permission, Result, Timestamp};
 use serde_json::json;
 
 use super::View;
-use super::fan_out::{FAN_OUT, FanOut};
 use crate::{App, audit, authz};
 
 /// How a command is sent out in batches.
@@ -60,17 +58,19 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<View> {
         inserted_at: now,
         updated_at: now,
     };
-    let job = FanOut { command: command.id.clone(), targeting: super::fan_out::to_document(&input.targeting) };
+    let plan = super::fan_out::plan(&input.targeting)?;
     let mut tx = app.begin(actor).await?;
-    table::insert(&mut tx, &command).await?;
+    table::insert(&mut tx, &command, &plan).await?;
     if let Some(rollout) = &command.rollout {
         rollouts::insert(&mut tx, &command.id, rollout, now).await?;
     }
-    let job = NewJob::new::<App, FAN_OUT>(&job, &actor.principal.label())?;
-    reeve_jobs::enqueue(&mut tx, now, &*app.ids, job).await?;
     let details = json!({"command_text": command.command_text, "targeting": input.targeting_document});
     audit::record(app, &mut tx, actor, "command.create", command.id.as_str(), details).await?;
+    if app.store.is_shared() {
+        tx.wake(reeve_store::Topic::Jobs);
+    }
     tx.commit().await?;
+    app.fan_outs.notify_one();
     Ok(View { command, summary: CommandSummary::default() })
 }
 

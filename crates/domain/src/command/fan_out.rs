@@ -1,4 +1,4 @@
-//! The job that makes one execution per node of a command and sends them out.
+//! One execution per node of a command, made in one transaction and sent out at once.
 
 use std::sync::Arc;
 
@@ -9,22 +9,9 @@ use reeve_types::execution::{Assignment, ExecutionStatus, NewExecution};
 use reeve_types::rollout::batch_of;
 use reeve_types::{CommandId, Error, ExecutionId, NodeId, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::agent::dispatch;
 use crate::{App, event};
-
-/// The job's body.
-pub struct FAN_OUT;
-
-/// Its payload.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FanOut {
-    /// The command.
-    pub command: CommandId,
-    /// Which nodes, from [`to_document`].
-    pub targeting: Value,
-}
 
 #[derive(Serialize, Deserialize)]
 struct Document {
@@ -36,8 +23,8 @@ struct Document {
     labels: Option<reeve_types::selector::Selector>,
 }
 
-/// A targeting as the job's payload carries it.
-pub(crate) fn to_document(t: &Targeting) -> Value {
+/// A targeting as the command's row carries it.
+pub(crate) fn plan(t: &Targeting) -> Result<String> {
     let document = Document {
         kind: t.kind,
         node_ids: t.node_ids.clone(),
@@ -46,11 +33,11 @@ pub(crate) fn to_document(t: &Targeting) -> Value {
         clusters: t.clusters.clone(),
         labels: t.labels.clone(),
     };
-    serde_json::to_value(document).unwrap_or(Value::Null)
+    serde_json::to_string(&document).map_err(Error::internal)
 }
 
-fn from_document(document: Value) -> Result<Targeting> {
-    let d: Document = serde_json::from_value(document).map_err(Error::internal)?;
+fn targeting_of(plan: &str) -> Result<Targeting> {
+    let d: Document = serde_json::from_str(plan).map_err(Error::internal)?;
     Ok(Targeting {
         kind: d.kind,
         node_ids: d.node_ids,
@@ -61,15 +48,31 @@ fn from_document(document: Value) -> Result<Targeting> {
     })
 }
 
-/// Makes the executions of a command, once, and delivers those of connected nodes.
+/// Fans out every command that waits for it. Called by its reconciler.
 ///
 /// # Errors
-/// As the store; the job is then tried again.
-pub async fn fan_out(app: &Arc<App>, input: FanOut) -> Result<()> {
-    let targeting = from_document(input.targeting)?;
-    let now = app.now();
+/// As the store; what is left is done by the next pass.
+pub async fn fan_out_waiting(app: &App) -> Result<()> {
+    loop {
+        let waiting = {
+            let mut tx = app.store.read().await?;
+            table::waiting(&mut tx, 200).await?
+        };
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        for (id, plan) in waiting {
+            fan_out(app, &id, &plan).await?;
+        }
+    }
+}
+
+/// Makes the executions of a command, once, and delivers those of connected nodes.
+async fn fan_out(app: &App, id: &CommandId, plan: &str) -> Result<()> {
+    let targeting = targeting_of(plan)?;
     let mut tx = app.store.begin().await?;
-    let Some(command) = table::by_id(&mut tx, &input.command).await? else { return Ok(()) };
+    let now = app.now();
+    let Some(command) = table::by_id(&mut tx, id).await? else { return Ok(()) };
     if !table::set_fanned_out(&mut tx, &command.id).await? {
         return Ok(());
     }

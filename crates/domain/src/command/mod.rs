@@ -13,9 +13,9 @@ use serde_json::json;
 
 pub use cancel::cancel;
 pub use create::{Create, RolloutPlan, create};
-pub use fan_out::{FAN_OUT, FanOut, fan_out};
+pub use fan_out::fan_out_waiting;
 pub use rollout::{abort, advance_all, pause, resume};
-pub use stream::{Progress, Watch, watch};
+pub use stream::{ExecutionWatch, Progress, Watch, watch, watch_execution};
 
 use crate::{App, audit, authz};
 

@@ -36,8 +36,8 @@ pub async fn abort(app: &App, actor: &Actor, id: &CommandId) -> Result<View> {
 
 async fn change(app: &App, actor: &Actor, id: &CommandId, happened: RolloutEvent, action: &str) -> Result<View> {
     authz::require(actor, Permission::CommandsRun)?;
-    let now = app.now();
     let mut tx = app.begin(actor).await?;
+    let now = app.now();
     let command = table::by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("command"))?;
     let before = command.rollout.ok_or_else(|| Error::conflict("the command has no rollout; it went out at once"))?;
     let mut after = Rollout { state: before.state.advance(happened)?, ..before.clone() };
@@ -84,8 +84,8 @@ pub async fn advance_all(app: &App) -> Result<()> {
 
 /// One step of one rollout; true when a batch was let out.
 async fn advance(app: &App, id: &CommandId) -> Result<bool> {
-    let now = app.now();
     let mut tx = app.store.begin().await?;
+    let now = app.now();
     let rollout = table::by_id(&mut tx, id).await?.and_then(|c| c.rollout);
     let Some(before) = rollout.filter(|r| r.state == RolloutState::Running) else { return Ok(false) };
     let (open, failures) = rollouts::progress(&mut tx, id, before.current_batch).await?;

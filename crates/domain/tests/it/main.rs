@@ -1,11 +1,15 @@
-//! Use cases on both databases.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+//! Use cases against real databases, with a clock that is moved by hand and a fake for the way to agents.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod agents;
 mod audit;
+mod clusters;
+mod commands;
 mod idempotency;
 mod identity;
 mod planted_secrets;
 mod seal;
+mod world;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,10 @@
+//! The real agent against a server made of `reeve-agent-proto`, over real TLS sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod agent;
+mod crash;
+mod disk;
+mod enroll;
+mod run;
+mod server;
+mod simulate;

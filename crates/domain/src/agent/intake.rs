@@ -1,0 +1,195 @@
+//! Agents' reports on their way into the store: one bounded queue, many reports per transaction, answers once durable.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use reeve_ports::Order;
+use reeve_store::execution_output::{self as outputs, Chunk};
+use reeve_store::{Topic, event as feed, execution as table};
+use reeve_types::execution::{ExecutionStatus, Outcome};
+use reeve_types::{ExecutionId, NodeId, Result};
+use tokio::sync::mpsc;
+
+use super::Report;
+use crate::{App, event};
+
+/// Reports waiting at the most; connections then wait with theirs.
+const QUEUE: usize = 8_192;
+/// Reports in one transaction.
+const BATCH: usize = 1_024;
+/// The exit code of a command that its agent refused to take.
+const EXIT_REFUSED: i64 = 1;
+
+type Item = (NodeId, Report);
+
+/// The queue.
+#[derive(Debug)]
+pub struct Intake {
+    queue: mpsc::Sender<Item>,
+    reader: Mutex<Option<mpsc::Receiver<Item>>>,
+}
+
+impl Intake {
+    pub(crate) fn new() -> Self {
+        let (queue, reader) = mpsc::channel(QUEUE);
+        Self { queue, reader: Mutex::new(Some(reader)) }
+    }
+}
+
+/// Queues a report. Waits while the queue is full.
+pub async fn report(app: &App, node: &NodeId, report: Report) {
+    if app.intake.queue.send((node.clone(), report)).await.is_err() {
+        tracing::error!("reports of agents are not read any more");
+    }
+}
+
+/// Reads the queue until the app is gone. Started once. A batch that the store does not take is tried again: agents keep
+/// their outcomes until they are told that they are stored.
+pub async fn run(app: &App) {
+    let reader = app.intake.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(mut reader) = reader else { return };
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        batch.clear();
+        if reader.recv_many(&mut batch, BATCH).await == 0 {
+            return;
+        }
+        let mut pause_ms = 50;
+        while let Err(error) = take_in(app, &batch).await {
+            tracing::error!(%error, source = ?error.source, reports = batch.len(), "agents' reports could not be stored; trying again");
+            tokio::time::sleep(std::time::Duration::from_millis(pause_ms)).await;
+            pause_ms = (pause_ms * 2).min(5_000);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Sorted<'a> {
+    accepted: Vec<ExecutionId>,
+    started: Vec<ExecutionId>,
+    chunks: Vec<Chunk>,
+    outcomes: Vec<(&'a NodeId, Outcome)>,
+}
+
+/// Stores a batch and answers the agents.
+pub(crate) async fn take_in(app: &App, batch: &[Item]) -> Result<()> {
+    let ids: Vec<ExecutionId> = batch.iter().map(|(_, r)| id_of(r).clone()).collect::<HashSet<_>>().into_iter().collect();
+    let mut tx = app.store.begin().await?;
+    // Read inside the transaction: watchers rely on changes being stamped in the order of commits.
+    let now = app.now();
+    let stored: HashMap<ExecutionId, (Option<NodeId>, ExecutionStatus, bool)> =
+        table::statuses(&mut tx, &ids).await?.into_iter().map(|(id, node, status, done)| (id, (node, status, done))).collect();
+
+    let mut orders: HashMap<&NodeId, Vec<Order>> = HashMap::new();
+    let mut sorted = Sorted::default();
+    for (node, report) in batch {
+        let id = id_of(report);
+        match stored.get(id) {
+            Some((Some(owner), status, answered)) if owner == node => {
+                sort_in(&mut sorted, node, report, *status, *answered, &mut orders);
+            }
+            Some(_) | None => orders.entry(node).or_default().push(Order::Forget(id.clone())),
+        }
+    }
+
+    let mut changed: Vec<ExecutionId> = Vec::new();
+    table::set_sent(&mut tx, &sorted.accepted, now).await?;
+    changed.extend(sorted.accepted.iter().cloned());
+    table::set_started(&mut tx, &sorted.started, now).await?;
+    outputs::append(&mut tx, &sorted.chunks).await?;
+    let mut ended = HashSet::new();
+    for (node, outcome) in &sorted.outcomes {
+        if table::set_outcome(&mut tx, outcome, now).await? {
+            outputs::finish(&mut tx, &outcome.execution_id, &outcome.output, true).await?;
+            changed.push(outcome.execution_id.clone());
+            ended.insert(outcome.execution_id.clone());
+        }
+        orders.entry(node).or_default().push(Order::Stored(outcome.execution_id.clone()));
+    }
+    let rows = table::by_ids(&mut tx, &changed).await?;
+    let mut events = Vec::with_capacity(rows.len() * 2);
+    let accepted: HashSet<&ExecutionId> = sorted.accepted.iter().collect();
+    for row in &rows {
+        if accepted.contains(&row.id) {
+            let mut sent = row.clone();
+            sent.status = ExecutionStatus::Sent;
+            (sent.exit_code, sent.completed_at, sent.cancelled_at) = (None, None, None);
+            events.push(event::of_execution(event::EXECUTION_SENT, &sent));
+        }
+        if ended.contains(&row.id) {
+            let kind = match row.status {
+                ExecutionStatus::Cancelled => event::EXECUTION_CANCELLED,
+                ExecutionStatus::Expired if row.exit_code.is_none() => event::EXECUTION_EXPIRED,
+                _ => event::EXECUTION_COMPLETED,
+            };
+            events.push(event::of_execution(kind, row));
+        }
+    }
+    feed::append(&mut tx, &*app.ids, now, &events).await?;
+    tx.wake(Topic::Output);
+    tx.commit().await?;
+
+    metrics::counter!("reeve_executions_ended_total").increment(ended.len() as u64);
+    for (node, report) in batch {
+        if !matches!(report, Report::Output { .. }) {
+            app.in_flight.remove(node, id_of(report));
+        }
+    }
+    for (node, orders) in orders {
+        // An agent that is gone by now hears it when it connects again.
+        app.agents().deliver(node, orders);
+    }
+    if !ended.is_empty() {
+        app.rollouts_changed();
+    }
+    Ok(())
+}
+
+fn sort_in<'a>(
+    sorted: &mut Sorted<'a>,
+    node: &'a NodeId,
+    report: &Report,
+    status: ExecutionStatus,
+    answered: bool,
+    orders: &mut HashMap<&'a NodeId, Vec<Order>>,
+) {
+    match report {
+        Report::Accepted(id) => match status {
+            ExecutionStatus::Pending => sorted.accepted.push(id.clone()),
+            ExecutionStatus::Sent => {}
+            // It was cancelled or expired on its way.
+            ExecutionStatus::Cancelled | ExecutionStatus::Expired if !answered => {
+                orders.entry(node).or_default().push(Order::Cancel(id.clone()));
+            }
+            ExecutionStatus::Completed | ExecutionStatus::Cancelled | ExecutionStatus::Expired => {
+                orders.entry(node).or_default().push(Order::Stored(id.clone()));
+            }
+        },
+        Report::Started(id) => sorted.started.push(id.clone()),
+        Report::Output { execution_id, offset, text } if !status.is_final() => sorted.chunks.push(Chunk {
+            execution_id: execution_id.clone(),
+            start: i64::try_from(*offset).unwrap_or(i64::MAX),
+            text: text.clone(),
+        }),
+        Report::Output { .. } => {}
+        Report::Outcome(outcome) => sorted.outcomes.push((node, outcome.clone())),
+        Report::Refused { execution_id, reason } => sorted.outcomes.push((
+            node,
+            Outcome {
+                execution_id: execution_id.clone(),
+                expired: false,
+                exit_code: Some(EXIT_REFUSED),
+                output: format!("the agent could not take this command, it did not run: {reason}\n"),
+                completed_at: None,
+            },
+        )),
+    }
+}
+
+fn id_of(report: &Report) -> &ExecutionId {
+    match report {
+        Report::Accepted(id) | Report::Started(id) => id,
+        Report::Output { execution_id, .. } | Report::Refused { execution_id, .. } => execution_id,
+        Report::Outcome(outcome) => &outcome.execution_id,
+    }
+}

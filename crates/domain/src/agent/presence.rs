@@ -1,0 +1,132 @@
+//! Heartbeats, coalesced in memory and written in batches, and nodes that fell silent.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use reeve_store::{event as feed, node as table};
+use reeve_types::node::NodeStatus;
+use reeve_types::{NodeId, Result};
+use serde_json::json;
+
+use crate::{App, event};
+
+#[derive(Debug)]
+struct Seen {
+    beat: bool,
+    status: NodeStatus,
+    stored: NodeStatus,
+}
+
+/// Which connected nodes beat since the last write, and how they said they are.
+#[derive(Debug, Default)]
+pub struct Presence(Mutex<HashMap<NodeId, Seen>>);
+
+impl Presence {
+    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, Seen>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn connected(&self, id: &NodeId) {
+        let seen = Seen { beat: false, status: NodeStatus::Healthy, stored: NodeStatus::Healthy };
+        self.lock().insert(id.clone(), seen);
+    }
+
+    pub(crate) fn disconnected(&self, id: &NodeId) {
+        self.lock().remove(id);
+    }
+
+    pub(crate) fn forget(&self, id: &NodeId) {
+        self.lock().remove(id);
+    }
+
+    /// Nodes that beat, and those whose status differs from the stored one.
+    fn take(&self) -> (Vec<NodeId>, Vec<(NodeId, NodeStatus)>) {
+        let (mut beat, mut changed) = (Vec::new(), Vec::new());
+        for (id, seen) in self.lock().iter_mut() {
+            if std::mem::take(&mut seen.beat) {
+                beat.push(id.clone());
+            }
+            if seen.status != seen.stored {
+                seen.stored = seen.status;
+                changed.push((id.clone(), seen.status));
+            }
+        }
+        (beat, changed)
+    }
+}
+
+/// Notes a heartbeat. Never waits; the store hears of it within seconds.
+pub fn heartbeat(app: &App, id: &NodeId, status: NodeStatus) {
+    if let Some(seen) = app.presence.lock().get_mut(id) {
+        seen.beat = true;
+        seen.status = status;
+    }
+}
+
+/// Writes the heartbeats since the last call. Called by its reconciler.
+///
+/// # Errors
+/// As the store.
+pub async fn flush(app: &App) -> Result<()> {
+    let (beat, changed) = app.presence.take();
+    if beat.is_empty() && changed.is_empty() {
+        return Ok(());
+    }
+    let now = app.now();
+    let mut tx = app.store.begin().await?;
+    table::seen(&mut tx, &beat, now).await?;
+    let mut events = Vec::new();
+    for (id, status) in changed {
+        if let Some(before) = table::set_status(&mut tx, &id, status, now).await?
+            && let Some(node) = table::by_id(&mut tx, &id).await?
+        {
+            events.push(event::of_node(event::NODE_STATUS_CHANGED, &node, &[("previous_status", json!(before))]));
+        }
+    }
+    feed::append(&mut tx, &*app.ids, now, &events).await?;
+    tx.commit().await
+}
+
+/// Marks nodes as unreachable that had no contact for the configured time. Called by its reconciler.
+///
+/// # Errors
+/// As the store.
+pub async fn sweep(app: &App) -> Result<()> {
+    let now = app.now();
+    let before = now.plus_ms(-(app.config.unreachable_after.as_millis() as i64));
+    loop {
+        let mut tx = app.store.begin().await?;
+        let silent = table::silent_since(&mut tx, before, 500).await?;
+        let full = silent.len() == 500;
+        let mut events = Vec::new();
+        for mut node in silent {
+            if let Some(status) = table::set_status(&mut tx, &node.id, NodeStatus::Unreachable, now).await? {
+                node.status = NodeStatus::Unreachable;
+                node.updated_at = now;
+                events.push(event::of_node(event::NODE_STATUS_CHANGED, &node, &[("previous_status", json!(status))]));
+            }
+        }
+        feed::append(&mut tx, &*app.ids, now, &events).await?;
+        tx.commit().await?;
+        if !full {
+            return Ok(());
+        }
+    }
+}
+
+/// Compares the number of nodes with the capacity of the servers that are alive. Called by its reconciler.
+///
+/// # Errors
+/// As the store.
+pub async fn weigh(app: &App) -> Result<()> {
+    let now = app.now();
+    let mut tx = app.store.begin().await?;
+    reeve_store::server::seen(&mut tx, &app.server_id, now).await?;
+    let servers = reeve_store::server::alive(&mut tx, now.plus_ms(-60_000)).await?.len().max(1) as i64;
+    let nodes = table::count(&mut tx).await?;
+    tx.commit().await?;
+    let capacity = servers * (app.config.max_peers - (servers - 1));
+    app.degraded.store(nodes > capacity, std::sync::atomic::Ordering::Relaxed);
+    metrics::gauge!("reeve_nodes").set(nodes as f64);
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! Settings: flags before `REEVE_*` environment before `reeve.toml` before defaults.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+/// Flags of `up`, `serve` and `migrate`.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct ServeArgs {
+    /// Where everything is kept [default: ./reeve-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// PostgreSQL URL for several servers on one store [default: SQLite in the data directory]
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// Where a surface listens, as edge=0.0.0.0:44000; port 0 takes a free one, `off` closes it. Surfaces: edge, console, agents
+    #[arg(long, value_name = "SURFACE=ADDR")]
+    pub listen: Vec<String>,
+    /// Host name or address (with or without port) under which agents reach this server; repeatable
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub advertise: Vec<String>,
+    /// Settings file [default: ./reeve.toml when it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What is logged, as info or reeve=debug
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// One surface's settings.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Surface {
+    /// An address, or `off`.
+    pub listen: String,
+}
+
+/// All settings of a server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The data directory.
+    pub data: PathBuf,
+    /// PostgreSQL URL; None is SQLite.
+    pub store: Option<String>,
+    /// Listeners.
+    pub surfaces: BTreeMap<String, Surface>,
+    /// Under which names agents reach this server.
+    pub advertise: Vec<String>,
+    /// Log filter.
+    pub log: String,
+    /// `text` or `json`.
+    pub log_format: String,
+    /// Cluster made at the first start.
+    pub default_cluster_name: Option<String>,
+    /// Opens the route that hands out enrollment keys to anybody.
+    pub public_enrollment_key_enabled: bool,
+    /// Suffix of the servers' own cluster.
+    pub admin_cluster_name: String,
+    /// Peers per server; bounds how many nodes it owns.
+    pub admin_max_wireguard_peers: i64,
+    /// DNS suffix of node names.
+    pub dns_suffix: String,
+    /// Address pools of clusters.
+    pub cluster_auto_generated_ranges: Vec<String>,
+    /// Prefix length of a cluster's range.
+    pub cluster_subnet_prefix: u8,
+    /// Seconds between heartbeats.
+    pub heartbeat_secs: f64,
+    /// Seconds without contact until a node is unreachable.
+    pub unreachable_after_secs: f64,
+    /// `corename` of events.
+    pub core_name: String,
+    /// Whether the API documents and Swagger UI are served.
+    pub api_docs_enabled: bool,
+    /// Origins of browsers that may call the APIs.
+    pub cors_allowed_origins: Vec<String>,
+    /// Requests a second per principal; 0 is no limit.
+    pub requests_per_second: u32,
+    /// Folder with `cert.pem` and `key.pem` for the HTTP listeners; None is plain HTTP.
+    pub tls: Option<PathBuf>,
+    /// The first admin's password; generated when unset.
+    pub admin_password: Option<String>,
+    /// The static keys; generated when unset.
+    pub master_key: Option<String>,
+    /// See `master_key`.
+    pub api_key: Option<String>,
+    /// See `master_key`.
+    pub metrics_key: Option<String>,
+    /// See `master_key`.
+    pub mcp_key: Option<String>,
+    /// See `master_key`.
+    pub proxy_key: Option<String>,
+    /// The key that seals secrets, base64 of 32 bytes; generated and kept in the data directory when unset.
+    pub seal_key: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let surface = |listen: &str| Surface { listen: listen.to_owned() };
+        Self {
+            data: PathBuf::from("reeve-data"),
+            store: None,
+            surfaces: BTreeMap::from([
+                ("edge".to_owned(), surface("127.0.0.1:44000")),
+                ("console".to_owned(), surface("127.0.0.1:7400")),
+                ("agents".to_owned(), surface("127.0.0.1:7443")),
+            ]),
+            advertise: Vec::new(),
+            log: "info".into(),
+            log_format: "text".into(),
+            default_cluster_name: Some("main".into()),
+            public_enrollment_key_enabled: false,
+            admin_cluster_name: "main".into(),
+            admin_max_wireguard_peers: 100_000,
+            dns_suffix: "nm.internal".into(),
+            cluster_auto_generated_ranges: vec!["100.64.0.0/10".into()],
+            cluster_subnet_prefix: 16,
+            heartbeat_secs: 30.0,
+            unreachable_after_secs: 300.0,
+            core_name: "default".into(),
+            api_docs_enabled: true,
+            cors_allowed_origins: Vec::new(),
+            requests_per_second: 20_000,
+            tls: None,
+            admin_password: None,
+            master_key: None,
+            api_key: None,
+            metrics_key: None,
+            mcp_key: None,
+            proxy_key: None,
+            seal_key: None,
+        }
+    }
+}
+
+/// Names of the original's environment that are understood without the `REEVE_` prefix.
+const ORIGINAL_NAMES: [&str; 11] = [
+    "MASTER_KEY",
+    "API_KEY",
+    "METRICS_KEY",
+    "MCP_KEY",
+    "PROXY_KEY",
+    "DEFAULT_CLUSTER_NAME",
+    "PUBLIC_ENROLLMENT_KEY_ENABLED",
+    "ADMIN_CLUSTER_NAME",
+    "ADMIN_MAX_WIREGUARD_PEERS",
+    "CLUSTER_SUBNET_PREFIX",
+    "CORE_NAME",
+];
+
+impl Settings {
+    /// Reads all sources.
+    pub fn load(args: &ServeArgs) -> Result<Self> {
+        let file = args.config.clone().unwrap_or_else(|| PathBuf::from("reeve.toml"));
+        if args.config.is_some() && !file.exists() {
+            bail!("the settings file {} does not exist", file.display());
+        }
+        let sources = Figment::from(Serialized::defaults(Self::default()))
+            .merge(Toml::file(&file))
+            .merge(Env::raw().only(&ORIGINAL_NAMES))
+            .merge(Env::prefixed("REEVE_").split("__").ignore(&["url", "token", "enrollment_key", "test_postgres_url"]));
+        let mut settings: Self = sources.extract().context("the settings cannot be read")?;
+        if let Some(data) = &args.data {
+            settings.data = data.clone();
+        }
+        if let Some(store) = &args.store {
+            settings.store = Some(store.clone());
+        }
+        if let Some(log) = &args.log {
+            settings.log = log.clone();
+        }
+        settings.advertise.extend(args.advertise.iter().cloned());
+        for listen in &args.listen {
+            let (name, address) = listen
+                .split_once('=')
+                .with_context(|| format!("--listen takes SURFACE=ADDR, as edge=127.0.0.1:44000; `{listen}` has no `=`"))?;
+            let surface = settings.surfaces.get_mut(name).with_context(|| {
+                format!("--listen {listen}: there is no surface `{name}`; there are edge, console and agents")
+            })?;
+            address.clone_into(&mut surface.listen);
+        }
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<()> {
+        for name in self.surfaces.keys() {
+            self.address(name)?;
+        }
+        if self.default_cluster_name.as_deref() == Some("default") {
+            bail!("default_cluster_name must not be `default`: that word stands for it in the API");
+        }
+        if self.heartbeat_secs < 0.05 || self.unreachable_after_secs <= self.heartbeat_secs {
+            bail!("unreachable_after_secs must be more than heartbeat_secs, and that at least 0.05");
+        }
+        Ok(())
+    }
+
+    /// Where `surface` listens; None is off.
+    pub fn address(&self, surface: &str) -> Result<Option<SocketAddr>> {
+        match self.surfaces.get(surface).map(|s| s.listen.as_str()) {
+            None | Some("off") => Ok(None),
+            Some(text) => text
+                .parse()
+                .map(Some)
+                .with_context(|| format!("the listener of {surface}, `{text}`, is not ADDRESS:PORT or `off`")),
+        }
+    }
+
+    /// The rules' part, with keys filled in and the agents' listener known.
+    pub fn domain(&self, keys: reeve_domain::config::StaticKeys) -> reeve_domain::config::Config {
+        let mut config = reeve_domain::config::Config::with_keys(keys);
+        config.default_cluster.clone_from(&self.default_cluster_name);
+        config.public_enrollment_keys = self.public_enrollment_key_enabled;
+        config.address_pools.clone_from(&self.cluster_auto_generated_ranges);
+        config.address_prefix = self.cluster_subnet_prefix;
+        config.dns_suffix.clone_from(&self.dns_suffix);
+        config.admin_cluster.clone_from(&self.admin_cluster_name);
+        config.max_peers = self.admin_max_wireguard_peers;
+        config.heartbeat = Duration::from_secs_f64(self.heartbeat_secs);
+        config.unreachable_after = Duration::from_secs_f64(self.unreachable_after_secs);
+        config.core_name.clone_from(&self.core_name);
+        config
+    }
+
+    /// Where the data lives.
+    pub fn location(&self) -> reeve_store::Location {
+        match &self.store {
+            Some(url) => reeve_store::Location::Postgres(url.clone()),
+            None => reeve_store::Location::Sqlite(self.database()),
+        }
+    }
+
+    /// The SQLite file.
+    pub fn database(&self) -> PathBuf {
+        self.data.join("reeve.db")
+    }
+
+    /// Folder of the local agent that `up` starts.
+    pub fn local_agent(&self) -> PathBuf {
+        self.data.join("agent")
+    }
+}
+
+/// `host` with `port` added when it has none.
+pub fn with_port(host: &str, port: u16) -> String {
+    let has_port = host.rsplit_once(':').is_some_and(|(head, tail)| tail.parse::<u16>().is_ok() && !head.contains(':'))
+        || host.parse::<SocketAddr>().is_ok();
+    if has_port {
+        host.to_owned()
+    } else if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+/// True when `path` is a folder that only its owner can enter.
+pub fn is_private(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o077 == 0)
+}

@@ -1,0 +1,116 @@
+//! `reeve dev`, hidden: fills a store so that benchmarks measure a fleet and not an empty table.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use reeve_store::{Store, Value};
+use reeve_types::id::{Ids, SystemIds};
+use reeve_types::{Clock, SystemClock};
+
+use crate::config::{ServeArgs, Settings};
+use crate::data_dir::DataDir;
+use crate::say;
+
+/// What can be done.
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum DevCommand {
+    /// Adds nodes that never connect, and ended executions on them
+    Seed(SeedArgs),
+}
+
+/// Flags of `reeve dev seed`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct SeedArgs {
+    /// The data directory
+    #[arg(long)]
+    data: PathBuf,
+    /// Nodes to add
+    #[arg(long, default_value_t = 0)]
+    nodes: usize,
+    /// Executions to add, spread over the nodes
+    #[arg(long, default_value_t = 0)]
+    executions: usize,
+}
+
+/// Runs a dev command.
+pub async fn run(command: DevCommand) -> Result<()> {
+    let DevCommand::Seed(args) = command;
+    let settings = Settings::load(&ServeArgs { data: Some(args.data), ..ServeArgs::default() })?;
+    let _lock = DataDir::open(&settings.data)?;
+    let store = Store::open(&settings.location()).await?;
+    let ids = SystemIds;
+    let now = SystemClock.now().0;
+    let cluster = ids.next();
+    let mut tx = store.begin().await?;
+    let row = vec![
+        vec![
+            Value::from(cluster.clone()), Value::from(format!("seed-{}", &cluster[30..])), Value::from("100.127.0.0/16".to_owned()),
+            Value::from(1_686_044_672), Value::from(1_686_110_207), Value::from(args.nodes as i64), Value::from(now), Value::from(now),
+        ],
+    ];
+    let into = "clusters (id, name, ipv4_range, ipv4_first, ipv4_last, node_count, inserted_at, updated_at)";
+    tx.insert_many(into, &row, "").await?;
+    tx.commit().await?;
+    let nodes: Vec<String> = (0..args.nodes).map(|_| ids.next()).collect();
+    let into = "nodes (id, cluster_id, id_type, status, version, http_port, ssh_port, host_metrics_port, wireguard_metrics_port,
+        http_proxy_port, socks5_proxy_port, self_update_enabled, last_seen_at, public_key, api_token_sealed, api_token_hash,
+        proxy_password_sealed, inserted_at, updated_at)";
+    let me = DataDirIdentity::load(&settings, &_lock)?;
+    for chunk in nodes.chunks(5_000) {
+        let mut tx = store.begin().await?;
+        let rows: Vec<Vec<Value<'_>>> = chunk.iter().map(|id| node_row(&me, &ids, id, &cluster, now)).collect();
+        tx.insert_many(into, &rows, "").await?;
+        tx.commit().await?;
+    }
+    seed_executions(&store, &ids, &nodes, args.executions, now).await?;
+    say::line(&format!("{} nodes and {} executions added", args.nodes, args.executions));
+    Ok(())
+}
+
+struct DataDirIdentity(reeve_domain::seal::Seal);
+
+impl DataDirIdentity {
+    fn load(settings: &Settings, data: &DataDir) -> Result<Self> {
+        Ok(Self(data.identity(settings, &SystemIds)?.seal))
+    }
+}
+
+fn node_row<'a>(me: &DataDirIdentity, ids: &SystemIds, id: &'a str, cluster: &'a str, now: i64) -> Vec<Value<'a>> {
+    let seal = |column| me.0.seal(ids, reeve_domain::seal::Aad::new("nodes", column, id), "seeded");
+    vec![
+        id.into(), cluster.into(), "random".into(), "healthy".into(), "0.1.0".into(), 44000.into(), 40022.into(), 49100.into(),
+        49586.into(), 43128.into(), 41080.into(), false.into(), now.into(), "00".into(), seal("api_token_sealed").into(),
+        id.into(), seal("proxy_password_sealed").into(), now.into(), now.into(),
+    ]
+}
+
+async fn seed_executions(store: &Store, ids: &SystemIds, nodes: &[String], executions: usize, now: i64) -> Result<()> {
+    let commands = if nodes.is_empty() { 0 } else { executions.div_ceil(nodes.len()) };
+    let mut left = executions;
+    let into = "executions (id, command_id, node_id, target_all, status, exit_code, output_bytes, sent_at, completed_at, inserted_at, updated_at)";
+    for _ in 0..commands {
+        let command = ids.next();
+        let mut tx = store.begin().await?;
+        let row = vec![vec![
+            Value::from(command.clone()), "true".into(), "{\"type\":\"all\"}".into(), "{}".into(), true.into(), "system".into(),
+            true.into(), now.into(), now.into(),
+        ]];
+        let columns = "commands (id, command_text, targeting, plan, target_all, created_by, fanned_out, inserted_at, updated_at)";
+        tx.insert_many(columns, &row, "").await?;
+        for chunk in nodes[..left.min(nodes.len())].chunks(5_000) {
+            let rows: Vec<Vec<Value<'_>>> = chunk
+                .iter()
+                .map(|node| {
+                    vec![
+                        ids.next().into(), (&command).into(), node.into(), true.into(), "completed".into(), 0.into(), 0.into(),
+                        now.into(), now.into(), now.into(), now.into(),
+                    ]
+                })
+                .collect();
+            tx.insert_many(into, &rows, "").await?;
+        }
+        tx.commit().await?;
+        left -= left.min(nodes.len());
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! `reeve doctor`: looks at store, keys, clock, listeners and space, and says what to do.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use reeve_domain::App;
+
+use crate::config::{ServeArgs, Settings, is_private};
+use crate::data_dir::DataDir;
+use crate::say;
+
+/// Less free space than this is a problem.
+const LEAST_FREE_BYTES: u64 = 256 << 20;
+/// The newest event may be this far in the future before the clock is suspect.
+const CLOCK_SLACK_MS: i64 = 60_000;
+
+/// One check.
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// Whether it is well.
+    pub ok: bool,
+    /// What was seen.
+    pub detail: String,
+    /// What to do.
+    pub fix: Option<String>,
+}
+
+/// The checks of a running server.
+pub struct Doctor {
+    /// The domain.
+    pub app: Arc<App>,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Surface to URL.
+    pub listeners: BTreeMap<String, String>,
+}
+
+impl Doctor {
+    pub fn run(&self) -> BoxFuture<'_, Vec<Check>> {
+        Box::pin(async move {
+            vec![
+                self.store().await,
+                self.keys().await,
+                self.clock().await,
+                self.listeners(),
+                space(&self.data),
+                permissions(&self.data),
+            ]
+        })
+    }
+}
+
+impl Doctor {
+    async fn store(&self) -> Check {
+        let write = async {
+            let mut tx = self.app.store.begin().await?;
+            let sql = "INSERT INTO settings (name, value, updated_at) VALUES ('doctor', 'x', 0)
+                ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+            tx.execute(sql, &[]).await?;
+            tx.commit().await
+        };
+        match write.await {
+            Ok(()) => ok("store", format!("{} takes durable writes", self.app.store.backend_name())),
+            Err(error) => bad("store", error.message, "free space on the disk, or see the server's log for what the database said"),
+        }
+    }
+
+    async fn keys(&self) -> Check {
+        match reeve_domain::seal::rotate::check_keys(&self.app).await {
+            Ok(_) => ok("keys", format!("the newest sealing key is {}", self.app.seal.newest_id())),
+            Err(error) => bad("keys", error.message, "put the server.json with the missing key back into the data directory"),
+        }
+    }
+
+    async fn clock(&self) -> Check {
+        let newest = async {
+            let mut tx = self.app.store.read().await?;
+            tx.one("SELECT coalesce(max(at), 0) FROM events", &[]).await?.get::<i64>()
+        };
+        match newest.await {
+            Ok(newest) if newest / 1000 - self.app.now().0 / 1000 > CLOCK_SLACK_MS => {
+                bad("clock", "the newest event is in the future".into(), "set this machine's clock (systemctl status systemd-timesyncd)")
+            }
+            Ok(_) => ok("clock", format!("it is {}", self.app.now().rfc3339_secs())),
+            Err(error) => bad("clock", error.message, "see the check of the store"),
+        }
+    }
+
+    fn listeners(&self) -> Check {
+        let list: Vec<String> = self.listeners.iter().map(|(surface, url)| format!("{surface} {url}")).collect();
+        if list.is_empty() {
+            return bad("listeners", "every listener is off".into(), "open one, as --listen console=127.0.0.1:7400");
+        }
+        ok("listeners", list.join(", "))
+    }
+}
+
+fn space(data: &Path) -> Check {
+    match rustix::fs::statvfs(data) {
+        Ok(fs) => {
+            let free = fs.f_bavail.saturating_mul(fs.f_frsize);
+            let detail = format!("{} MiB of space free in {}", free >> 20, data.display());
+            if free < LEAST_FREE_BYTES {
+                bad("space", detail, "free space, or move the data directory to a larger disk")
+            } else {
+                ok("space", detail)
+            }
+        }
+        Err(error) => bad("space", format!("{} cannot be looked at: {error}", data.display()), "check the data directory"),
+    }
+}
+
+fn permissions(data: &Path) -> Check {
+    if is_private(data) {
+        ok("permissions", format!("only its owner can enter {}", data.display()))
+    } else {
+        bad("permissions", format!("others can enter {}", data.display()), "chmod 700 the data directory")
+    }
+}
+
+fn ok(name: &str, detail: String) -> Check {
+    Check { name: name.into(), ok: true, detail, fix: None }
+}
+
+fn bad(name: &str, detail: String, fix: &str) -> Check {
+    Check { name: name.into(), ok: false, detail, fix: Some(fix.into()) }
+}
+
+/// `reeve doctor --local`: what can be said of a data directory without a running server.
+pub async fn run_locally(data: Option<PathBuf>) -> ExitCode {
+    let settings = match Settings::load(&ServeArgs { data, ..ServeArgs::default() }) {
+        Ok(settings) => settings,
+        Err(error) => {
+            say::error(&format!("{error:#}"));
+            return ExitCode::from(2);
+        }
+    };
+    let mut checks = vec![space(&settings.data), permissions(&settings.data)];
+    checks.push(match DataDir::open(&settings.data) {
+        Ok(_) => ok("lock", "no server runs on it".into()),
+        Err(error) => ok("lock", format!("{error:#}")),
+    });
+    checks.push(match reeve_store::Store::open_unmigrated(&settings.location()).await {
+        Ok(store) => match reeve_store::migrate::current(&store).await {
+            Ok(number) => ok("store", format!("schema {number}, this version knows {}", reeve_store::migrate::newest())),
+            Err(error) => bad("store", error.to_string(), "free space on the disk, or restore a backup"),
+        },
+        Err(error) => bad("store", error.to_string(), "check the path or the URL of the store"),
+    });
+    for check in &checks {
+        say::line(&format!("{:4} {:12} {}", if check.ok { "ok" } else { "BAD" }, check.name, check.detail));
+        if let Some(fix) = &check.fix {
+            say::line(&format!("                  -> {fix}"));
+        }
+    }
+    if checks.iter().all(|c| c.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

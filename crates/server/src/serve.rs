@@ -1,0 +1,287 @@
+//! The server: everything wired together, from the data directory to the listeners, and stopped in order.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use anyhow::{Context, Result};
+use reeve_agent_gateway::{Gateway, Hub, Limits as GatewayLimits};
+use reeve_domain::{App, background, identity};
+use reeve_http_kit::cors::Cors;
+use reeve_http_kit::limits::{LimitRates, Limits, Rate};
+use reeve_http_kit::listener::{Listener, ListenerOptions};
+use reeve_http_kit::measure::Metrics;
+use reeve_http_kit::probes::{Probes, metrics_router};
+use reeve_http_kit::surface::Kit;
+use reeve_http_kit::tls::Identity;
+use reeve_store::Store;
+use reeve_types::id::{Ids, SystemIds};
+use reeve_types::{Actor, Secret, SystemClock};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{ServeArgs, Settings, with_port};
+use crate::data_dir::{Credentials, DataDir};
+use crate::say;
+use crate::seams::{Bearers, Checks, Keys};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// How long a stop waits for requests in flight.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// `reeve serve`.
+pub async fn run(args: ServeArgs) -> Result<()> {
+    let settings = Settings::load(&args)?;
+    logging(&settings)?;
+    let server = Server::start(settings).await?;
+    for (surface, url) in &server.listeners {
+        tracing::info!(surface, url, "listening");
+    }
+    stop_signal().await?;
+    server.stop().await;
+    Ok(())
+}
+
+/// `reeve migrate`.
+pub async fn migrate(args: ServeArgs) -> Result<()> {
+    let settings = Settings::load(&args)?;
+    let _data = DataDir::open(&settings.data)?;
+    let store = Store::open_unmigrated(&settings.location()).await?;
+    let applied = reeve_store::migrate::up(&store).await?;
+    say::line(&match applied.as_slice() {
+        [] => format!("the schema is up to date (number {})", reeve_store::migrate::newest()),
+        applied => format!("applied {}", applied.join(", ")),
+    });
+    Ok(())
+}
+
+/// A running server.
+pub struct Server {
+    /// The domain.
+    pub app: Arc<App>,
+    /// Surface to URL.
+    pub listeners: BTreeMap<String, String>,
+    /// For the people on this machine.
+    pub credentials: Credentials,
+    /// Whether the data directory was new.
+    pub first_start: bool,
+    /// The settings it runs with.
+    pub settings: Settings,
+    data: DataDir,
+    draining: CancellationToken,
+    stopping: CancellationToken,
+    listening: JoinSet<()>,
+    loops: JoinSet<()>,
+}
+
+impl Server {
+    /// Starts everything; returns when every listener accepts.
+    pub async fn start(settings: Settings) -> Result<Self> {
+        raise_file_limit();
+        let data = DataDir::open(&settings.data)?;
+        let ids: Arc<dyn Ids> = Arc::new(SystemIds);
+        let me = data.identity(&settings, &*ids)?;
+        let (mut credentials, first_start) = data.credentials(&settings, &*ids)?;
+        let store = Store::open(&settings.location()).await?;
+
+        let agents = AgentsListener::bind(&settings).await?;
+        let edge = listener(&settings, "edge").await?;
+        let console = listener(&settings, "console").await?;
+        let mut listeners = BTreeMap::new();
+        listeners.extend(edge.as_ref().map(|l| ("edge".to_owned(), l.url())));
+        listeners.extend(console.as_ref().map(|l| ("console".to_owned(), l.url())));
+        let mut config = settings.domain(credentials.keys());
+        config.public_urls = edge.iter().map(Listener::url).collect();
+        if let Some(agents) = &agents {
+            listeners.insert("agents".to_owned(), format!("https://{}", agents.address));
+            config.agent_endpoints = endpoints(&settings, agents.address);
+            config.agent_pin.clone_from(&agents.pin);
+        }
+        let endpoint = config.agent_endpoints.first().cloned().unwrap_or_default();
+
+        let app = Arc::new(App::new(store, Arc::new(SystemClock), ids.clone(), me.seal, config, me.id));
+        prepare(&app, &settings, &credentials, &listeners).await?;
+
+        let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
+        let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
+        let kit = kit(&app, &settings, &draining)?;
+        let edge_surface = reeve_surface_edge::routes::surface(app.clone(), kit.clone())?;
+        let probes = Probes {
+            version: VERSION,
+            health: Arc::new(Checks(app.clone())),
+            degraded: app.degraded.clone(),
+            draining: draining.clone(),
+        };
+
+        let mut listening = JoinSet::new();
+        if let Some(agents) = agents {
+            let hub = Hub::new();
+            app.set_agents(hub.clone());
+            let gateway = Gateway::new(app.clone(), hub, GatewayLimits::default(), draining.clone());
+            listening.spawn(gateway.serve(agents.listener, agents.tls));
+        }
+        if let Some(edge) = edge {
+            listening.spawn(edge.serve(edge_surface.router("", probes.router()), draining.clone()));
+        }
+        if let Some(console) = console {
+            let more = probes.router().merge(metrics_router(metrics.clone(), kit.authenticate.clone()));
+            let router = more.nest("/edge", edge_surface.router("/edge", Router::new()));
+            listening.spawn(console.serve(router, draining.clone()));
+        }
+        let mut loops = background::start(&app, &stopping);
+        let ticking = stopping.clone();
+        loops.spawn(async move {
+            while tokio::time::timeout(Duration::from_secs(5), ticking.cancelled()).await.is_err() {
+                metrics.upkeep();
+            }
+        });
+
+        credentials.url = listeners.get("console").cloned().unwrap_or_default();
+        data.write_credentials(&credentials)?;
+        data.write_run(&listeners)?;
+        Ok(Self { app, listeners, credentials, first_start, settings, data, draining, stopping, listening, loops })
+    }
+
+    /// Stops accepting, lets requests end, then stops the loops.
+    pub async fn stop(mut self) {
+        self.data.remove_run();
+        self.draining.cancel();
+        let drained = async { while self.listening.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+        self.stopping.cancel();
+        let ended = async { while self.loops.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, ended).await.is_err() {
+            tracing::warn!("some background loops did not end in time");
+        }
+        if let Err(error) = reeve_domain::agent::presence::flush(&self.app).await {
+            tracing::warn!(%error, "the last heartbeats were not stored");
+        }
+    }
+}
+
+/// Brings the store into the state that a server expects at its start.
+async fn prepare(app: &Arc<App>, settings: &Settings, credentials: &Credentials, listeners: &BTreeMap<String, String>) -> Result<()> {
+    reeve_domain::seal::rotate::check_keys(app).await?;
+    let mut tx = app.store.begin().await?;
+    let listeners = serde_json::to_string(listeners)?;
+    reeve_store::server::started(&mut tx, &app.server_id, VERSION, &listeners, app.now()).await?;
+    reeve_store::node::clear_connections_of(&mut tx, &app.server_id).await?;
+    tx.commit().await?;
+    identity::bootstrap::first_admin(app, Some(Secret::new(&*credentials.password))).await?;
+    if let Some(name) = &settings.default_cluster_name {
+        let system = Actor::system();
+        match reeve_domain::cluster::get(app, &system, name).await {
+            Ok(_) => {}
+            Err(error) if error.kind == reeve_types::ErrorKind::NotFound => {
+                let fresh = reeve_domain::cluster::Create { name: name.clone(), ipv4_range: None, node_limit: None };
+                reeve_domain::cluster::create(app, &system, fresh).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn kit(app: &Arc<App>, settings: &Settings, draining: &CancellationToken) -> Result<Kit> {
+    let mut kit = Kit::new(app.clock.clone(), app.ids.clone(), Arc::new(Bearers(app.clone())));
+    kit.idempotency = Some(Arc::new(Keys(app.clone())));
+    kit.degraded = app.degraded.clone();
+    kit.draining = draining.clone();
+    kit.docs = settings.api_docs_enabled;
+    kit.cors = Cors::new(&settings.cors_allowed_origins, &["authorization", "content-type", "x-request-id"].map(str::to_owned))
+        .map_err(anyhow::Error::msg)?;
+    let per_second = settings.requests_per_second;
+    let principal = Rate { per_second, burst: per_second.saturating_mul(2) };
+    kit.limits = Arc::new(Limits::new(LimitRates { principal, ..LimitRates::default() }));
+    Ok(kit)
+}
+
+async fn listener(settings: &Settings, surface: &str) -> Result<Option<Listener>> {
+    let Some(address) = settings.address(surface)? else { return Ok(None) };
+    let tls = match &settings.tls {
+        Some(folder) => Some(Identity::self_signed(folder, &["localhost".to_owned(), address.ip().to_string()])?),
+        None => None,
+    };
+    let options = ListenerOptions { tls, drain_timeout: DRAIN, ..ListenerOptions::default() };
+    let bound = Listener::bind(surface, address, options).await;
+    bound.map(Some).with_context(|| format!("{surface} cannot listen on {address}; choose another with --listen {surface}=ADDR"))
+}
+
+/// The agents' listener before anybody accepts on it: its key goes into enrollment keys.
+struct AgentsListener {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Arc<rustls::ServerConfig>,
+    pin: String,
+}
+
+impl AgentsListener {
+    async fn bind(settings: &Settings) -> Result<Option<Self>> {
+        let Some(address) = settings.address("agents")? else { return Ok(None) };
+        let folder = settings.data.join("tls-agents");
+        Identity::self_signed(&folder, &["reeve".to_owned()]).context("the agents' certificate cannot be made")?;
+        let chain = CertificateDer::pem_file_iter(folder.join("cert.pem"))?.collect::<Result<Vec<_>, _>>()?;
+        let key = PrivateKeyDer::from_pem_file(folder.join("key.pem"))?;
+        let first = chain.first().context("the agents' certificate file is empty; remove tls-agents in the data directory")?;
+        let pin = reeve_agent_gateway::pin_of(first)?;
+        let tls = reeve_agent_gateway::tls_config(chain, key)?;
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("agents cannot listen on {address}; choose another with --listen agents=ADDR"))?;
+        Ok(Some(Self { address: listener.local_addr()?, listener, tls, pin }))
+    }
+}
+
+/// How agents reach the listener: what was configured, else the address it is bound to, else this machine's own.
+fn endpoints(settings: &Settings, bound: SocketAddr) -> Vec<String> {
+    if !settings.advertise.is_empty() {
+        return settings.advertise.iter().map(|host| with_port(host, bound.port())).collect();
+    }
+    if !bound.ip().is_unspecified() {
+        return vec![bound.to_string()];
+    }
+    let own = own_address().map(|ip| SocketAddr::new(ip, bound.port()).to_string());
+    own.into_iter().chain([format!("127.0.0.1:{}", bound.port())]).collect()
+}
+
+/// The address from which this machine would reach others. Sends nothing.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback())
+}
+
+/// Thousands of agents are thousands of sockets.
+fn raise_file_limit() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
+/// Sets up logging, once.
+pub fn logging(settings: &Settings) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&settings.log)
+        .with_context(|| format!("`{}` is not a log filter; as in info or reeve=debug", settings.log))?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let done = if settings.log_format == "json" { logs.json().try_init() } else { logs.try_init() };
+    done.map_err(|e| anyhow::anyhow!("logging was set up twice: {e}"))
+}
+
+/// Returns at Ctrl-C or SIGTERM.
+pub async fn stop_signal() -> Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        done = tokio::signal::ctrl_c() => done?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
