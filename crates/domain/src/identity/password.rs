@@ -48,7 +48,10 @@ impl Passwords {
         let password = password.clone();
         self.turn(move || match hash {
             Some(hash) => matches(password.expose(), &hash),
-            None => matches(password.expose(), NOBODYS) && false,
+            None => {
+                std::hint::black_box(matches(password.expose(), NOBODYS));
+                false
+            }
         })
         .await
     }
