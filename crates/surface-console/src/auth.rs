@@ -1,59 +1,37 @@
-//! Logins and who is asking.
+//! Sessions, and who is asking.
 
-use reeve_domain::identity::{me as identity, session};
+use std::sync::Arc;
+
+use reeve_domain::App;
+use reeve_domain::identity::{me, session};
 use reeve_http_kit::{Call, Reply};
-use reeve_types::{Result, Secret};
-use serde::Deserialize;
-use serde_json::json;
+use reeve_types::Result;
 
-use crate::dto::UserView;
-use crate::routes::State;
-
-#[derive(Deserialize)]
-struct Login {
-    username: String,
-    password: Secret,
-}
-
-#[derive(Deserialize)]
-struct Refresh {
-    refresh_token: Secret,
-}
+use crate::dto::auth::{Login, MeView, Refresh, SessionView};
 
 /// POST /api/auth/login
-pub async fn login(state: State, mut call: Call) -> Result<Reply> {
+pub async fn login(app: Arc<App>, mut call: Call) -> Result<Reply> {
     let input: Login = call.body()?;
-    tokens(session::login(&state.app, &call.actor, &input.username, &input.password).await?)
+    let tokens = session::login(&app, &call.actor, &input.username, &input.password).await?;
+    Reply::ok(&SessionView::from(tokens))?.with("cache-control", "no-store")
 }
 
 /// POST /api/auth/refresh
-pub async fn refresh(state: State, mut call: Call) -> Result<Reply> {
+pub async fn refresh(app: Arc<App>, mut call: Call) -> Result<Reply> {
     let input: Refresh = call.body()?;
-    tokens(session::refresh(&state.app, &call.actor, &input.refresh_token).await?)
-}
-
-fn tokens(tokens: session::Tokens) -> Result<Reply> {
-    Reply::ok(&json!({
-        "access_token": tokens.access_token.expose(),
-        "access_expires_at": tokens.access_expires_at.rfc3339_secs(),
-        "refresh_token": tokens.refresh_token.expose(),
-        "refresh_expires_at": tokens.refresh_expires_at.rfc3339_secs(),
-        "user": UserView::from(tokens.user),
-    }))
+    let tokens = session::refresh(&app, &call.actor, &input.refresh_token).await?;
+    Reply::ok(&SessionView::from(tokens))?.with("cache-control", "no-store")
 }
 
 /// POST /api/auth/logout
-pub async fn logout(state: State, mut call: Call) -> Result<Reply> {
+pub async fn logout(app: Arc<App>, mut call: Call) -> Result<Reply> {
     let input: Refresh = call.body()?;
-    session::logout(&state.app, &call.actor, &input.refresh_token).await?;
+    session::logout(&app, &call.actor, &input.refresh_token).await?;
     Ok(Reply::no_content())
 }
 
 /// GET /api/me
-pub async fn me(state: State, call: Call) -> Result<Reply> {
-    let me = identity::get(&state.app, &call.actor).await?;
-    let permissions: Vec<&str> = me.permissions.iter().map(|p| p.word()).collect();
-    Reply::ok(&json!({
-        "id": me.id, "kind": me.kind, "name": me.name, "role": me.role.map(|r| r.word()), "permissions": permissions,
-    }))
+pub async fn me(app: Arc<App>, call: Call) -> Result<Reply> {
+    let me = me::get(&app, &call.actor).await?;
+    Reply::ok(&MeView::from(me))
 }
