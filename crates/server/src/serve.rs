@@ -116,8 +116,7 @@ impl Server {
             agent_endpoint: endpoint,
             doctor,
         };
-        let envelope = Arc::new(reeve_surface_edge::envelope::EdgeEnvelope);
-        let console_surface = reeve_surface_console::routes::surface(app.clone(), kit.clone(), envelope, info)?;
+        let console_surface = reeve_surface_console::routes::surface(app.clone(), kit.clone(), Arc::new(info))?;
         let probes = Probes {
             version: VERSION,
             health: Arc::new(Checks(app.clone())),

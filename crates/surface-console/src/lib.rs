@@ -1,4 +1,4 @@
-//! Reeve's own API under the console listener: logins, users, API tokens, the audit log.
+//! Reeve's own API under the console listener: logins, users, API tokens, the audit log, events, the server itself.
 //!
 //! Translates between the wire and the domain; must not decide anything.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
@@ -7,6 +7,10 @@ pub mod audit;
 pub mod auth;
 pub mod dto;
 pub mod envelope;
+pub mod events;
 pub mod routes;
+pub mod server;
 pub mod tokens;
 pub mod users;
+
+pub use server::{Check, Doctor, ServerInfo};

@@ -9,7 +9,8 @@ use reeve_http_kit::{Access, Contract, Mounted, Surface};
 use reeve_types::{Error, Permission, Result};
 
 use crate::envelope::ConsoleEnvelope;
-use crate::{audit, auth, tokens, users};
+use crate::server::ServerInfo;
+use crate::{audit, auth, events, server, tokens, users};
 
 /// The contract, as text.
 pub const CONTRACT: &str = include_str!("../../../compat/console/openapi.yaml");
@@ -19,7 +20,7 @@ pub const CONTRACT: &str = include_str!("../../../compat/console/openapi.yaml");
 /// # Errors
 /// Internal when the table and the contract differ.
 #[rustfmt::skip]
-pub fn surface(app: Arc<App>, kit: Kit) -> Result<Mounted> {
+pub fn surface(app: Arc<App>, kit: Kit, info: Arc<ServerInfo>) -> Result<Mounted> {
     use Permission as P;
     let contract = Contract::parse(CONTRACT).map_err(Error::internal)?;
     let need = Access::Require;
@@ -40,6 +41,9 @@ pub fn surface(app: Arc<App>, kit: Kit) -> Result<Mounted> {
         .route(post, "/api/tokens", "tokens.create", need(P::SelfManage), tokens::create)
         .route(delete, "/api/tokens/{id}", "tokens.delete", need(P::SelfManage), tokens::delete)
         .route(get.clone(), "/api/audit", "audit.list", need(P::AuditRead), audit::list)
-        .route(get, "/api/audit/verify", "audit.verify", need(P::AuditRead), audit::verify)
+        .route(get.clone(), "/api/audit/verify", "audit.verify", need(P::AuditRead), audit::verify)
+        .route(get.clone(), "/api/events", "events.list", need(P::EventsRead), events::list)
+        .route(get.clone(), "/api/doctor", "doctor.run", need(P::ServerRead), server::doctor(info.clone()))
+        .route(get, "/api/server", "server.get", need(P::ServerRead), server::get(info))
         .build()
 }

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Ready, ready};
+use reeve_domain::App;
 use reeve_http_kit::{Call, Reply};
 use reeve_types::Result;
 use serde::Serialize;
 use serde_json::json;
-
-use crate::routes::State;
 
 /// One check of `doctor`.
 #[derive(Clone, Debug, Serialize)]
@@ -42,19 +41,46 @@ pub struct ServerInfo {
     pub doctor: Arc<dyn Doctor>,
 }
 
+struct NoChecks;
+
+impl Doctor for NoChecks {
+    fn run(&self) -> BoxFuture<'_, Vec<Check>> {
+        Box::pin(async { Vec::new() })
+    }
+}
+
+impl Default for ServerInfo {
+    /// A server without listeners and checks, as tests have it.
+    fn default() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            listeners: BTreeMap::new(),
+            agent_endpoint: String::new(),
+            doctor: Arc::new(NoChecks),
+        }
+    }
+}
+
 /// GET /api/server
-pub async fn get(state: State, _: Call) -> Result<Reply> {
-    Reply::ok(&json!({
-        "version": state.info.version,
-        "id": state.app.server_id,
-        "listeners": state.info.listeners,
-        "agent_endpoint": state.info.agent_endpoint,
-        "agents_connected": state.app.agents().connected_count(),
-    }))
+pub fn get(info: Arc<ServerInfo>) -> impl Fn(Arc<App>, Call) -> Ready<Result<Reply>> {
+    move |app, _| {
+        ready(Reply::ok(&json!({
+            "version": info.version,
+            "id": app.server_id,
+            "listeners": info.listeners,
+            "agent_endpoint": info.agent_endpoint,
+            "agents_connected": app.agents().connected_count(),
+        })))
+    }
 }
 
 /// GET /api/doctor
-pub async fn doctor(state: State, _: Call) -> Result<Reply> {
-    let checks = state.info.doctor.run().await;
-    Reply::ok(&json!({"ok": checks.iter().all(|c| c.ok), "checks": checks}))
+pub fn doctor(info: Arc<ServerInfo>) -> impl Fn(Arc<App>, Call) -> BoxFuture<'static, Result<Reply>> {
+    move |_, _| {
+        let info = info.clone();
+        Box::pin(async move {
+            let checks = info.doctor.run().await;
+            Reply::ok(&json!({"ok": checks.iter().all(|c| c.ok), "checks": checks}))
+        })
+    }
 }

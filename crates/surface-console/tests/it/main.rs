@@ -111,7 +111,7 @@ impl Console {
         bootstrap::first_admin(&app, Some(Secret::new(ADMIN_PASSWORD))).await.unwrap();
         let mut kit = Kit::new(clock.clone(), ids, Arc::new(Seams(app.clone())));
         kit.idempotency = Some(Arc::new(Seams(app.clone())));
-        let router = routes::surface(app, kit).unwrap().router("", Router::new());
+        let router = routes::surface(app, kit, Arc::default()).unwrap().router("", Router::new());
         Self { clock, db, router, contract: Contract::parse(routes::CONTRACT).unwrap() }
     }
 
