@@ -131,9 +131,10 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_due ON jobs (run_at, id) WHERE state = 'queued';
 CREATE INDEX jobs_leased ON jobs (lease_until) WHERE state = 'running';
 CREATE INDEX jobs_finished_at ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_cancelling ON jobs (lease_owner) WHERE cancel_requested = 1 AND state = 'running';
 CREATE UNIQUE INDEX jobs_unique_key ON jobs (unique_key) WHERE unique_key IS NOT NULL AND finished_at IS NULL;
 
--- Output in order; start is the byte offset of the chunk in the whole.
+-- Output in order; start is the byte offset of the chunk in the whole. A missing stretch was dropped from the middle.
 CREATE TABLE job_output (
   job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
   start BIGINT NOT NULL,
@@ -142,8 +143,11 @@ CREATE TABLE job_output (
   PRIMARY KEY (job_id, start)
 );
 
+-- Ticks are claimed by moving next_at on; what runs on one server at a time holds the lease.
 CREATE TABLE schedules (
   name TEXT PRIMARY KEY,
   next_at BIGINT NOT NULL,
-  last_at BIGINT
+  last_at BIGINT,
+  lease_owner TEXT,
+  lease_until BIGINT
 );

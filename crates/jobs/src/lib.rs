@@ -1,1 +1,32 @@
-//! Under construction.
+//! Asynchronous work: jobs, sagas, schedules and reconcilers over the tables of the store.
+//!
+//! Generic over a context `C` that bodies are given. Must not know what the work is about; must not read a clock or
+//! make ids other than those it is given. Timers only wake it, the given clock decides.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod body;
+mod core;
+mod enqueue;
+pub mod fault;
+mod operate;
+mod output;
+mod progress;
+mod reconcile;
+mod registry;
+mod runner;
+mod saga;
+mod schedule;
+mod wait;
+
+pub use body::{Body, Failure, Running};
+pub use enqueue::{NewJob, enqueue, enqueue_many};
+pub use operate::{backlog, cancel, get, list, prune, retry};
+pub use output::{HEAD_BYTES, OutputPage, Printer, TAIL_BYTES, read_output};
+pub use progress::{Leftover, leftover};
+pub use reconcile::{Pokes, Reconciler, ReconcilerStatus};
+pub use registry::Registry;
+pub use runner::{Options, Runner, RunnerHandle};
+pub use saga::{Saga, Step, Steps};
+pub use schedule::{Schedule, Tick};
+
+pub use reeve_store::job::{Backlog, Filter};

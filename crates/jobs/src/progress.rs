@@ -1,0 +1,115 @@
+//! How far a saga has got: a plain value with one way to move, stored after every step.
+
+use reeve_types::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What a saga's `jobs.progress` holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// The saga's own state.
+    pub state: Value,
+    /// Forward: steps done. Unwinding: steps still to undo.
+    pub at: usize,
+    /// The start (`jobs.attempts`) that first came to where it is; counts tries.
+    pub since: i64,
+    /// Set while it goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwinding: Option<Unwinding>,
+}
+
+/// Why a saga goes back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Unwinding {
+    /// Somebody asked for it; else a step failed.
+    pub cancelled: bool,
+    /// The step that failed, with its error, safe to show.
+    pub error: Option<String>,
+    /// What could not be undone, the first of them being where it stuck.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leftover: Vec<String>,
+    /// Begin anew once everything is undone.
+    #[serde(default)]
+    pub again: bool,
+}
+
+/// What a saga does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Move {
+    /// Run this step.
+    Run(usize),
+    /// Undo this step.
+    Undo(usize),
+    /// Start from the first step, with the first state.
+    Restart,
+    /// Everything is done.
+    Succeeded,
+    /// Everything is undone.
+    Undone,
+}
+
+impl Progress {
+    pub fn start(state: Value, attempt: i64) -> Self {
+        Self { state, at: 0, since: attempt, unwinding: None }
+    }
+
+    pub fn parse(text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(Error::internal)
+    }
+
+    pub fn to_text(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(Error::internal)
+    }
+
+    pub fn next(&self, steps: usize) -> Move {
+        match &self.unwinding {
+            None if self.at < steps => Move::Run(self.at),
+            None => Move::Succeeded,
+            Some(_) if self.at > 0 => Move::Undo((self.at - 1).min(steps.saturating_sub(1))),
+            Some(unwinding) if unwinding.again => Move::Restart,
+            Some(_) => Move::Undone,
+        }
+    }
+
+    /// The step [`next`](Self::next) named has been run or undone.
+    pub fn done(&mut self, state: Value, attempt: i64) {
+        self.state = state;
+        self.at = if self.unwinding.is_some() { self.at - 1 } else { self.at + 1 };
+        self.since = attempt;
+    }
+
+    /// Turns round. `begun` says that the step it stands before may have had effects.
+    pub fn unwind(&mut self, state: Value, begun: bool, cancelled: bool, error: Option<String>, attempt: i64) {
+        self.state = state;
+        self.at += usize::from(begun);
+        self.since = attempt;
+        self.unwinding = Some(Unwinding { cancelled, error, leftover: Vec::new(), again: false });
+    }
+
+    /// What a retry begins with; None for the very beginning.
+    pub fn again(mut self) -> Option<Self> {
+        self.since = 1;
+        match &mut self.unwinding {
+            Some(_) if self.at == 0 => return None,
+            Some(unwinding) => {
+                unwinding.again = true;
+                unwinding.leftover.clear();
+            }
+            None => {}
+        }
+        Some(self)
+    }
+}
+
+/// What a failed saga could not undo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// Names of the steps whose effects remain, the one that stuck first.
+    pub steps: Vec<String>,
+}
+
+/// Reads from a job's `progress` what its saga could not undo; None when nothing is left over.
+pub fn leftover(progress: Option<&str>) -> Option<Leftover> {
+    let unwinding = Progress::parse(progress?).ok()?.unwinding?;
+    (!unwinding.leftover.is_empty()).then_some(Leftover { steps: unwinding.leftover })
+}
