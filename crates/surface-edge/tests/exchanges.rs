@@ -21,8 +21,8 @@ async fn play(fresh: impl AsyncFn() -> TestApp) {
         let player = Player::new(&app.url, app.keys.clone(), app.contract.clone());
         let report = player.play(script, &mut app).await.unwrap();
         eprintln!("{}: {} fitted", script.name, report.fitted);
-        assert!(report.skipped.is_empty(), "skipped: {:?}", report.skipped);
         failures.extend(report.failures);
+        failures.extend(report.skipped.iter().map(|step| format!("{step}: skipped")));
         coverage.merge(&report.coverage);
     }
     assert!(failures.is_empty(), "{} exchanges did not fit:\n{}", failures.len(), failures.join("\n"));
