@@ -38,16 +38,10 @@ impl Step {
     pub fn record(&self) -> Record {
         match self {
             Self::Accepted(run) => Fact::Accepted((**run).clone()),
-            Self::Started(run) => Fact::Started(record::Started {
-                execution_id: run.execution_id.clone(),
-            }),
+            Self::Started(run) => Fact::Started(record::Started { execution_id: run.execution_id.clone() }),
             Self::Result(result) => Fact::Result((**result).clone()),
-            Self::Forgotten(id) => Fact::Forgotten(record::Forgotten {
-                execution_id: id.clone(),
-            }),
-            Self::Probe => Fact::Past(record::Past {
-                execution_ids: Vec::new(),
-            }),
+            Self::Forgotten(id) => Fact::Forgotten(record::Forgotten { execution_id: id.clone() }),
+            Self::Probe => Fact::Past(record::Past { execution_ids: Vec::new() }),
         }
         .into()
     }
@@ -71,17 +65,11 @@ pub enum Entry {
     /// Its start is being journalled.
     Starting { wish: Option<Wish> },
     /// A process runs.
-    Running {
-        stop: watch::Sender<Option<Stop>>,
-        forget: bool,
-    },
+    Running { stop: watch::Sender<Option<Stop>>, forget: bool },
     /// The result is being journalled.
     Ending,
     /// The result is in the journal, or, when the journal has no space, in memory.
-    Finished {
-        held: Option<Box<ExecutionResult>>,
-        journalled: bool,
-    },
+    Finished { held: Option<Box<ExecutionResult>>, journalled: bool },
 }
 
 /// How far an execution is; `None` when the journal does not hold it yet.
