@@ -10,16 +10,16 @@ use axum::extract::Request;
 use futures::future::BoxFuture;
 use reeve_domain::config::{Config, StaticKeys};
 use reeve_domain::seal::Seal;
-use reeve_domain::{App, authz, background, idempotency};
+use reeve_domain::{App, background, idempotency, identity};
 use reeve_http_kit::auth::Authenticate;
 use reeve_http_kit::idempotency::{IdempotencyStore, Lookup, StoredReply};
 use reeve_http_kit::limits::{LimitRates, Limits};
 use reeve_http_kit::listener::{Listener, ListenerOptions};
 use reeve_http_kit::surface::Kit;
 use reeve_http_kit::{Contract, Mounted};
-use reeve_types::access::{IdempotencyKey, RequestContext, StaticKey};
+use reeve_types::access::IdempotencyKey;
 use reeve_types::id::{Ids, SystemIds};
-use reeve_types::{Actor, NodeId, Principal, Result, Secret, ServerId, SystemClock};
+use reeve_types::{Actor, ErrorKind, NodeId, Result, Secret, ServerId, SystemClock};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -182,7 +182,7 @@ impl Parts {
         let mut running = background::start(&app, &loops);
         tokio::spawn(async move { while running.join_next().await.is_some() {} });
 
-        let mut kit = Kit::new(clock, ids, Arc::new(ByStaticKey(app.clone())));
+        let mut kit = Kit::new(clock, ids, Arc::new(Bearers(app.clone())));
         kit.idempotency = Some(Arc::new(KeptReplies(app.clone())));
         kit.limits = Arc::new(Limits::new(LimitRates::OFF));
         kit.degraded = degraded.clone();
@@ -192,25 +192,23 @@ impl Parts {
     }
 }
 
-struct ByStaticKey(Arc<App>);
+struct Bearers(Arc<App>);
 
-impl Authenticate for ByStaticKey {
-    fn authenticate<'a>(&'a self, bearer: Option<&'a str>, _: Option<IpAddr>) -> BoxFuture<'a, Result<Option<Actor>>> {
-        let keys = &self.0.config.keys;
-        let known = [
-            (&keys.master, StaticKey::Master),
-            (&keys.api, StaticKey::Api),
-            (&keys.metrics, StaticKey::Metrics),
-            (&keys.mcp, StaticKey::Mcp),
-            (&keys.proxy, StaticKey::Proxy),
-        ];
-        let key = known.into_iter().find(|(secret, _)| bearer == Some(secret.expose())).map(|(_, key)| key);
-        let actor = key.map(|key| Actor {
-            principal: Principal::Key(key),
-            permissions: authz::of_key(key),
-            request: RequestContext::default(),
-        });
-        Box::pin(async move { Ok(actor) })
+impl Authenticate for Bearers {
+    fn authenticate<'a>(
+        &'a self,
+        bearer: Option<&'a str>,
+        peer: Option<IpAddr>,
+    ) -> BoxFuture<'a, Result<Option<Actor>>> {
+        Box::pin(async move {
+            let Some(bearer) = bearer else { return Ok(None) };
+            let remote = peer.map(|p| p.to_string()).unwrap_or_default();
+            match identity::authenticate::authenticate(&self.0, bearer, &remote).await {
+                Ok(actor) => Ok(Some(actor)),
+                Err(error) if error.kind == ErrorKind::Unauthenticated => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
     }
 }
 
@@ -222,7 +220,7 @@ impl IdempotencyStore for KeptReplies {
             Ok(match idempotency::lookup(&self.0, actor).await? {
                 idempotency::Lookup::Fresh => Lookup::Fresh,
                 idempotency::Lookup::Mismatch => Lookup::Mismatch,
-                idempotency::Lookup::InProgress | idempotency::Lookup::AppliedButUnanswered => Lookup::InProgress,
+                idempotency::Lookup::AppliedButUnanswered | idempotency::Lookup::InProgress => Lookup::InProgress,
                 idempotency::Lookup::Replay(kept) => {
                     Lookup::Replay(StoredReply { status: kept.status, headers: kept.headers, body: kept.body })
                 }

@@ -17,6 +17,9 @@ use super::script::{RequestSpec, ResponseSpec, Script, Step};
 /// How long `until` repeats a request, and how often.
 const UNTIL: (u32, Duration) = (200, Duration::from_millis(50));
 
+/// An answer that takes longer, as a stream that should have ended, is a failure.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
 /// The keys of the server that is played against.
 #[derive(Clone, Debug)]
 pub struct Keys {
@@ -86,7 +89,7 @@ impl Player {
     pub fn new(base: &str, keys: Keys, contract: Arc<Contract>) -> Self {
         // Fails when it is installed already, which is fine.
         rustls::crypto::ring::default_provider().install_default().ok();
-        let client = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+        let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().expect("an HTTP client");
         Self { base: base.trim_end_matches('/').to_owned(), keys, contract, original: false, client }
     }
 
