@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reeve_agent_proto::message::{Accepted, ExecutionResult, Heartbeat, Known, ResultStatus, Run, Started, Sync};
+use reeve_agent_proto::message::{Accepted, ExecutionResult, Heartbeat, Known, ResultStatus, Run, Started};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
