@@ -571,7 +571,5 @@ impl State {
 }
 
 fn send(events: &mpsc::UnboundedSender<Happened>, event: Happened) {
-    if events.send(event).is_err() {
-        tracing::debug!("the executor has ended");
-    }
+    events.send(event).ok(); // fails once the executor has ended
 }

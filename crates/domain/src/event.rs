@@ -127,7 +127,10 @@ pub fn envelope(app: &App, event: &Event) -> String {
 pub async fn after(app: &App, actor: &Actor, position: i64, kinds: &[String]) -> Result<Vec<Event>> {
     authz::require(actor, Permission::EventsRead)?;
     if let Some(unknown) = kinds.iter().find(|kind| !CATALOG.contains(&kind.as_str())) {
-        return Err(reeve_types::Error::invalid("type", format!("`{unknown}` is not an event type; see /api/v1/event_types")));
+        return Err(reeve_types::Error::invalid(
+            "type",
+            format!("`{unknown}` is not an event type; see /api/v1/event_types"),
+        ));
     }
     let mut tx = app.store.read().await?;
     reeve_store::event::after(&mut tx, position, kinds, 500).await

@@ -55,7 +55,10 @@ pub async fn take(app: &App, tx: &mut Tx, actor: &Actor) -> Result<()> {
     }
     match rows::get(tx, &principal, key).await? {
         Some(row) if !request_id.is_empty() && row.request_id == *request_id => Ok(()),
-        _ => Err(Error::conflict("a request with this idempotency key is being worked on or was applied").with_reason(TAKEN)),
+        _ => {
+            Err(Error::conflict("a request with this idempotency key is being worked on or was applied")
+                .with_reason(TAKEN))
+        }
     }
 }
 

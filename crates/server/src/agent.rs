@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
-use reeve_agent::Options;
+use anyhow::{Result, bail};
+use reeve_agent::simulate::{SimulateOptions, Stats};
+use reeve_agent::{AgentError, Options};
+use tokio_util::sync::CancellationToken;
 
 use crate::say;
 
@@ -66,8 +68,8 @@ pub struct SimulateArgs {
     /// Where the server is, instead of what the key says
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<String>,
-    /// Connections that break per second and come back
-    #[arg(long, value_name = "PER_SECOND", default_value_t = 0.0)]
+    /// Random disconnects per agent and minute
+    #[arg(long, value_name = "PER_MINUTE", default_value_t = 0.0)]
     churn: f64,
     /// How long a command takes, as 20ms
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = millis)]
@@ -94,18 +96,29 @@ fn millis(text: &str) -> Result<u64, String> {
 /// Runs the virtual agents until Ctrl-C.
 pub async fn simulate(command: SimulateCommand) -> Result<()> {
     let SimulateCommand::Agents(args) = command;
-    let options = reeve_agent::simulate::SimulateOptions {
-        count: args.count,
-        key: args.key,
-        server: args.server,
-        churn_per_second: args.churn,
-        latency_ms: args.latency,
-        fail_rate: args.fail_rate,
-        heartbeat_ms: args.heartbeat,
-    };
-    let stop = crate::serve::stop_signal();
+    let mut options = SimulateOptions::new(args.count, args.key);
+    options.server = args.server;
+    options.churn_per_minute = args.churn;
+    options.latency_ms = args.latency;
+    options.fail_rate = args.fail_rate;
+    options.heartbeat_ms = args.heartbeat;
+    let stop = CancellationToken::new();
+    let simulation = reeve_agent::simulate::run(options, stop.clone(), |stats| say::progress(&stats.to_string()));
+    tokio::pin!(simulation);
     tokio::select! {
-        done = reeve_agent::simulate::run(options, |line| say::progress(&line)) => Ok(done?),
-        done = stop => done,
+        done = &mut simulation => finish(done),
+        signal = crate::serve::stop_signal() => {
+            signal?;
+            stop.cancel();
+            finish(simulation.await)
+        }
     }
+}
+
+fn finish(done: Result<Stats, AgentError>) -> Result<()> {
+    let stats = done?;
+    if stats.refused > 0 {
+        bail!("the server refused {} of the virtual agents; has the key enough uses?", stats.refused);
+    }
+    Ok(())
 }

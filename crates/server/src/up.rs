@@ -103,7 +103,11 @@ async fn wait_for_agent(server: &Server) -> Result<NodeId> {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    bail!("the local agent did not connect in {} s; see {}", AGENT_PATIENCE.as_secs(), server.settings.data.join("agent.log").display())
+    bail!(
+        "the local agent did not connect in {} s; see {}",
+        AGENT_PATIENCE.as_secs(),
+        server.settings.data.join("agent.log").display()
+    )
 }
 
 async fn first_command(app: &Arc<App>, node: &NodeId) -> Result<String> {
@@ -170,7 +174,10 @@ async fn announce(server: &Server) -> Result<()> {
     if server.first_start {
         say::line(&format!("  Login      {} / {}", c.username, c.password));
         say::line(&format!("  Master key {}", c.master_key));
-        say::line(&format!("             shown once; kept in {} (owner only)", server.settings.data.join("credentials.json").display()));
+        say::line(&format!(
+            "             shown once; kept in {} (owner only)",
+            server.settings.data.join("credentials.json").display()
+        ));
     } else {
         say::line(&format!("  Login      as before; see {}", server.settings.data.join("credentials.json").display()));
     }
@@ -179,7 +186,9 @@ async fn announce(server: &Server) -> Result<()> {
         say::line("  Join another machine (key valid for a day):");
         say::line(&format!("    reeve agent --enroll {}", join_key(&server.app).await?));
         if get("agents").contains("//127.") {
-            say::line("    (agents are accepted from this machine only; for others start with --listen agents=0.0.0.0:7443)");
+            say::line(
+                "    (agents are accepted from this machine only; for others start with --listen agents=0.0.0.0:7443)",
+            );
         }
     }
     say::line("");

@@ -1,5 +1,7 @@
 //! What tests stand on: databases, apps, the exchange player, simulators. Never part of the product.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+pub mod agents;
+pub mod app;
 pub mod db;
 pub mod exchange;

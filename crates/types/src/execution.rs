@@ -165,4 +165,3 @@ pub struct ExecutionFilter {
     /// On the last change.
     pub updated_at: Range<Timestamp>,
 }
-

@@ -61,7 +61,8 @@ pub async fn login(app: &App, actor: &Actor, username: &str, password: &Secret) 
     let session = SessionId(app.ids.next());
     let tokens = issue(app, &mut tx, user, &session).await?;
     let details = json!({ "session": session.as_str() });
-    audit::record(app, &mut tx, &as_user(actor, &tokens.user), "session.login", tokens.user.id.as_str(), details).await?;
+    audit::record(app, &mut tx, &as_user(actor, &tokens.user), "session.login", tokens.user.id.as_str(), details)
+        .await?;
     tx.commit().await?;
     Ok(tokens)
 }

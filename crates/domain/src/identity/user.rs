@@ -227,7 +227,8 @@ fn require_rights_of(actor: &Actor, role: Role) -> Result<()> {
 
 fn require_another_admin(enabled_admins: &[UserId], except: &UserId) -> Result<()> {
     if enabled_admins.contains(except) && enabled_admins.len() == 1 {
-        return Err(Error::conflict("the last admin cannot be removed, disabled or given another role").with_reason("last_admin"));
+        return Err(Error::conflict("the last admin cannot be removed, disabled or given another role")
+            .with_reason("last_admin"));
     }
     Ok(())
 }

@@ -11,7 +11,9 @@ use crate::{Bench, app_with};
 async fn record(app: &App, n: usize) {
     for i in 0..n {
         let mut tx = app.store.begin().await.unwrap();
-        audit::record(app, &mut tx, &Actor::system(), "thing.do", &format!("thing-{i}"), json!({"i": i})).await.unwrap();
+        audit::record(app, &mut tx, &Actor::system(), "thing.do", &format!("thing-{i}"), json!({"i": i}))
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
     }
 }
@@ -68,7 +70,8 @@ async fn two_servers_make_one_chain() {
         let bench = Bench::new(db);
         let other = app_with(&bench.db, bench.clock.clone(), &[("k1", 1)]);
         let writers = [bench.app.clone(), other.clone(), bench.app.clone(), other];
-        let tasks: Vec<_> = writers.into_iter().map(|app| tokio::spawn(async move { record(&app, 25).await })).collect();
+        let tasks: Vec<_> =
+            writers.into_iter().map(|app| tokio::spawn(async move { record(&app, 25).await })).collect();
         for task in tasks {
             task.await.unwrap();
         }
@@ -86,12 +89,20 @@ async fn every_tampering_is_found() {
         ("changed actor", &["UPDATE audit_entries SET actor = 'user:eve' WHERE seq = 1"], 1),
         ("changed time", &["UPDATE audit_entries SET at = at + 1 WHERE seq = 9"], 9),
         ("changed details", &["UPDATE audit_entries SET details = '{}' WHERE seq = 10"], 10),
-        ("moved text between columns", &["UPDATE audit_entries SET action = action || subject, subject = '' WHERE seq = 4"], 4),
+        (
+            "moved text between columns",
+            &["UPDATE audit_entries SET action = action || subject, subject = '' WHERE seq = 4"],
+            4,
+        ),
         ("changed mac", &["UPDATE audit_entries SET mac = 'k1.00' WHERE seq = 4"], 4),
         ("unknown key", &["UPDATE audit_entries SET mac = 'k9.00' WHERE seq = 4"], 4),
         ("missing in the middle", &["DELETE FROM audit_entries WHERE seq IN (4, 5)"], 4),
         ("missing at the start", &["DELETE FROM audit_entries WHERE seq = 1"], 1),
-        ("missing and closed up", &["DELETE FROM audit_entries WHERE seq = 10", "UPDATE audit_entries SET seq = seq - 1 WHERE seq = 11"], 10),
+        (
+            "missing and closed up",
+            &["DELETE FROM audit_entries WHERE seq = 10", "UPDATE audit_entries SET seq = seq - 1 WHERE seq = 11"],
+            10,
+        ),
         ("reordered", &[swap, "UPDATE audit_entries SET seq = -seq WHERE seq < 0"], 4),
         ("tail cut off", &["DELETE FROM audit_entries WHERE seq > 8"], 9),
         ("everything gone", &["DELETE FROM audit_entries"], 1),
@@ -121,7 +132,11 @@ async fn every_tampering_is_found() {
                 assert!(bench.sql(statement).await > 0, "{name}");
             }
             let found = verify(&bench.app).await;
-            assert_eq!((found.ok, found.first_bad, found.entries), (false, Some(*first_bad), first_bad - 1), "{name}: {found:?}");
+            assert_eq!(
+                (found.ok, found.first_bad, found.entries),
+                (false, Some(*first_bad), first_bad - 1),
+                "{name}: {found:?}"
+            );
             for table in ["audit_entries", "audit_heads"] {
                 bench.sql(&format!("DELETE FROM {table}")).await;
                 bench.sql(&format!("INSERT INTO {table} SELECT * FROM kept_{table}")).await;

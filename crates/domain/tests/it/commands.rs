@@ -124,7 +124,9 @@ async fn a_rollout_stops_at_too_many_failures_and_goes_on_when_told() {
         }
         let plan = RolloutPlan { canary: 1, batch_size: BatchSize::Nodes(2), max_failures: Some(0) };
         let command = w.run(everything(), Some(plan)).await;
-        let out = |w: &World| -> Vec<_> { nodes.iter().flat_map(|n| w.agents.runs(n).into_iter().map(|e| (n.clone(), e))).collect() };
+        let out = |w: &World| -> Vec<_> {
+            nodes.iter().flat_map(|n| w.agents.runs(n).into_iter().map(|e| (n.clone(), e))).collect()
+        };
         w.until(&command, all_are(ExecutionStatus::Pending, 5)).await;
         assert_eq!(out(&w).len(), 1, "the canary alone");
         let (node, e) = out(&w).remove(0);

@@ -8,7 +8,11 @@ use reeve_types::{Actor, ErrorKind, Result};
 use crate::{Bench, nobody_from, with_key};
 
 fn reply() -> StoredReply {
-    StoredReply { status: 201, headers: vec![("location".into(), "/x".into())], body: r#"{"token":"rv_secret"}"#.into() }
+    StoredReply {
+        status: 201,
+        headers: vec![("location".into(), "/x".into())],
+        body: r#"{"token":"rv_secret"}"#.into(),
+    }
 }
 
 async fn effect(bench: &Bench, actor: &Actor, name: &str) -> Result<()> {

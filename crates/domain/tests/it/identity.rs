@@ -53,9 +53,14 @@ async fn wrong_credentials_are_all_alike() {
         let bob = make(&bench, "bob", Role::Viewer).await;
         let disable = Change { disabled: Some(true), ..Change::default() };
         user::update(&bench.app, &Actor::system(), &bob.id, disable).await.unwrap();
-        for (name, password) in [("alice", "wrong password"), ("nobody", PASSWORD), ("bob", PASSWORD), ("", ""), ("a\0b", "\0")] {
+        for (name, password) in
+            [("alice", "wrong password"), ("nobody", PASSWORD), ("bob", PASSWORD), ("", ""), ("a\0b", "\0")]
+        {
             let error = login(&bench, name, password).await.unwrap_err();
-            assert_eq!((error.kind, &*error.message), (ErrorKind::Unauthenticated, "the username or the password is wrong"));
+            assert_eq!(
+                (error.kind, &*error.message),
+                (ErrorKind::Unauthenticated, "the username or the password is wrong")
+            );
         }
         for bearer in ["", "x", "rv_", "rv_00000000_x", "a.b.c", "eyJhbGciOiJub25lIn0.e30."] {
             assert_eq!(who(&bench, bearer).await.unwrap_err().kind, ErrorKind::Unauthenticated, "{bearer}");
@@ -121,7 +126,10 @@ async fn an_address_that_tries_many_names_is_slowed_down() {
         let bench = Bench::new(db);
         make(&bench, "alice", Role::Viewer).await;
         for i in 0..20 {
-            assert_eq!(login(&bench, &format!("name{i}"), "wrong password").await.unwrap_err().kind, ErrorKind::Unauthenticated);
+            assert_eq!(
+                login(&bench, &format!("name{i}"), "wrong password").await.unwrap_err().kind,
+                ErrorKind::Unauthenticated
+            );
         }
         assert_eq!(login(&bench, "alice", PASSWORD).await.unwrap_err().kind, ErrorKind::TooMany);
         let elsewhere = nobody_from("192.0.2.99");
@@ -226,10 +234,13 @@ async fn changes_of_rights_hold_at_once() {
         let actor = who(&bench, tokens.access_token.expose()).await.unwrap();
         assert!(!actor.may(Permission::NodesWrite));
 
-        let error = user::set_password(&bench.app, &actor, &alice.id, None, &Secret::new("another one")).await.unwrap_err();
+        let error =
+            user::set_password(&bench.app, &actor, &alice.id, None, &Secret::new("another one")).await.unwrap_err();
         assert!(error.details.contains_key("current_password"));
         let wrong = Secret::new("wrong password");
-        let error = user::set_password(&bench.app, &actor, &alice.id, Some(&wrong), &Secret::new("another one")).await.unwrap_err();
+        let error = user::set_password(&bench.app, &actor, &alice.id, Some(&wrong), &Secret::new("another one"))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind, ErrorKind::Invalid);
         let right = Secret::new(PASSWORD);
         user::set_password(&bench.app, &actor, &alice.id, Some(&right), &Secret::new("another one")).await.unwrap();
@@ -295,10 +306,8 @@ async fn the_last_admin_stays() {
         assert_eq!(user::delete(&bench.app, &system, &first.id).await.unwrap_err().reason, "last_admin");
         let second = make(&bench, "second", Role::Admin).await;
         // Each removes the other, at the same time.
-        let (a, b) = tokio::join!(
-            user::delete(&bench.app, &system, &first.id),
-            user::delete(&bench.app, &system, &second.id)
-        );
+        let (a, b) =
+            tokio::join!(user::delete(&bench.app, &system, &first.id), user::delete(&bench.app, &system, &second.id));
         assert!(a.is_ok() != b.is_ok(), "{a:?} {b:?}");
         assert_eq!(bench.count("users").await, 1);
     })
@@ -336,7 +345,11 @@ async fn api_tokens_narrow_their_user() {
         let alice = make(&bench, "alice", Role::Operator).await;
         let actor = who(&bench, login(&bench, "alice", PASSWORD).await.unwrap().access_token.expose()).await.unwrap();
         let end = Timestamp(bench.app.now().0).plus_ms(60_000);
-        let ci = api_token::Create { name: "ci".into(), scopes: vec!["edge.nodes.read".into(), "self.manage".into()], expires_at: Some(end) };
+        let ci = api_token::Create {
+            name: "ci".into(),
+            scopes: vec!["edge.nodes.read".into(), "self.manage".into()],
+            expires_at: Some(end),
+        };
         let (row, secret) = api_token::create(&bench.app, &actor, ci.clone()).await.unwrap();
         assert!(secret.expose().starts_with(&format!("rv_{}_", row.prefix)) && row.prefix.len() == 8);
         let error = api_token::create(&bench.app, &actor, ci.clone()).await.unwrap_err();
@@ -349,7 +362,10 @@ async fn api_tokens_narrow_their_user() {
         assert_eq!(api_token::create(&bench.app, &actor, past).await.unwrap_err().kind, ErrorKind::Invalid);
 
         let narrow = who(&bench, secret.expose()).await.unwrap();
-        assert_eq!(narrow.principal, Principal::ApiToken { id: row.id.clone(), user: alice.id.clone(), name: "ci".into() });
+        assert_eq!(
+            narrow.principal,
+            Principal::ApiToken { id: row.id.clone(), user: alice.id.clone(), name: "ci".into() }
+        );
         assert!(narrow.may(Permission::NodesRead) && !narrow.may(Permission::NodesWrite));
         // A narrow token cannot make a wide one.
         let wide = api_token::Create { name: "wide".into(), scopes: vec![], expires_at: None };
@@ -373,7 +389,11 @@ async fn api_tokens_narrow_their_user() {
         let page = api_token::list(&bench.app, &actor, Page::default()).await.unwrap();
         assert_eq!(page.total, 2);
         let bob = make(&bench, "bob", Role::Viewer).await;
-        let bob = who(&bench, login(&bench, "bob", PASSWORD).await.unwrap().access_token.expose()).await.map(|a| (bob, a)).unwrap().1;
+        let bob = who(&bench, login(&bench, "bob", PASSWORD).await.unwrap().access_token.expose())
+            .await
+            .map(|a| (bob, a))
+            .unwrap()
+            .1;
         assert_eq!(api_token::delete(&bench.app, &bob, &row.id).await.unwrap_err().kind, ErrorKind::NotFound);
         api_token::delete(&bench.app, &actor, &row.id).await.unwrap();
         assert_eq!(api_token::delete(&bench.app, &actor, &row.id).await.unwrap_err().kind, ErrorKind::NotFound);
@@ -402,13 +422,20 @@ async fn user_management_alone_is_not_everything() {
         let bench = Bench::new(db);
         let root = make(&bench, "root", Role::Admin).await;
         let actor = who(&bench, login(&bench, "root", PASSWORD).await.unwrap().access_token.expose()).await.unwrap();
-        let input = api_token::Create { name: "hr".into(), scopes: vec!["users.write".into(), "users.read".into()], expires_at: None };
+        let input = api_token::Create {
+            name: "hr".into(),
+            scopes: vec!["users.write".into(), "users.read".into()],
+            expires_at: None,
+        };
         let (_, secret) = api_token::create(&bench.app, &actor, input).await.unwrap();
         let clerk = who(&bench, secret.expose()).await.unwrap();
         let evil = Create { username: "evil".into(), password: Secret::new(PASSWORD), role: Role::Admin };
         assert_eq!(user::create(&bench.app, &clerk, evil).await.unwrap_err().kind, ErrorKind::Forbidden);
         let new = Secret::new("taken over");
-        assert_eq!(user::set_password(&bench.app, &clerk, &root.id, None, &new).await.unwrap_err().kind, ErrorKind::Forbidden);
+        assert_eq!(
+            user::set_password(&bench.app, &clerk, &root.id, None, &new).await.unwrap_err().kind,
+            ErrorKind::Forbidden
+        );
         let change = Change { password: Some(new), ..Change::default() };
         assert_eq!(user::update(&bench.app, &clerk, &root.id, change).await.unwrap_err().kind, ErrorKind::Forbidden);
         assert_eq!(user::delete(&bench.app, &clerk, &root.id).await.unwrap_err().kind, ErrorKind::Forbidden);

@@ -72,5 +72,8 @@ pub fn nobody_from(remote: &str) -> Actor {
 
 pub fn with_key(actor: &Actor, request_id: &str, key: &str, fingerprint: &str) -> Actor {
     let idempotency = Some(IdempotencyKey { key: key.into(), fingerprint: fingerprint.into() });
-    Actor { request: RequestContext { request_id: request_id.into(), remote: String::new(), idempotency }, ..actor.clone() }
+    Actor {
+        request: RequestContext { request_id: request_id.into(), remote: String::new(), idempotency },
+        ..actor.clone()
+    }
 }

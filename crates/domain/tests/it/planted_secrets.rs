@@ -19,9 +19,11 @@ async fn no_planted_secret_is_in_the_file() {
     let mut actors = Vec::new();
     for i in 0..20 {
         let password = format!("planted-password-{i:04}-end");
-        let input = user::Create { username: format!("user{i}"), password: Secret::new(&*password), role: Role::Operator };
+        let input =
+            user::Create { username: format!("user{i}"), password: Secret::new(&*password), role: Role::Operator };
         user::create(app, &Actor::system(), input).await.unwrap();
-        let tokens = session::login(app, &nobody_from(""), &format!("user{i}"), &Secret::new(&*password)).await.unwrap();
+        let tokens =
+            session::login(app, &nobody_from(""), &format!("user{i}"), &Secret::new(&*password)).await.unwrap();
         actors.push(authenticate::authenticate(app, tokens.access_token.expose(), "").await.unwrap());
         planted.extend([password, tokens.access_token.expose().to_owned()]);
         let mut refresh = tokens.refresh_token;

@@ -167,7 +167,11 @@ impl World {
     }
 
     /// Awaits that the executions of a command satisfy `condition`; panics with what they were after ten seconds.
-    pub async fn until(&self, command: &reeve_types::CommandId, condition: impl Fn(&[Execution]) -> bool) -> Vec<Execution> {
+    pub async fn until(
+        &self,
+        command: &reeve_types::CommandId,
+        condition: impl Fn(&[Execution]) -> bool,
+    ) -> Vec<Execution> {
         let mut last = Vec::new();
         for _ in 0..1000 {
             last = self.executions(command).await;

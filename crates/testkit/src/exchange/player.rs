@@ -63,7 +63,12 @@ pub struct Report {
 impl Report {
     /// Panics with everything that did not fit.
     pub fn expect_clean(&self) {
-        assert!(self.failures.is_empty(), "{} exchanges did not fit:\n{}", self.failures.len(), self.failures.join("\n"));
+        assert!(
+            self.failures.is_empty(),
+            "{} exchanges did not fit:\n{}",
+            self.failures.len(),
+            self.failures.join("\n")
+        );
     }
 }
 
@@ -90,7 +95,11 @@ impl Player {
     pub fn from_environment(contract: Arc<Contract>) -> Option<Self> {
         let base = std::env::var("REEVE_TEST_EDGE_URL").ok()?;
         let key = std::env::var("REEVE_TEST_EDGE_KEY").unwrap_or_default();
-        let keys = Keys { master: key.clone(), api: key, metrics: std::env::var("REEVE_TEST_EDGE_METRICS_KEY").unwrap_or_default() };
+        let keys = Keys {
+            master: key.clone(),
+            api: key,
+            metrics: std::env::var("REEVE_TEST_EDGE_METRICS_KEY").unwrap_or_default(),
+        };
         Some(Self::new(&base, keys, contract).as_original())
     }
 
@@ -231,7 +240,9 @@ impl Player {
                 "page": "<int>", "page_size": "<int>", "total_count": "<int>", "total_pages": "<int>",
                 "has_next": "<bool>", "has_prev": "<bool>", "next_page": "<int?>", "prev_page": "<int?>",
             });
-            Some(json!({"data": rows, "meta": {"request_id": "<uuid>", "timestamp": "<micros>", "pagination": pagination}}))
+            Some(
+                json!({"data": rows, "meta": {"request_id": "<uuid>", "timestamp": "<micros>", "pagination": pagination}}),
+            )
         } else if let Some(error) = &expected.error {
             let mut error = error.clone();
             error["message"] = error.get("message").cloned().unwrap_or_else(|| json!("<string>"));
@@ -252,7 +263,9 @@ impl Player {
             }
             (Some(_), None, _) => problems.push(format!("no JSON: {}", answer.text)),
             (None, _, Some(pattern)) => problems.extend(text_problem(pattern, &json!(answer.text))),
-            (None, _, None) if !answer.text.is_empty() => problems.push(format!("a body where none is expected: {}", answer.text)),
+            (None, _, None) if !answer.text.is_empty() => {
+                problems.push(format!("a body where none is expected: {}", answer.text))
+            }
             (None, _, None) => {}
         }
         problems
@@ -328,9 +341,12 @@ pub(super) fn filled(value: &Value, variables: &BTreeMap<String, Value>) -> Opti
             _ => Value::String(text(content, variables)?),
         },
         Value::Array(items) => Value::Array(items.iter().map(|item| filled(item, variables)).collect::<Option<_>>()?),
-        Value::Object(fields) => {
-            Value::Object(fields.iter().map(|(name, item)| Some((text(name, variables)?, filled(item, variables)?))).collect::<Option<_>>()?)
-        }
+        Value::Object(fields) => Value::Object(
+            fields
+                .iter()
+                .map(|(name, item)| Some((text(name, variables)?, filled(item, variables)?)))
+                .collect::<Option<_>>()?,
+        ),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     })
 }
