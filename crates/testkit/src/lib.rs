@@ -5,3 +5,6 @@ pub mod agents;
 pub mod app;
 pub mod db;
 pub mod exchange;
+
+/// The agent, for the tests of crates that must not know it otherwise.
+pub use reeve_agent;
