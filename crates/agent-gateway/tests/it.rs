@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
+use reeve_agent::Options;
+use reeve_agent::simulate::{self, SimulateOptions};
 use reeve_agent_gateway::{Gateway, Hub, TlsIdentity};
 use reeve_domain::App;
 use reeve_domain::config::{Config, StaticKeys};
@@ -12,8 +14,6 @@ use reeve_domain::seal::Seal;
 use reeve_domain::{cluster, command, enrollment_key};
 use reeve_ports::AgentLink;
 use reeve_testkit::db::TestDb;
-use reeve_testkit::reeve_agent::simulate::{self, SimulateOptions};
-use reeve_testkit::reeve_agent::{self, Options};
 use reeve_types::command::{TargetKind, Targeting};
 use reeve_types::id::SystemIds;
 use reeve_types::time::SystemClock;

@@ -5,6 +5,3 @@ pub mod agents;
 pub mod app;
 pub mod db;
 pub mod exchange;
-
-/// The agent, for the tests of crates that must not know it otherwise.
-pub use reeve_agent;
