@@ -109,3 +109,8 @@ pub fn progress(entry: &Entry) -> Option<Progress> {
         Entry::Finished { .. } => Some(Progress::Finished),
     }
 }
+
+/// Tells the executor, unless it has ended.
+pub fn send(events: &tokio::sync::mpsc::UnboundedSender<Happened>, event: Happened) {
+    events.send(event).ok();
+}

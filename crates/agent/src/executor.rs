@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
-use crate::execution::{Command, Entry, Happened, Step, Wish, progress};
+use crate::execution::{Command, Entry, Happened, Step, Wish, progress, send};
 use crate::journal::{Recovered, is_full};
 use crate::journal_thread::JournalHandle;
 use crate::leftover;
@@ -568,8 +568,4 @@ impl State {
             changed
         });
     }
-}
-
-fn send(events: &mpsc::UnboundedSender<Happened>, event: Happened) {
-    events.send(event).ok(); // fails once the executor has ended
 }

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use reeve_agent::simulate::{SimulateOptions, Stats};
-use reeve_agent::{AgentError, Options};
-use tokio_util::sync::CancellationToken;
+use anyhow::Result;
+use reeve_agent::Options;
+use reeve_agent::simulate::SimulateOptions;
 
 use crate::say;
 
@@ -68,8 +67,8 @@ pub struct SimulateArgs {
     /// Where the server is, instead of what the key says
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<String>,
-    /// Random disconnects per agent and minute
-    #[arg(long, value_name = "PER_MINUTE", default_value_t = 0.0)]
+    /// Connections that break per second, over all agents, and come back
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 0.0)]
     churn: f64,
     /// How long a command takes, as 20ms
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = millis)]
@@ -96,29 +95,18 @@ fn millis(text: &str) -> Result<u64, String> {
 /// Runs the virtual agents until Ctrl-C.
 pub async fn simulate(command: SimulateCommand) -> Result<()> {
     let SimulateCommand::Agents(args) = command;
-    let mut options = SimulateOptions::new(args.count, args.key);
-    options.server = args.server;
-    options.churn_per_minute = args.churn;
-    options.latency_ms = args.latency;
-    options.fail_rate = args.fail_rate;
-    options.heartbeat_ms = args.heartbeat;
-    let stop = CancellationToken::new();
-    let simulation = reeve_agent::simulate::run(options, stop.clone(), |stats| say::progress(&stats.to_string()));
-    tokio::pin!(simulation);
+    let options = SimulateOptions {
+        count: args.count,
+        key: args.key,
+        server: args.server,
+        churn_per_second: args.churn,
+        latency_ms: args.latency,
+        fail_rate: args.fail_rate,
+        heartbeat_ms: args.heartbeat,
+    };
+    crate::serve::raise_file_limit();
     tokio::select! {
-        done = &mut simulation => finish(done),
-        signal = crate::serve::stop_signal() => {
-            signal?;
-            stop.cancel();
-            finish(simulation.await)
-        }
+        done = reeve_agent::simulate::run(options, |line| say::progress(&line)) => Ok(done?),
+        signal = crate::serve::stop_signal() => signal,
     }
-}
-
-fn finish(done: Result<Stats, AgentError>) -> Result<()> {
-    let stats = done?;
-    if stats.refused > 0 {
-        bail!("the server refused {} of the virtual agents; has the key enough uses?", stats.refused);
-    }
-    Ok(())
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use reeve_domain::App;
+use reeve_surface_console::Check;
 
 use crate::config::{ServeArgs, Settings, is_private};
 use crate::data_dir::DataDir;
@@ -16,18 +17,6 @@ use crate::say;
 const LEAST_FREE_BYTES: u64 = 256 << 20;
 /// The newest event may be this far in the future before the clock is suspect.
 const CLOCK_SLACK_MS: i64 = 60_000;
-
-/// One check.
-pub struct Check {
-    /// What was looked at.
-    pub name: String,
-    /// Whether it is well.
-    pub ok: bool,
-    /// What was seen.
-    pub detail: String,
-    /// What to do.
-    pub fix: Option<String>,
-}
 
 /// The checks of a running server.
 pub struct Doctor {
@@ -39,8 +28,8 @@ pub struct Doctor {
     pub listeners: BTreeMap<String, String>,
 }
 
-impl Doctor {
-    pub fn run(&self) -> BoxFuture<'_, Vec<Check>> {
+impl reeve_surface_console::Doctor for Doctor {
+    fn run(&self) -> BoxFuture<'_, Vec<Check>> {
         Box::pin(async move {
             vec![
                 self.store().await,

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{ServeArgs, Settings, with_port};
 use crate::data_dir::{Credentials, DataDir};
+use crate::doctor::Doctor;
 use crate::say;
 use crate::seams::{Bearers, Checks, Keys};
 
@@ -108,6 +109,15 @@ impl Server {
         let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
         let kit = kit(&app, &settings, &draining)?;
         let edge_surface = reeve_surface_edge::routes::surface(app.clone(), kit.clone())?;
+        let doctor = Arc::new(Doctor { app: app.clone(), data: settings.data.clone(), listeners: listeners.clone() });
+        let info = reeve_surface_console::ServerInfo {
+            version: VERSION.to_owned(),
+            listeners: listeners.clone(),
+            agent_endpoint: endpoint,
+            doctor,
+        };
+        let envelope = Arc::new(reeve_surface_edge::envelope::EdgeEnvelope);
+        let console_surface = reeve_surface_console::routes::surface(app.clone(), kit.clone(), envelope, info)?;
         let probes = Probes {
             version: VERSION,
             health: Arc::new(Checks(app.clone())),
@@ -126,7 +136,7 @@ impl Server {
         }
         if let Some(console) = console {
             let more = probes.router().merge(metrics_router(metrics.clone(), kit.authenticate.clone()));
-            let router = more.nest("/edge", edge_surface.router("/edge", Router::new()));
+            let router = console_surface.router("", more).nest("/edge", edge_surface.router("/edge", Router::new()));
             listening.spawn(console.serve(router, draining.clone()));
         }
         let mut loops = background::start(&app, &stopping);
@@ -251,7 +261,7 @@ fn own_address() -> Option<IpAddr> {
 }
 
 /// Thousands of agents are thousands of sockets.
-fn raise_file_limit() {
+pub fn raise_file_limit() {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {

@@ -100,7 +100,20 @@ impl TestApp {
         tokio::spawn(listener.serve(outer, draining.clone()));
         let contract = parts.edge.contract().clone();
         let Parts { app, agents, loops, .. } = parts;
-        Self { app, agents, url, keys: shown, contract, db, seal, degraded, named: BTreeMap::new(), router, loops, draining }
+        Self {
+            app,
+            agents,
+            url,
+            keys: shown,
+            contract,
+            db,
+            seal,
+            degraded,
+            named: BTreeMap::new(),
+            router,
+            loops,
+            draining,
+        }
     }
 
     /// Goes on with another configuration on the same store. Agents that were connected are not any more.
@@ -125,7 +138,8 @@ impl TestApp {
             self.agents.stop(self.named.get(name)?).await;
         } else if let Some(cluster) = what.get("default_cluster") {
             let (cluster, public) = (cluster.as_str().map(str::to_owned), what["public_keys"].as_bool() == Some(true));
-            self.reconfigure(|config| (config.default_cluster, config.public_enrollment_keys) = (cluster, public)).await;
+            self.reconfigure(|config| (config.default_cluster, config.public_enrollment_keys) = (cluster, public))
+                .await;
         } else {
             return None;
         }
@@ -150,7 +164,13 @@ struct Parts {
 }
 
 impl Parts {
-    async fn build(db: &TestDb, seal: &Seal, config: Config, degraded: &Arc<AtomicBool>, draining: &CancellationToken) -> Self {
+    async fn build(
+        db: &TestDb,
+        seal: &Seal,
+        config: Config,
+        degraded: &Arc<AtomicBool>,
+        draining: &CancellationToken,
+    ) -> Self {
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
         let id = ServerId("testserver".to_owned());
         let app = Arc::new(App::new(db.store.clone(), clock.clone(), ids.clone(), seal.clone(), config, id));
@@ -202,7 +222,7 @@ impl IdempotencyStore for KeptReplies {
             Ok(match idempotency::lookup(&self.0, actor).await? {
                 idempotency::Lookup::Fresh => Lookup::Fresh,
                 idempotency::Lookup::Mismatch => Lookup::Mismatch,
-                idempotency::Lookup::AppliedButUnanswered => Lookup::InProgress,
+                idempotency::Lookup::InProgress | idempotency::Lookup::AppliedButUnanswered => Lookup::InProgress,
                 idempotency::Lookup::Replay(kept) => {
                     Lookup::Replay(StoredReply { status: kept.status, headers: kept.headers, body: kept.body })
                 }
@@ -210,7 +230,12 @@ impl IdempotencyStore for KeptReplies {
         })
     }
 
-    fn complete<'a>(&'a self, actor: &'a Actor, _: &'a IdempotencyKey, reply: StoredReply) -> BoxFuture<'a, Result<()>> {
+    fn complete<'a>(
+        &'a self,
+        actor: &'a Actor,
+        _: &'a IdempotencyKey,
+        reply: StoredReply,
+    ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let kept = idempotency::StoredReply { status: reply.status, headers: reply.headers, body: reply.body };
             idempotency::complete(&self.0, actor, &kept).await

@@ -23,23 +23,23 @@ use reeve_types::id::SystemIds;
 use reeve_types::{Actor, ManualClock, Secret, Timestamp};
 
 /// An app over a test database, with a clock to be moved by hand.
-pub struct Bench {
-    pub app: Arc<App>,
-    pub clock: Arc<ManualClock>,
-    pub db: TestDb,
+pub(crate) struct Bench {
+    pub(crate) app: Arc<App>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) db: TestDb,
 }
 
-pub fn seal_key(byte: u8) -> Secret {
+pub(crate) fn seal_key(byte: u8) -> Secret {
     use base64::Engine;
     Secret::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode([byte; 32]))
 }
 
-pub fn keys() -> StaticKeys {
+pub(crate) fn keys() -> StaticKeys {
     let key = |word: &str| Secret::new(format!("{word}-{word}-{word}"));
     StaticKeys { master: key("master"), api: key("api"), metrics: key("metrics"), mcp: key("mcp"), proxy: key("proxy") }
 }
 
-pub fn app_with(db: &TestDb, clock: Arc<ManualClock>, seal_keys: &[(&str, u8)]) -> Arc<App> {
+pub(crate) fn app_with(db: &TestDb, clock: Arc<ManualClock>, seal_keys: &[(&str, u8)]) -> Arc<App> {
     let seal = Seal::new(seal_keys.iter().map(|(id, byte)| ((*id).to_owned(), seal_key(*byte))).collect()).unwrap();
     let mut config = Config::with_keys(keys());
     config.access_token_life = Duration::from_secs(900);
@@ -48,29 +48,29 @@ pub fn app_with(db: &TestDb, clock: Arc<ManualClock>, seal_keys: &[(&str, u8)]) 
 }
 
 impl Bench {
-    pub fn new(db: TestDb) -> Self {
+    pub(crate) fn new(db: TestDb) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp(1_800_000_000_000_000)));
         Self { app: app_with(&db, clock.clone(), &[("k1", 1)]), clock, db }
     }
 
-    pub async fn sql(&self, sql: &str) -> u64 {
+    pub(crate) async fn sql(&self, sql: &str) -> u64 {
         let mut tx = self.db.store.begin().await.unwrap();
         let rows = tx.execute(sql, &[]).await.unwrap();
         tx.commit().await.unwrap();
         rows
     }
 
-    pub async fn count(&self, from: &str) -> i64 {
+    pub(crate) async fn count(&self, from: &str) -> i64 {
         let mut tx = self.db.store.read().await.unwrap();
         tx.one(&format!("SELECT count(*) FROM {from}"), &[]).await.unwrap().get().unwrap()
     }
 }
 
-pub fn nobody_from(remote: &str) -> Actor {
+pub(crate) fn nobody_from(remote: &str) -> Actor {
     Actor { request: RequestContext { remote: remote.into(), ..Default::default() }, ..Actor::anonymous() }
 }
 
-pub fn with_key(actor: &Actor, request_id: &str, key: &str, fingerprint: &str) -> Actor {
+pub(crate) fn with_key(actor: &Actor, request_id: &str, key: &str, fingerprint: &str) -> Actor {
     let idempotency = Some(IdempotencyKey { key: key.into(), fingerprint: fingerprint.into() });
     Actor {
         request: RequestContext { request_id: request_id.into(), remote: String::new(), idempotency },
