@@ -170,12 +170,8 @@ impl Settings {
         let sources = Figment::from(Serialized::defaults(Self::default()))
             .merge(Toml::file(&file))
             .merge(Env::raw().only(&ORIGINAL_NAMES))
-            .merge(Env::prefixed("REEVE_").split("__").ignore(&[
-                "url",
-                "token",
-                "enrollment_key",
-                "test_postgres_url",
-            ]));
+            // Other variables with the prefix belong to the client, the agent or the tests.
+            .merge(Env::prefixed("REEVE_").filter(|name| is_setting(name.as_str())).split("__"));
         let mut settings: Self = sources.extract().context("the settings cannot be read")?;
         if let Some(data) = &args.data {
             settings.data = data.clone();
