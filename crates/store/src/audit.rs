@@ -70,8 +70,7 @@ pub async fn insert_head(tx: &mut Tx, head: &Head) -> Result<()> {
 pub async fn insert(tx: &mut Tx, e: &AuditEntry) -> Result<()> {
     let sql = "INSERT INTO audit_entries (seq, id, at, actor, remote, request_id, action, subject, details, mac)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-    let args =
-        args![e.seq, &e.id, e.at, &e.actor, &e.remote, &e.request_id, &e.action, &e.subject, &e.details, &e.mac];
+    let args = args![e.seq, &e.id, e.at, &e.actor, &e.remote, &e.request_id, &e.action, &e.subject, &e.details, &e.mac];
     tx.execute(sql, args).await?;
     Ok(())
 }

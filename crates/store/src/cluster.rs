@@ -35,7 +35,8 @@ pub async fn insert(tx: &mut Tx, cluster: &Cluster, first: i64, last: i64) -> Re
     let sql = "INSERT INTO clusters (id, name, ipv4_range, ipv4_first, ipv4_last, node_limit, node_count, inserted_at, updated_at)
         VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8)";
     let c = cluster;
-    tx.execute(sql, args![&c.id, &c.name, &c.ipv4_range, first, last, c.node_limit, c.inserted_at, c.updated_at]).await?;
+    tx.execute(sql, args![&c.id, &c.name, &c.ipv4_range, first, last, c.node_limit, c.inserted_at, c.updated_at])
+        .await?;
     Ok(())
 }
 
@@ -138,7 +139,8 @@ pub async fn overlapping(tx: &mut Tx, first: i64, last: i64) -> Result<Option<St
 /// # Errors
 /// As the store.
 pub async fn ranges_within(tx: &mut Tx, first: i64, last: i64) -> Result<Vec<(i64, i64)>> {
-    let sql = "SELECT ipv4_first, ipv4_last FROM clusters WHERE ipv4_first <= $2 AND ipv4_last >= $1 ORDER BY ipv4_first";
+    let sql =
+        "SELECT ipv4_first, ipv4_last FROM clusters WHERE ipv4_first <= $2 AND ipv4_last >= $1 ORDER BY ipv4_first";
     let rows = tx.all(sql, args![first, last]).await?;
     rows.into_iter().map(|mut row| Ok((row.get()?, row.get()?))).collect()
 }

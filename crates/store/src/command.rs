@@ -60,8 +60,17 @@ pub async fn insert(tx: &mut Tx, command: &Command, plan: &str) -> Result<()> {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     let c = command;
     let args = args![
-        &c.id, &c.command_text, c.timeout_ms, c.expired_at, &c.targeting, plan, c.target_all, &c.created_by, c.fanned_out,
-        c.inserted_at, c.updated_at
+        &c.id,
+        &c.command_text,
+        c.timeout_ms,
+        c.expired_at,
+        &c.targeting,
+        plan,
+        c.target_all,
+        &c.created_by,
+        c.fanned_out,
+        c.inserted_at,
+        c.updated_at
     ];
     tx.execute(sql, args).await?;
     Ok(())

@@ -45,8 +45,16 @@ pub async fn insert(tx: &mut Tx, key: &EnrollmentKey, key_hash: &str) -> Result<
     tx.execute(
         sql,
         args![
-            &k.id, &k.cluster_id, key_hash, &k.sealed_key, k.name.as_deref(), k.uses_remaining, k.expired_at,
-            k.last_used_at, k.inserted_at, k.updated_at
+            &k.id,
+            &k.cluster_id,
+            key_hash,
+            &k.sealed_key,
+            k.name.as_deref(),
+            k.uses_remaining,
+            k.expired_at,
+            k.last_used_at,
+            k.inserted_at,
+            k.updated_at
         ],
     )
     .await?;
@@ -119,7 +127,8 @@ pub async fn list(
 /// # Errors
 /// As the store.
 pub async fn update(tx: &mut Tx, key: &EnrollmentKey) -> Result<bool> {
-    let sql = "UPDATE enrollment_keys SET name = $2, uses_remaining = $3, expired_at = $4, updated_at = $5 WHERE id = $1";
+    let sql =
+        "UPDATE enrollment_keys SET name = $2, uses_remaining = $3, expired_at = $4, updated_at = $5 WHERE id = $1";
     let args = args![&key.id, key.name.as_deref(), key.uses_remaining, key.expired_at, key.updated_at];
     Ok(tx.execute(sql, args).await? == 1)
 }

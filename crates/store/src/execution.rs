@@ -188,7 +188,13 @@ pub async fn delete_final(tx: &mut Tx, id: &ExecutionId) -> Result<bool> {
 ///
 /// # Errors
 /// As the store.
-pub async fn deliverable(tx: &mut Tx, server: &ServerId, now: Timestamp, after: &str, most: i64) -> Result<Vec<Assignment>> {
+pub async fn deliverable(
+    tx: &mut Tx,
+    server: &ServerId,
+    now: Timestamp,
+    after: &str,
+    most: i64,
+) -> Result<Vec<Assignment>> {
     let sql = "SELECT e.id, e.node_id, e.command_id, m.command_text, m.timeout_ms, m.expired_at
         FROM nodes n JOIN executions e ON e.node_id = n.id JOIN commands m ON m.id = e.command_id
         WHERE n.connected_server = $1 AND e.status IN ('pending', 'sent') AND e.status = 'pending' AND e.released = 1
@@ -251,7 +257,10 @@ pub async fn cancellations(tx: &mut Tx, server: &ServerId, since: Timestamp) -> 
 ///
 /// # Errors
 /// As the store.
-pub async fn statuses(tx: &mut Tx, ids: &[ExecutionId]) -> Result<Vec<(ExecutionId, Option<NodeId>, ExecutionStatus, bool)>> {
+pub async fn statuses(
+    tx: &mut Tx,
+    ids: &[ExecutionId],
+) -> Result<Vec<(ExecutionId, Option<NodeId>, ExecutionStatus, bool)>> {
     let mut found = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(500) {
         let mut w = Where::new();
@@ -320,7 +329,12 @@ pub async fn set_outcome(tx: &mut Tx, outcome: &Outcome, now: Timestamp) -> Resu
 ///
 /// # Errors
 /// As the store.
-pub async fn end_pending(tx: &mut Tx, scope: Scope<'_>, status: ExecutionStatus, now: Timestamp) -> Result<Vec<ExecutionId>> {
+pub async fn end_pending(
+    tx: &mut Tx,
+    scope: Scope<'_>,
+    status: ExecutionStatus,
+    now: Timestamp,
+) -> Result<Vec<ExecutionId>> {
     let cancelled_at = (status == ExecutionStatus::Cancelled).then_some(now);
     let (column, id) = scope.condition();
     let sql = format!(
@@ -335,7 +349,12 @@ pub async fn end_pending(tx: &mut Tx, scope: Scope<'_>, status: ExecutionStatus,
 ///
 /// # Errors
 /// As the store.
-pub async fn end_open(tx: &mut Tx, scope: Scope<'_>, status: ExecutionStatus, now: Timestamp) -> Result<Vec<(ExecutionId, Option<NodeId>, bool)>> {
+pub async fn end_open(
+    tx: &mut Tx,
+    scope: Scope<'_>,
+    status: ExecutionStatus,
+    now: Timestamp,
+) -> Result<Vec<(ExecutionId, Option<NodeId>, bool)>> {
     let cancelled_at = (status == ExecutionStatus::Cancelled).then_some(now);
     let (column, id) = scope.condition();
     let before = format!(

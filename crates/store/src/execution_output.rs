@@ -22,8 +22,12 @@ pub struct Chunk {
 pub async fn append(tx: &mut Tx, chunks: &[Chunk]) -> Result<()> {
     let rows: Vec<Vec<Value<'_>>> =
         chunks.iter().map(|c| vec![(&c.execution_id).into(), c.start.into(), (&c.text).into()]).collect();
-    tx.insert_many("execution_chunks (execution_id, start, text)", &rows, "ON CONFLICT (execution_id, start) DO NOTHING")
-        .await?;
+    tx.insert_many(
+        "execution_chunks (execution_id, start, text)",
+        &rows,
+        "ON CONFLICT (execution_id, start) DO NOTHING",
+    )
+    .await?;
     Ok(())
 }
 

@@ -47,10 +47,8 @@ pub async fn get(tx: &mut Tx, principal: &str, key: &str) -> Result<Option<KeyRo
     let sql = "SELECT fingerprint, request_id, reply, inserted_at FROM idempotency_keys
         WHERE principal = $1 AND key = $2";
     let row = tx.opt(sql, args![principal, key]).await?;
-    row.map(|mut r| {
-        Ok(KeyRow { fingerprint: r.get()?, request_id: r.get()?, reply: r.get()?, inserted_at: r.get()? })
-    })
-    .transpose()
+    row.map(|mut r| Ok(KeyRow { fingerprint: r.get()?, request_id: r.get()?, reply: r.get()?, inserted_at: r.get()? }))
+        .transpose()
 }
 
 /// Stores the answer of the request that took the key. False when that request did not take it.

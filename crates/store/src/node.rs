@@ -68,9 +68,26 @@ pub async fn insert(tx: &mut Tx, node: &Node, secrets: &NodeSecrets, token_hash:
     tx.execute(
         sql,
         args![
-            &n.id, &n.cluster_id, n.id_type, n.status, n.version.as_deref(), p.http, p.ssh, p.host_metrics,
-            p.wireguard_metrics, p.http_proxy, p.socks5_proxy, n.self_update_enabled, n.last_seen_at, &n.public_key,
-            &secrets.api_token, token_hash, &secrets.proxy_password, n.facts.as_deref(), n.inserted_at, n.updated_at
+            &n.id,
+            &n.cluster_id,
+            n.id_type,
+            n.status,
+            n.version.as_deref(),
+            p.http,
+            p.ssh,
+            p.host_metrics,
+            p.wireguard_metrics,
+            p.http_proxy,
+            p.socks5_proxy,
+            n.self_update_enabled,
+            n.last_seen_at,
+            &n.public_key,
+            &secrets.api_token,
+            token_hash,
+            &secrets.proxy_password,
+            n.facts.as_deref(),
+            n.inserted_at,
+            n.updated_at
         ],
     )
     .await?;
@@ -82,7 +99,8 @@ pub async fn insert(tx: &mut Tx, node: &Node, secrets: &NodeSecrets, token_hash:
 /// # Errors
 /// As the store.
 pub async fn reregister(tx: &mut Tx, node: &Node, secrets: &NodeSecrets, token_hash: &str) -> Result<()> {
-    let sql = "UPDATE nodes SET cluster_id = $2, id_type = $3, status = $4, version = $5, http_port = $6, ssh_port = $7,
+    let sql =
+        "UPDATE nodes SET cluster_id = $2, id_type = $3, status = $4, version = $5, http_port = $6, ssh_port = $7,
         host_metrics_port = $8, wireguard_metrics_port = $9, http_proxy_port = $10, socks5_proxy_port = $11,
         self_update_enabled = $12, last_seen_at = $13, api_token_sealed = $14, api_token_hash = $15,
         proxy_password_sealed = $16, facts = $17, updated_at = $18 WHERE id = $1";
@@ -90,9 +108,24 @@ pub async fn reregister(tx: &mut Tx, node: &Node, secrets: &NodeSecrets, token_h
     tx.execute(
         sql,
         args![
-            &n.id, &n.cluster_id, n.id_type, n.status, n.version.as_deref(), p.http, p.ssh, p.host_metrics,
-            p.wireguard_metrics, p.http_proxy, p.socks5_proxy, n.self_update_enabled, n.last_seen_at,
-            &secrets.api_token, token_hash, &secrets.proxy_password, n.facts.as_deref(), n.updated_at
+            &n.id,
+            &n.cluster_id,
+            n.id_type,
+            n.status,
+            n.version.as_deref(),
+            p.http,
+            p.ssh,
+            p.host_metrics,
+            p.wireguard_metrics,
+            p.http_proxy,
+            p.socks5_proxy,
+            n.self_update_enabled,
+            n.last_seen_at,
+            &secrets.api_token,
+            token_hash,
+            &secrets.proxy_password,
+            n.facts.as_deref(),
+            n.updated_at
         ],
     )
     .await?;
@@ -109,8 +142,20 @@ pub async fn set_machine(tx: &mut Tx, node: &Node) -> Result<bool> {
         last_seen_at = $11, connected_server = $12, facts = $13, updated_at = $14 WHERE id = $1";
     let (n, p) = (node, &node.ports);
     let args = args![
-        &n.id, n.status, n.version.as_deref(), p.http, p.ssh, p.host_metrics, p.wireguard_metrics, p.http_proxy,
-        p.socks5_proxy, n.self_update_enabled, n.last_seen_at, n.connected_server.as_ref(), n.facts.as_deref(), n.updated_at
+        &n.id,
+        n.status,
+        n.version.as_deref(),
+        p.http,
+        p.ssh,
+        p.host_metrics,
+        p.wireguard_metrics,
+        p.http_proxy,
+        p.socks5_proxy,
+        n.self_update_enabled,
+        n.last_seen_at,
+        n.connected_server.as_ref(),
+        n.facts.as_deref(),
+        n.updated_at
     ];
     Ok(tx.execute(sql, args).await? == 1)
 }

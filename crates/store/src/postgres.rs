@@ -38,7 +38,8 @@ impl Postgres {
     pub async fn open(url: &str, wakes: Arc<Wakes>) -> Result<Self> {
         let config = Config::from_str(url)
             .map_err(|e| Error::invalid("store", format!("is not a PostgreSQL URL: {e}")).with_source(e))?;
-        let pool = Arc::new(Pool { config, free: StdMutex::new(Vec::new()), permits: Arc::new(Semaphore::new(CONNECTIONS)) });
+        let pool =
+            Arc::new(Pool { config, free: StdMutex::new(Vec::new()), permits: Arc::new(Semaphore::new(CONNECTIONS)) });
         let first = pool.connect().await?;
         pool.put_back(first);
         tokio::spawn(listen(pool.config.clone(), wakes));
@@ -97,7 +98,10 @@ impl Pool {
     }
 }
 
-type Connection = tokio_postgres::Connection<tokio_postgres::Socket, <tokio_postgres_rustls::MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream>;
+type Connection = tokio_postgres::Connection<
+    tokio_postgres::Socket,
+    <tokio_postgres_rustls::MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream,
+>;
 
 async fn connect(config: &Config) -> Result<(Client, Connection)> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -107,9 +111,10 @@ async fn connect(config: &Config) -> Result<(Client, Connection)> {
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
     let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
-    config.connect(tls).await.map_err(|e| {
-        Error::unavailable(format!("cannot reach PostgreSQL: {}", cause(&e))).with_source(e)
-    })
+    config
+        .connect(tls)
+        .await
+        .map_err(|e| Error::unavailable(format!("cannot reach PostgreSQL: {}", cause(&e))).with_source(e))
 }
 
 fn cause(error: &tokio_postgres::Error) -> String {
@@ -126,9 +131,7 @@ async fn listen(config: Config, wakes: Arc<Wakes>) {
         }
         if let Ok((client, mut connection)) = connect(&config).await {
             let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
-            let subscribed = async {
-                client.batch_execute(&format!("LISTEN {CHANNEL}")).await
-            };
+            let subscribed = async { client.batch_execute(&format!("LISTEN {CHANNEL}")).await };
             tokio::pin!(subscribed);
             let mut listening = false;
             loop {
@@ -214,7 +217,9 @@ impl PostgresTx {
 
 impl Drop for PostgresTx {
     fn drop(&mut self) {
-        let (Some(session), permit, pool) = (self.session.take(), self.permit.take(), self.pool.clone()) else { return };
+        let (Some(session), permit, pool) = (self.session.take(), self.permit.take(), self.pool.clone()) else {
+            return;
+        };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             if session.client.batch_execute("ROLLBACK").await.is_ok() {

@@ -21,7 +21,13 @@ pub async fn insert(tx: &mut Tx, command: &CommandId, rollout: &Rollout, now: Ti
 ///
 /// # Errors
 /// As the store.
-pub async fn update(tx: &mut Tx, command: &CommandId, before: RolloutState, rollout: &Rollout, now: Timestamp) -> Result<bool> {
+pub async fn update(
+    tx: &mut Tx,
+    command: &CommandId,
+    before: RolloutState,
+    rollout: &Rollout,
+    now: Timestamp,
+) -> Result<bool> {
     let sql = "UPDATE rollouts SET state = $3, current_batch = $4, batches = $5, failures = $6, forgiven = $7, updated_at = $8
         WHERE command_id = $1 AND state = $2";
     let r = rollout;

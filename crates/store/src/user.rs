@@ -30,7 +30,15 @@ fn read(mut r: Row) -> Result<User> {
 pub async fn insert(tx: &mut Tx, u: &User) -> Result<()> {
     let sql = format!("INSERT INTO users ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
     let args = args![
-        &u.id, &u.username, &u.password_hash, u.role, u.disabled, u.token_version, u.last_login_at, u.inserted_at, u.updated_at
+        &u.id,
+        &u.username,
+        &u.password_hash,
+        u.role,
+        u.disabled,
+        u.token_version,
+        u.last_login_at,
+        u.inserted_at,
+        u.updated_at
     ];
     tx.execute(&sql, args).await?;
     Ok(())

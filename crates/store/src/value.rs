@@ -169,7 +169,20 @@ macro_rules! ids {
         }
     )*};
 }
-ids!(ClusterId, EnrollmentKeyId, NodeId, CommandId, ExecutionId, RolloutId, UserId, ApiTokenId, SessionId, JobId, EventId, ServerId);
+ids!(
+    ClusterId,
+    EnrollmentKeyId,
+    NodeId,
+    CommandId,
+    ExecutionId,
+    RolloutId,
+    UserId,
+    ApiTokenId,
+    SessionId,
+    JobId,
+    EventId,
+    ServerId
+);
 
 macro_rules! words {
     ($($type:ty),*) => {$(

@@ -8,7 +8,9 @@ use reeve_testkit::db::on_both;
 async fn a_dropped_transaction_leaves_nothing() {
     on_both(|db| async move {
         let mut tx = db.store.begin().await.unwrap();
-        tx.execute("INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3)", args!["a", "b", 1]).await.unwrap();
+        tx.execute("INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3)", args!["a", "b", 1])
+            .await
+            .unwrap();
         drop(tx);
         let mut tx = db.store.begin().await.unwrap();
         let count: i64 = tx.one("SELECT count(*) FROM settings", &[]).await.unwrap().get().unwrap();
@@ -60,6 +62,18 @@ async fn many_rows_go_in_with_few_statements() {
         let inserted = tx.insert_many("settings (name, value, updated_at)", &rows, "").await.unwrap();
         assert_eq!(inserted, 1234);
         tx.commit().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn arguments_are_taken_by_number_wherever_they_stand() {
+    on_both(|db| async move {
+        let mut tx = db.store.begin().await.unwrap();
+        let sql = "SELECT CAST($2 AS TEXT), CAST($1 AS TEXT), CAST($2 AS TEXT)";
+        let mut row = tx.one(sql, args!["first", "second"]).await.unwrap();
+        let read: [String; 3] = [row.get().unwrap(), row.get().unwrap(), row.get().unwrap()];
+        assert_eq!(read, ["second", "first", "second"]);
     })
     .await;
 }
