@@ -7,8 +7,8 @@ use prost::Message;
 
 use crate::backoff::Jitter;
 use crate::message::{
-    AgentMessage, Enroll, Enrolled, FromServer, Heartbeat, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Ping,
-    Pong, Rejected, Run, ServerMessage, Sync, Welcome,
+    AgentMessage, Enroll, Enrolled, FromServer, Heartbeat, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Ping, Pong, Rejected,
+    Run, ServerMessage, Sync, Welcome,
 };
 use crate::mux::{Mux, MuxEvent, Side};
 use crate::{CloseReason, ProtocolError};
@@ -74,10 +74,7 @@ impl AgentSession {
             mux: Mux::new(Side::Agent),
             state: State::Connected,
             jitter: Jitter::new(seed),
-            health: Heartbeat {
-                healthy: true,
-                reasons: Vec::new(),
-            },
+            health: Heartbeat { healthy: true, reasons: Vec::new() },
             heartbeat_ms: DEFAULT_HEARTBEAT_MS,
             next_heartbeat_ms: u64::MAX,
             silent_after_ms: now_ms.saturating_add(ANSWER_TIMEOUT_MS),
@@ -154,11 +151,7 @@ impl AgentSession {
             return;
         }
         if now_ms >= self.silent_after_ms {
-            let reason = if self.state == State::Open {
-                CloseReason::Silent
-            } else {
-                CloseReason::HandshakeTimeout
-            };
+            let reason = if self.state == State::Open { CloseReason::Silent } else { CloseReason::HandshakeTimeout };
             return self.close(reason);
         }
         if now_ms >= self.next_heartbeat_ms {
@@ -196,8 +189,7 @@ impl AgentSession {
             self.events.push_back(AgentEvent::Stream(event));
             return Ok(());
         };
-        let message =
-            ServerMessage::decode(bytes).map_err(|_| ProtocolError::Malformed("server message"))?;
+        let message = ServerMessage::decode(bytes).map_err(|_| ProtocolError::Malformed("server message"))?;
         let Some(body) = message.body else {
             return Ok(());
         };
@@ -217,29 +209,19 @@ impl AgentSession {
                     0 => DEFAULT_HEARTBEAT_MS,
                     interval => interval.clamp(100, 600_000),
                 };
-                self.next_heartbeat_ms =
-                    now_ms.saturating_add(self.jitter.up_to(self.heartbeat_ms));
+                self.next_heartbeat_ms = now_ms.saturating_add(self.jitter.up_to(self.heartbeat_ms));
                 self.silent_after_ms = self.silence_limit(now_ms);
                 self.events.push_back(AgentEvent::Welcome(welcome));
             }
-            (FromServer::GoAway(go), _) => self
-                .events
-                .push_back(AgentEvent::GoAway(go.reconnect_after_ms)),
-            (FromServer::Ping(ping), _) => self
-                .mux
-                .send_message(&AgentMessage::from(Pong { nonce: ping.nonce })),
+            (FromServer::GoAway(go), _) => self.events.push_back(AgentEvent::GoAway(go.reconnect_after_ms)),
+            (FromServer::Ping(ping), _) => self.mux.send_message(&AgentMessage::from(Pong { nonce: ping.nonce })),
             (FromServer::Pong(_), _) => {}
             (FromServer::Run(run), State::Open) => self.events.push_back(AgentEvent::Run(run)),
             (FromServer::ResultAck(ack), State::Open) => {
-                self.events
-                    .push_back(AgentEvent::ResultAck(ack.execution_id));
+                self.events.push_back(AgentEvent::ResultAck(ack.execution_id));
             }
-            (FromServer::Cancel(cancel), State::Open) => self
-                .events
-                .push_back(AgentEvent::Cancel(cancel.execution_id)),
-            (FromServer::Drop(forget), State::Open) => {
-                self.events.push_back(AgentEvent::Drop(forget.execution_id))
-            }
+            (FromServer::Cancel(cancel), State::Open) => self.events.push_back(AgentEvent::Cancel(cancel.execution_id)),
+            (FromServer::Drop(forget), State::Open) => self.events.push_back(AgentEvent::Drop(forget.execution_id)),
             (FromServer::Sync(sync), State::Open) => self.events.push_back(AgentEvent::Sync(sync)),
             (
                 FromServer::Enrolled(_)
@@ -252,9 +234,7 @@ impl AgentSession {
                 | FromServer::Sync(_),
                 _,
             ) => {
-                return Err(ProtocolError::Unexpected(
-                    "message before the session is open",
-                ));
+                return Err(ProtocolError::Unexpected("message before the session is open"));
             }
         }
         Ok(())
@@ -267,9 +247,7 @@ impl AgentSession {
     }
 
     fn silence_limit(&self, now_ms: u64) -> u64 {
-        now_ms
-            .saturating_add(self.heartbeat_ms * 5 / 2)
-            .saturating_add(1_000)
+        now_ms.saturating_add(self.heartbeat_ms * 5 / 2).saturating_add(1_000)
     }
 
     fn close(&mut self, reason: CloseReason) {

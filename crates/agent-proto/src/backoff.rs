@@ -21,11 +21,7 @@ impl Jitter {
 
     /// A number in `0..=max`.
     pub fn up_to(&mut self, max: u64) -> u64 {
-        if max == u64::MAX {
-            self.next_u64()
-        } else {
-            self.next_u64() % (max + 1)
-        }
+        if max == u64::MAX { self.next_u64() } else { self.next_u64() % (max + 1) }
     }
 
     /// `interval_ms` plus or minus a tenth, so that a fleet does not beat in step.
@@ -38,14 +34,8 @@ impl Jitter {
 /// Delay before reconnect attempt number `attempt` (0 is the first retry): exponential with full jitter,
 /// anywhere in `0..=min(cap_ms, base_ms * 2^attempt)`.
 pub fn full_jitter(attempt: u32, base_ms: u64, cap_ms: u64, random: u64) -> u64 {
-    let ceiling = base_ms
-        .saturating_mul(1u64.checked_shl(attempt).unwrap_or(u64::MAX))
-        .min(cap_ms);
-    if ceiling == u64::MAX {
-        random
-    } else {
-        random % (ceiling + 1)
-    }
+    let ceiling = base_ms.saturating_mul(1u64.checked_shl(attempt).unwrap_or(u64::MAX)).min(cap_ms);
+    if ceiling == u64::MAX { random } else { random % (ceiling + 1) }
 }
 
 #[cfg(test)]
@@ -73,9 +63,7 @@ mod tests {
     #[test]
     fn delays_spread_over_the_whole_range() {
         let mut jitter = Jitter::new(7);
-        let delays: Vec<u64> = (0..1000)
-            .map(|_| full_jitter(5, 500, 60_000, jitter.next_u64()))
-            .collect();
+        let delays: Vec<u64> = (0..1000).map(|_| full_jitter(5, 500, 60_000, jitter.next_u64())).collect();
         let low = delays.iter().filter(|d| **d < 4_000).count();
         let high = delays.iter().filter(|d| **d > 12_000).count();
         assert!(low > 150 && high > 150, "{low} {high}");

@@ -114,11 +114,7 @@ impl Decoder {
         }
         self.pending.advance(HEADER_LEN);
         let payload = self.pending.split_to(len).freeze();
-        Ok(Some(Frame {
-            kind,
-            stream,
-            payload,
-        }))
+        Ok(Some(Frame { kind, stream, payload }))
     }
 
     /// An idle connection keeps no buffer.

@@ -9,12 +9,9 @@ use sha2::{Digest, Sha256};
 /// Random bytes in the nonce.
 pub const NONCE_LEN: usize = 32;
 
-const PADDED: GeneralPurpose =
-    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new());
-const UNPADDED: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_encode_padding(false),
-);
+const PADDED: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new());
+const UNPADDED: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_encode_padding(false));
 const TOLERANT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -51,10 +48,7 @@ impl std::fmt::Display for KeyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Encoding => write!(f, "the enrollment key is not base64; was it copied whole?"),
-            Self::Content => write!(
-                f,
-                "the enrollment key decodes, but is not a key of this product"
-            ),
+            Self::Content => write!(f, "the enrollment key decodes, but is not a key of this product"),
         }
     }
 }
@@ -69,12 +63,7 @@ impl EnrollmentKey {
         pin: Option<String>,
         nonce: [u8; NONCE_LEN],
     ) -> Self {
-        Self {
-            admin_urls,
-            nonce: UNPADDED.encode(nonce),
-            agent_endpoints,
-            pin,
-        }
+        Self { admin_urls, nonce: UNPADDED.encode(nonce), agent_endpoints, pin }
     }
 
     /// Standard padded base64 of the JSON form.
@@ -143,8 +132,7 @@ mod tests {
 
     #[test]
     fn a_key_without_our_fields_is_read_and_unknown_fields_are_ignored() {
-        let text =
-            PADDED.encode(r#"{"admin_urls":["http://a"],"nonce":"bm9uY2U","cluster_name":"x"}"#);
+        let text = PADDED.encode(r#"{"admin_urls":["http://a"],"nonce":"bm9uY2U","cluster_name":"x"}"#);
         let key = EnrollmentKey::decode(&text).unwrap();
         assert!(key.agent_endpoints.is_empty() && key.pin.is_none());
     }
@@ -152,10 +140,7 @@ mod tests {
     #[test]
     fn wrong_texts_have_their_own_errors() {
         assert_eq!(EnrollmentKey::decode("???"), Err(KeyError::Encoding));
-        assert_eq!(
-            EnrollmentKey::decode(&PADDED.encode("[]")),
-            Err(KeyError::Content)
-        );
+        assert_eq!(EnrollmentKey::decode(&PADDED.encode("[]")), Err(KeyError::Content));
         assert_eq!(EnrollmentKey::decode(""), Err(KeyError::Content));
     }
 

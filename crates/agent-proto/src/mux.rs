@@ -155,8 +155,7 @@ impl Mux {
             return 0;
         }
         let mut sent = 0;
-        while !bytes.is_empty() && self.output.len() < STREAM_OUTPUT_LIMIT && state.send_credit > 0
-        {
+        while !bytes.is_empty() && self.output.len() < STREAM_OUTPUT_LIMIT && state.send_credit > 0 {
             let credit = usize::try_from(state.send_credit).unwrap_or(usize::MAX);
             let n = bytes.len().min(credit).min(MAX_PAYLOAD / 4);
             frame::encode(&mut self.output, FrameKind::Data, stream, &bytes[..n]);
@@ -193,21 +192,13 @@ impl Mux {
         let Some(state) = self.streams.get_mut(&stream) else {
             return;
         };
-        state.ungranted = state
-            .ungranted
-            .saturating_add(bytes as u64)
-            .min(u64::from(INITIAL_CREDIT));
+        state.ungranted = state.ungranted.saturating_add(bytes as u64).min(u64::from(INITIAL_CREDIT));
         // Grants are batched: a frame for each small read would double the traffic.
         if state.ungranted >= u64::from(INITIAL_CREDIT) / 4 && !state.received_fin {
             let grant = u32::try_from(state.ungranted).unwrap_or(INITIAL_CREDIT);
             state.receive_credit += u64::from(grant);
             state.ungranted = 0;
-            frame::encode(
-                &mut self.output,
-                FrameKind::Credit,
-                stream,
-                &grant.to_be_bytes(),
-            );
+            frame::encode(&mut self.output, FrameKind::Credit, stream, &grant.to_be_bytes());
         }
     }
 
@@ -227,15 +218,9 @@ impl Mux {
     }
 
     fn frame(&mut self, frame: Frame) -> Result<(), ProtocolError> {
-        let Frame {
-            kind,
-            stream,
-            payload,
-        } = frame;
+        let Frame { kind, stream, payload } = frame;
         match kind {
-            FrameKind::Message | FrameKind::MessagePart if stream != 0 => {
-                Err(ProtocolError::WrongStream(stream))
-            }
+            FrameKind::Message | FrameKind::MessagePart if stream != 0 => Err(ProtocolError::WrongStream(stream)),
             FrameKind::Message => {
                 let message = if self.partial.is_empty() {
                     payload
@@ -248,11 +233,7 @@ impl Mux {
             }
             FrameKind::MessagePart => self.append_partial(&payload),
             FrameKind::Unknown(_) => Ok(()),
-            FrameKind::Open
-            | FrameKind::Data
-            | FrameKind::Credit
-            | FrameKind::Fin
-            | FrameKind::Reset => {
+            FrameKind::Open | FrameKind::Data | FrameKind::Credit | FrameKind::Fin | FrameKind::Reset => {
                 if stream == 0 {
                     return Err(ProtocolError::WrongStream(0));
                 }
@@ -269,12 +250,7 @@ impl Mux {
         Ok(())
     }
 
-    fn stream_frame(
-        &mut self,
-        kind: FrameKind,
-        stream: u32,
-        payload: Bytes,
-    ) -> Result<(), ProtocolError> {
+    fn stream_frame(&mut self, kind: FrameKind, stream: u32, payload: Bytes) -> Result<(), ProtocolError> {
         if kind == FrameKind::Open {
             return self.opened(stream, &payload);
         }
@@ -289,20 +265,12 @@ impl Mux {
                 }
                 state.receive_credit -= payload.len() as u64;
                 if !payload.is_empty() {
-                    self.events.push_back(MuxEvent::Data {
-                        stream,
-                        bytes: payload,
-                    });
+                    self.events.push_back(MuxEvent::Data { stream, bytes: payload });
                 }
             }
             FrameKind::Credit => {
-                let grant: [u8; 4] = payload
-                    .as_ref()
-                    .try_into()
-                    .map_err(|_| ProtocolError::Malformed("credit"))?;
-                state.send_credit = state
-                    .send_credit
-                    .saturating_add(u64::from(u32::from_be_bytes(grant)));
+                let grant: [u8; 4] = payload.as_ref().try_into().map_err(|_| ProtocolError::Malformed("credit"))?;
+                state.send_credit = state.send_credit.saturating_add(u64::from(u32::from_be_bytes(grant)));
                 self.events.push_back(MuxEvent::Writable { stream });
             }
             FrameKind::Fin => {
@@ -316,14 +284,10 @@ impl Mux {
             }
             FrameKind::Reset => {
                 self.streams.remove(&stream);
-                let reason =
-                    String::from_utf8_lossy(&payload[..payload.len().min(256)]).into_owned();
+                let reason = String::from_utf8_lossy(&payload[..payload.len().min(256)]).into_owned();
                 self.events.push_back(MuxEvent::Reset { stream, reason });
             }
-            FrameKind::Open
-            | FrameKind::Message
-            | FrameKind::MessagePart
-            | FrameKind::Unknown(_) => {}
+            FrameKind::Open | FrameKind::Message | FrameKind::MessagePart | FrameKind::Unknown(_) => {}
         }
         Ok(())
     }
@@ -339,8 +303,7 @@ impl Mux {
         if self.streams.len() >= MAX_STREAMS {
             return Err(ProtocolError::TooManyStreams);
         }
-        let open =
-            StreamOpen::decode(payload).map_err(|_| ProtocolError::Malformed("stream open"))?;
+        let open = StreamOpen::decode(payload).map_err(|_| ProtocolError::Malformed("stream open"))?;
         self.streams.insert(stream, StreamState::new());
         self.events.push_back(MuxEvent::Opened { stream, open });
         Ok(())

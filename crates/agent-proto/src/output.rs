@@ -36,9 +36,7 @@ impl Utf8Stream {
                     let last = held[held.len() - 1];
                     if let Ok(ascii) = std::str::from_utf8(std::slice::from_ref(&last)) {
                         text.push_str(ascii);
-                    } else if std::str::from_utf8(std::slice::from_ref(&last))
-                        .is_err_and(|e| e.error_len().is_none())
-                    {
+                    } else if std::str::from_utf8(std::slice::from_ref(&last)).is_err_and(|e| e.error_len().is_none()) {
                         self.carry[0] = last;
                         self.carry_len = 1;
                     } else {
@@ -99,10 +97,7 @@ impl BoundedOutput {
 
     /// Keeps `keep` bytes of each end.
     pub fn with_keep(keep: usize) -> Self {
-        Self {
-            keep: Some(keep),
-            ..Self::default()
-        }
+        Self { keep: Some(keep), ..Self::default() }
     }
 
     /// Bytes pushed so far, kept or not.
@@ -117,11 +112,7 @@ impl BoundedOutput {
         let mut rest = text;
         if !self.head_full {
             let room = keep - self.head.len();
-            let cut = if rest.len() <= room {
-                rest.len()
-            } else {
-                floor_char_boundary(rest, room)
-            };
+            let cut = if rest.len() <= room { rest.len() } else { floor_char_boundary(rest, room) };
             self.head.push_str(&rest[..cut]);
             rest = &rest[cut..];
             self.head_full = !rest.is_empty();
@@ -139,11 +130,7 @@ impl BoundedOutput {
     pub fn finish(mut self) -> String {
         let tail = self.tail.make_contiguous();
         // Draining by bytes may have cut the first character.
-        let start = tail
-            .iter()
-            .take(4)
-            .take_while(|b| (**b & 0xc0) == 0x80)
-            .count();
+        let start = tail.iter().take(4).take_while(|b| (**b & 0xc0) == 0x80).count();
         let tail = std::str::from_utf8(&tail[start..]).unwrap_or_default();
         let kept = (self.head.len() + tail.len()) as u64;
         let mut text = self.head;
@@ -151,10 +138,7 @@ impl BoundedOutput {
             if !text.ends_with('\n') {
                 text.push('\n');
             }
-            text.push_str(&format!(
-                "...[truncated: {} bytes omitted]...\n",
-                self.total - kept
-            ));
+            text.push_str(&format!("...[truncated: {} bytes omitted]...\n", self.total - kept));
         }
         text.push_str(tail);
         text
@@ -217,10 +201,7 @@ mod tests {
             output.push("abc");
         }
         assert_eq!(output.total(), 30);
-        assert_eq!(
-            output.finish(),
-            "abca\n...[truncated: 22 bytes omitted]...\ncabc"
-        );
+        assert_eq!(output.finish(), "abca\n...[truncated: 22 bytes omitted]...\ncabc");
     }
 
     #[test]

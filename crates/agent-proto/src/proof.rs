@@ -21,19 +21,11 @@ pub enum Purpose {
 
 /// Signs the exporter value for `node_id`.
 pub fn sign(key: &Ed25519KeyPair, purpose: Purpose, node_id: &str, exporter: &[u8]) -> Vec<u8> {
-    key.sign(&statement(purpose, node_id, exporter))
-        .as_ref()
-        .to_vec()
+    key.sign(&statement(purpose, node_id, exporter)).as_ref().to_vec()
 }
 
 /// Whether `signature` was made by the owner of `public_key` on this connection.
-pub fn verify(
-    public_key: &[u8],
-    purpose: Purpose,
-    node_id: &str,
-    exporter: &[u8],
-    signature: &[u8],
-) -> bool {
+pub fn verify(public_key: &[u8], purpose: Purpose, node_id: &str, exporter: &[u8], signature: &[u8]) -> bool {
     public_key.len() == PUBLIC_KEY_LEN
         && exporter.len() == EXPORTER_LEN
         && UnparsedPublicKey::new(&ED25519, public_key)
@@ -68,33 +60,9 @@ mod tests {
         assert!(verify(&public, Purpose::Hello, "n1", &exporter, &proof));
         assert!(!verify(&public, Purpose::Enroll, "n1", &exporter, &proof));
         assert!(!verify(&public, Purpose::Hello, "n2", &exporter, &proof));
-        assert!(!verify(
-            &public,
-            Purpose::Hello,
-            "n1",
-            &[2u8; EXPORTER_LEN],
-            &proof
-        ));
-        assert!(!verify(
-            other.public_key().as_ref(),
-            Purpose::Hello,
-            "n1",
-            &exporter,
-            &proof
-        ));
-        assert!(!verify(
-            &public[..31],
-            Purpose::Hello,
-            "n1",
-            &exporter,
-            &proof
-        ));
-        assert!(!verify(
-            &public,
-            Purpose::Hello,
-            "n1",
-            &[],
-            &sign(&key, Purpose::Hello, "n1", &[])
-        ));
+        assert!(!verify(&public, Purpose::Hello, "n1", &[2u8; EXPORTER_LEN], &proof));
+        assert!(!verify(other.public_key().as_ref(), Purpose::Hello, "n1", &exporter, &proof));
+        assert!(!verify(&public[..31], Purpose::Hello, "n1", &exporter, &proof));
+        assert!(!verify(&public, Purpose::Hello, "n1", &[], &sign(&key, Purpose::Hello, "n1", &[])));
     }
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::message::{
-    Accepted, AgentMessage, Enroll, Enrolled, ExecutionResult, FromAgent, GoAway, Heartbeat, Hello,
-    OutputChunk, Pong, Rejected, ServerMessage, Started, Welcome, common_version,
+    Accepted, AgentMessage, Enroll, Enrolled, ExecutionResult, FromAgent, GoAway, Heartbeat, Hello, OutputChunk, Pong,
+    Rejected, ServerMessage, Started, Welcome, common_version,
 };
 use crate::mux::{Mux, MuxEvent, Side};
 use crate::{CloseReason, ProtocolError};
@@ -117,6 +117,11 @@ impl ServerSession {
         self.send(GoAway { reconnect_after_ms });
     }
 
+    /// Changes the interval that the next `welcome` names.
+    pub fn set_heartbeat_ms(&mut self, heartbeat_ms: u64) {
+        self.heartbeat_ms = heartbeat_ms;
+    }
+
     /// Whether the agent was welcomed and the session is not over.
     pub fn is_open(&self) -> bool {
         self.state == State::Open
@@ -148,11 +153,7 @@ impl ServerSession {
     pub fn tick(&mut self, now_ms: u64) {
         if self.state != State::Closed && now_ms >= self.deadline_ms {
             let open = self.state == State::Open;
-            self.close(if open {
-                CloseReason::Silent
-            } else {
-                CloseReason::HandshakeTimeout
-            });
+            self.close(if open { CloseReason::Silent } else { CloseReason::HandshakeTimeout });
         }
     }
 
@@ -189,15 +190,12 @@ impl ServerSession {
     fn event(&mut self, event: MuxEvent) -> Result<(), ProtocolError> {
         let MuxEvent::Message(bytes) = event else {
             if self.state != State::Open {
-                return Err(ProtocolError::Unexpected(
-                    "stream before the session is open",
-                ));
+                return Err(ProtocolError::Unexpected("stream before the session is open"));
             }
             self.events.push_back(ServerEvent::Stream(event));
             return Ok(());
         };
-        let message =
-            AgentMessage::decode(bytes).map_err(|_| ProtocolError::Malformed("agent message"))?;
+        let message = AgentMessage::decode(bytes).map_err(|_| ProtocolError::Malformed("agent message"))?;
         let Some(body) = message.body else {
             return Ok(());
         };
@@ -214,27 +212,16 @@ impl ServerSession {
                     self.events.push_back(ServerEvent::Hello(hello));
                 }
             }
-            (FromAgent::Ping(ping), _) => self
-                .mux
-                .send_message(&ServerMessage::from(Pong { nonce: ping.nonce })),
+            (FromAgent::Ping(ping), _) => self.mux.send_message(&ServerMessage::from(Pong { nonce: ping.nonce })),
             (FromAgent::Pong(_), _) => {}
             (FromAgent::Heartbeat(heartbeat), State::Open) => {
-                self.mux
-                    .send_message(&ServerMessage::from(Pong { nonce: 0 }));
+                self.mux.send_message(&ServerMessage::from(Pong { nonce: 0 }));
                 self.events.push_back(ServerEvent::Heartbeat(heartbeat));
             }
-            (FromAgent::Accepted(accepted), State::Open) => {
-                self.events.push_back(ServerEvent::Accepted(accepted))
-            }
-            (FromAgent::Started(started), State::Open) => {
-                self.events.push_back(ServerEvent::Started(started))
-            }
-            (FromAgent::Output(chunk), State::Open) => {
-                self.events.push_back(ServerEvent::Output(chunk))
-            }
-            (FromAgent::Result(result), State::Open) => {
-                self.events.push_back(ServerEvent::Result(result))
-            }
+            (FromAgent::Accepted(accepted), State::Open) => self.events.push_back(ServerEvent::Accepted(accepted)),
+            (FromAgent::Started(started), State::Open) => self.events.push_back(ServerEvent::Started(started)),
+            (FromAgent::Output(chunk), State::Open) => self.events.push_back(ServerEvent::Output(chunk)),
+            (FromAgent::Result(result), State::Open) => self.events.push_back(ServerEvent::Result(result)),
             (
                 FromAgent::Enroll(_)
                 | FromAgent::Hello(_)
@@ -245,9 +232,7 @@ impl ServerSession {
                 | FromAgent::Result(_),
                 _,
             ) => {
-                return Err(ProtocolError::Unexpected(
-                    "message in this state of the session",
-                ));
+                return Err(ProtocolError::Unexpected("message in this state of the session"));
             }
         }
         Ok(())
@@ -276,9 +261,7 @@ impl ServerSession {
     }
 
     fn silence_limit(&self, now_ms: u64) -> u64 {
-        now_ms
-            .saturating_add(self.heartbeat_ms * 5 / 2)
-            .saturating_add(1_000)
+        now_ms.saturating_add(self.heartbeat_ms * 5 / 2).saturating_add(1_000)
     }
 
     fn close(&mut self, reason: CloseReason) {

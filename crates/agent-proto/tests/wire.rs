@@ -6,16 +6,10 @@ use prost::Message;
 use reeve_agent_proto::message::*;
 use reeve_agent_proto::mux::{MAX_MESSAGE, Side};
 use reeve_agent_proto::stream::INITIAL_CREDIT;
-use reeve_agent_proto::{
-    AgentEvent, AgentSession, CloseReason, Mux, MuxEvent, ServerEvent, ServerSession,
-};
+use reeve_agent_proto::{AgentEvent, AgentSession, CloseReason, Mux, MuxEvent, ServerEvent, ServerSession};
 
 fn hello() -> Hello {
-    Hello {
-        node_id: "n1".into(),
-        version: "0.1.0".into(),
-        ..Hello::default()
-    }
+    Hello { node_id: "n1".into(), version: "0.1.0".into(), ..Hello::default() }
 }
 
 /// Moves everything both ways until nobody has anything left to say, in chunks of `chunk` bytes.
@@ -47,24 +41,10 @@ fn open_session(chunk: usize) -> (AgentSession, ServerSession) {
 fn enroll_then_hello_on_one_connection() {
     let mut agent = AgentSession::new(1, 0);
     let mut server = ServerSession::new(1_000, 0);
-    agent.enroll(
-        Enroll {
-            key: "k".into(),
-            node_id: "n1".into(),
-            ..Enroll::default()
-        },
-        0,
-    );
+    agent.enroll(Enroll { key: "k".into(), node_id: "n1".into(), ..Enroll::default() }, 0);
     exchange(&mut agent, &mut server, 3, 0);
     assert!(matches!(server.poll_event(), Some(ServerEvent::Enroll(e)) if e.key == "k"));
-    server.enrolled(
-        Enrolled {
-            node_id: "n1".into(),
-            cluster_name: "c".into(),
-            ..Enrolled::default()
-        },
-        0,
-    );
+    server.enrolled(Enrolled { node_id: "n1".into(), cluster_name: "c".into(), ..Enrolled::default() }, 0);
     exchange(&mut agent, &mut server, 3, 0);
     assert!(matches!(agent.poll_event(), Some(AgentEvent::Enrolled(e)) if e.cluster_name == "c"));
     agent.hello(hello(), 0);
@@ -79,22 +59,11 @@ fn rejection_closes_both_sides() {
     agent.hello(hello(), 0);
     exchange(&mut agent, &mut server, 64, 0);
     server.poll_event();
-    server.reject(Rejected {
-        error: "unknown_node".into(),
-        ..Rejected::default()
-    });
+    server.reject(Rejected { error: "unknown_node".into(), ..Rejected::default() });
     exchange(&mut agent, &mut server, 64, 0);
-    assert!(
-        matches!(agent.poll_event(), Some(AgentEvent::Rejected(r)) if r.error == "unknown_node")
-    );
-    assert_eq!(
-        agent.poll_event(),
-        Some(AgentEvent::Closed(CloseReason::Rejected))
-    );
-    assert_eq!(
-        server.poll_event(),
-        Some(ServerEvent::Closed(CloseReason::Rejected))
-    );
+    assert!(matches!(agent.poll_event(), Some(AgentEvent::Rejected(r)) if r.error == "unknown_node"));
+    assert_eq!(agent.poll_event(), Some(AgentEvent::Closed(CloseReason::Rejected)));
+    assert_eq!(server.poll_event(), Some(ServerEvent::Closed(CloseReason::Rejected)));
 }
 
 #[test]
@@ -108,13 +77,7 @@ fn heartbeats_keep_a_session_alive_and_silence_ends_it() {
         server.tick(now);
         exchange(&mut agent, &mut server, 64, now);
         while let Some(event) = server.poll_event() {
-            assert!(
-                matches!(
-                    event,
-                    ServerEvent::Heartbeat(Heartbeat { healthy: true, .. })
-                ),
-                "{event:?}"
-            );
+            assert!(matches!(event, ServerEvent::Heartbeat(Heartbeat { healthy: true, .. })), "{event:?}");
             beats += 1;
         }
     }
@@ -123,10 +86,7 @@ fn heartbeats_keep_a_session_alive_and_silence_ends_it() {
     server.tick(silent_at - 1);
     assert_eq!(server.poll_event(), None);
     server.tick(silent_at);
-    assert_eq!(
-        server.poll_event(),
-        Some(ServerEvent::Closed(CloseReason::Silent))
-    );
+    assert_eq!(server.poll_event(), Some(ServerEvent::Closed(CloseReason::Silent)));
     while agent.poll_event().is_none() {
         agent.tick(agent.deadline_ms());
         agent.take_output();
@@ -137,41 +97,25 @@ fn heartbeats_keep_a_session_alive_and_silence_ends_it() {
 #[test]
 fn a_change_of_health_is_sent_at_once() {
     let (mut agent, mut server) = open_session(64);
-    agent.set_health(
-        Heartbeat {
-            healthy: false,
-            reasons: vec!["disk full".into()],
-        },
-        1,
-    );
+    agent.set_health(Heartbeat { healthy: false, reasons: vec!["disk full".into()] }, 1);
     exchange(&mut agent, &mut server, 64, 1);
-    assert!(
-        matches!(server.poll_event(), Some(ServerEvent::Heartbeat(h)) if h.reasons == ["disk full"])
-    );
+    assert!(matches!(server.poll_event(), Some(ServerEvent::Heartbeat(h)) if h.reasons == ["disk full"]));
 }
 
 #[test]
 fn an_agent_that_says_nothing_is_not_kept() {
     let mut server = ServerSession::new(1_000, 0);
     server.tick(server.deadline_ms());
-    assert_eq!(
-        server.poll_event(),
-        Some(ServerEvent::Closed(CloseReason::HandshakeTimeout))
-    );
+    assert_eq!(server.poll_event(), Some(ServerEvent::Closed(CloseReason::HandshakeTimeout)));
 }
 
 #[test]
 fn messages_out_of_order_close_the_session() {
     let mut agent = Mux::new(Side::Agent);
-    agent.send_message(&AgentMessage::from(Accepted {
-        execution_id: "e".into(),
-    }));
+    agent.send_message(&AgentMessage::from(Accepted { execution_id: "e".into() }));
     let mut server = ServerSession::new(1_000, 0);
     server.received(&agent.take_output(), 0);
-    assert!(matches!(
-        server.poll_event(),
-        Some(ServerEvent::Closed(CloseReason::Protocol(_)))
-    ));
+    assert!(matches!(server.poll_event(), Some(ServerEvent::Closed(CloseReason::Protocol(_)))));
     assert!(server.take_output().is_empty());
 }
 
@@ -213,23 +157,12 @@ fn older_and_newer_encodings_are_understood() {
     };
     for envelope in [old(1, ""), old(9, "surprise")] {
         let mut wire = Mux::new(Side::Agent);
-        wire.send_message(&FutureEnvelope {
-            unheard_of: Some(OldHello::default()),
-        });
+        wire.send_message(&FutureEnvelope { unheard_of: Some(OldHello::default()) });
         wire.send_message(&envelope);
         let mut server = ServerSession::new(1_000, 0);
         server.received(&wire.take_output(), 0);
-        let Some(ServerEvent::Hello(hello)) = server.poll_event() else {
-            panic!()
-        };
-        assert_eq!(
-            (
-                hello.node_id.as_str(),
-                hello.known.len(),
-                hello.facts.as_str()
-            ),
-            ("n1", 0, "")
-        );
+        let Some(ServerEvent::Hello(hello)) = server.poll_event() else { panic!() };
+        assert_eq!((hello.node_id.as_str(), hello.known.len(), hello.facts.as_str()), ("n1", 0, ""));
     }
     assert_eq!(common_version(1, 9), Some(PROTOCOL_MAX));
     assert_eq!(common_version(PROTOCOL_MAX + 1, PROTOCOL_MAX + 2), None);
@@ -239,8 +172,8 @@ fn older_and_newer_encodings_are_understood() {
 #[test]
 fn recorded_version_1_bytes_still_decode() {
     let bytes = [
-        0x22, 0x13, 0x0a, 0x02, b'e', b'1', 0x12, 0x02, b'c', b'1', 0x1a, 0x04, b't', b'r', b'u',
-        b'e', 0x20, 0xf4, 0x03, 0x28, 0x07,
+        0x22, 0x13, 0x0a, 0x02, b'e', b'1', 0x12, 0x02, b'c', b'1', 0x1a, 0x04, b't', b'r', b'u', b'e', 0x20, 0xf4,
+        0x03, 0x28, 0x07,
     ];
     let run = Run {
         execution_id: "e1".into(),
@@ -249,44 +182,28 @@ fn recorded_version_1_bytes_still_decode() {
         timeout_ms: 500,
         expires_at_us: 7,
     };
-    assert_eq!(
-        ServerMessage::decode(&bytes[..]).unwrap(),
-        ServerMessage::from(run)
-    );
+    assert_eq!(ServerMessage::decode(&bytes[..]).unwrap(), ServerMessage::from(run));
 }
 
 #[test]
 fn no_common_version_is_told_to_the_agent() {
     let mut wire = Mux::new(Side::Agent);
-    let hello = Hello {
-        min_version: 7,
-        max_version: 9,
-        ..hello()
-    };
+    let hello = Hello { min_version: 7, max_version: 9, ..hello() };
     wire.send_message(&AgentMessage::from(hello));
     let mut server = ServerSession::new(1_000, 0);
     server.received(&wire.take_output(), 0);
-    assert_eq!(
-        server.poll_event(),
-        Some(ServerEvent::Closed(CloseReason::VersionUnsupported))
-    );
+    assert_eq!(server.poll_event(), Some(ServerEvent::Closed(CloseReason::VersionUnsupported)));
     let mut agent = AgentSession::new(1, 0);
     agent.hello(Hello::default(), 0);
     agent.received(&server.take_output(), 0);
-    assert!(
-        matches!(agent.poll_event(), Some(AgentEvent::Rejected(r)) if r.error == "version_unsupported")
-    );
+    assert!(matches!(agent.poll_event(), Some(AgentEvent::Rejected(r)) if r.error == "version_unsupported"));
 }
 
 #[test]
 fn a_result_with_a_full_output_passes_and_leaves_no_buffer() {
     let (mut agent, mut server) = open_session(16 * 1024);
     let output = "y".repeat(1024 * 1024 + 40);
-    agent.send(ExecutionResult {
-        execution_id: "e".into(),
-        output: output.clone(),
-        ..ExecutionResult::default()
-    });
+    agent.send(ExecutionResult { execution_id: "e".into(), output: output.clone(), ..ExecutionResult::default() });
     exchange(&mut agent, &mut server, 16 * 1024, 0);
     assert!(matches!(server.poll_event(), Some(ServerEvent::Result(r)) if r.output == output));
     assert_eq!(server.partial_len(), 0);
@@ -299,20 +216,14 @@ fn an_endless_message_is_cut_off() {
     for _ in 0..=MAX_MESSAGE / 65536 {
         server.received(&part, 0);
     }
-    assert!(matches!(
-        server.poll_event(),
-        Some(ServerEvent::Closed(CloseReason::Protocol(_)))
-    ));
+    assert!(matches!(server.poll_event(), Some(ServerEvent::Closed(CloseReason::Protocol(_)))));
     assert!(server.partial_len() <= MAX_MESSAGE);
 }
 
 fn transfer(data: &[u8], consume: bool) -> (Vec<u8>, usize) {
     let mut agent = Mux::new(Side::Agent);
     let mut server = Mux::new(Side::Server);
-    let open = StreamOpen {
-        kind: "tcp".into(),
-        target: "127.0.0.1:22".into(),
-    };
+    let open = StreamOpen { kind: "tcp".into(), target: "127.0.0.1:22".into() };
     let stream = server.open(&open).unwrap();
     let (mut sent, mut received) = (0, Vec::new());
     for _ in 0..10_000 {
@@ -351,10 +262,7 @@ fn transfer(data: &[u8], consume: bool) -> (Vec<u8>, usize) {
 fn streams_stop_at_their_credit() {
     let data = vec![1u8; 4 * INITIAL_CREDIT as usize];
     let (received, sent) = transfer(&data, false);
-    assert_eq!(
-        (received.len(), sent),
-        (INITIAL_CREDIT as usize, INITIAL_CREDIT as usize)
-    );
+    assert_eq!((received.len(), sent), (INITIAL_CREDIT as usize, INITIAL_CREDIT as usize));
 }
 
 #[test]
@@ -382,39 +290,17 @@ fn streams_of_the_wrong_side_or_too_many_are_refused() {
 
 #[test]
 fn an_idle_session_is_small() {
-    assert!(
-        std::mem::size_of::<ServerSession>() <= 400,
-        "{}",
-        std::mem::size_of::<ServerSession>()
-    );
+    assert!(std::mem::size_of::<ServerSession>() <= 400, "{}", std::mem::size_of::<ServerSession>());
 }
 
 fn any_message() -> impl Strategy<Value = AgentMessage> {
     prop_oneof![
         ("\\PC{0,10}").prop_map(|id| Accepted { execution_id: id }.into()),
-        ("\\PC{0,10}", any::<i64>()).prop_map(|(id, at)| Started {
-            execution_id: id,
-            started_at_us: at
-        }
-        .into()),
-        ("\\PC{0,4}", any::<u64>(), "\\PC{0,200}", any::<u64>()).prop_map(
-            |(id, offset, text, dropped)| {
-                OutputChunk {
-                    execution_id: id,
-                    offset,
-                    text,
-                    dropped,
-                }
-                .into()
-            }
-        ),
+        ("\\PC{0,10}", any::<i64>()).prop_map(|(id, at)| Started { execution_id: id, started_at_us: at }.into()),
+        ("\\PC{0,4}", any::<u64>(), "\\PC{0,200}", any::<u64>())
+            .prop_map(|(id, offset, text, dropped)| { OutputChunk { execution_id: id, offset, text, dropped }.into() }),
         (any::<i32>(), 0usize..200_000).prop_map(|(code, len)| {
-            ExecutionResult {
-                exit_code: code,
-                output: "z".repeat(len),
-                ..ExecutionResult::default()
-            }
-            .into()
+            ExecutionResult { exit_code: code, output: "z".repeat(len), ..ExecutionResult::default() }.into()
         }),
     ]
 }

@@ -18,16 +18,13 @@ impl Clock {
     /// Adopts the server's time.
     pub fn adjust(&self, server_us: i64) {
         if server_us > 0 {
-            self.correction_us
-                .store(server_us.saturating_sub(local_us()), Ordering::Relaxed);
+            self.correction_us.store(server_us.saturating_sub(local_us()), Ordering::Relaxed);
         }
     }
 }
 
 fn local_us() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::dial::{Connection, Transfer, transfer};
-use crate::executor::{Command, Executor};
+use crate::execution::Command;
+use crate::executor::Executor;
 use crate::facts;
 use crate::identity::Identity;
 use crate::uplink::{Outbox, Uplink};
@@ -75,24 +76,13 @@ impl<'a> Link<'a> {
     /// Wraps a fresh connection.
     pub fn new(node: &'a Node, connection: Connection) -> Self {
         let session = AgentSession::new(rand::random(), 0);
-        Self {
-            node,
-            connection,
-            session,
-            output: Bytes::new(),
-            began: Instant::now(),
-        }
+        Self { node, connection, session, output: Bytes::new(), began: Instant::now() }
     }
 
     /// Registers the node. Ends with `Enrolled` unless something is wrong.
     pub async fn enroll(&mut self, key: &str) -> End {
         let identity = &self.node.identity;
-        let signature = proof::sign(
-            &identity.key,
-            Purpose::Enroll,
-            &identity.node_id,
-            &self.connection.exporter,
-        );
+        let signature = proof::sign(&identity.key, Purpose::Enroll, &identity.node_id, &self.connection.exporter);
         let enroll = Enroll {
             key: key.to_owned(),
             node_id: identity.node_id.clone(),
@@ -112,12 +102,7 @@ impl<'a> Link<'a> {
     /// Opens the session and serves it to its end.
     pub async fn serve(mut self) -> End {
         let identity = &self.node.identity;
-        let signature = proof::sign(
-            &identity.key,
-            Purpose::Hello,
-            &identity.node_id,
-            &self.connection.exporter,
-        );
+        let signature = proof::sign(&identity.key, Purpose::Hello, &identity.node_id, &self.connection.exporter);
         let hello = Hello {
             node_id: identity.node_id.clone(),
             signature,
@@ -128,8 +113,7 @@ impl<'a> Link<'a> {
             ..Hello::default()
         };
         let now = self.now();
-        self.session
-            .set_health(self.node.executor.health().borrow().clone(), now);
+        self.session.set_health(self.node.executor.health().borrow().clone(), now);
         self.session.hello(hello, now);
         let outbox = self.node.uplink.connect();
         let end = self.converse(Some(outbox)).await;
@@ -151,14 +135,9 @@ impl<'a> Link<'a> {
                 self.output = self.session.take_output();
             }
             let began = self.began;
-            let deadline =
-                began + Duration::from_millis(self.session.deadline_ms().min(3_600_000 * 24));
+            let deadline = began + Duration::from_millis(self.session.deadline_ms().min(3_600_000 * 24));
             let ready = self.session.is_open() && self.session.output_len() < OUTPUT_ROOM;
-            let (stream, output, session) = (
-                &mut self.connection.stream,
-                &mut self.output,
-                &mut self.session,
-            );
+            let (stream, output, session) = (&mut self.connection.stream, &mut self.output, &mut self.session);
             tokio::select! {
                 moved = transfer(stream, output, |bytes| session.received(bytes, millis(began))) => match moved {
                     Ok(Transfer::Moved) => {}
@@ -211,10 +190,7 @@ impl<'a> Link<'a> {
             AgentEvent::Drop(id) => executor.tell(Command::Drop(id)),
             AgentEvent::GoAway(after_ms) => *go_away = Some(Duration::from_millis(after_ms)),
             AgentEvent::Stream(MuxEvent::Opened { stream, open }) => {
-                self.session.streams().reset(
-                    stream,
-                    &format!("streams of kind {:?} are not offered", open.kind),
-                );
+                self.session.streams().reset(stream, &format!("streams of kind {:?} are not offered", open.kind));
             }
             AgentEvent::Stream(_) => {}
             AgentEvent::Closed(CloseReason::Rejected) => {}
@@ -247,10 +223,7 @@ impl<'a> Link<'a> {
     fn lost(&self, reason: String, go_away: Option<Duration>) -> End {
         match go_away {
             Some(after) => End::GoAway { after },
-            None => End::Lost {
-                reason,
-                was_open: self.session.is_open(),
-            },
+            None => End::Lost { reason, was_open: self.session.is_open() },
         }
     }
 

@@ -47,10 +47,7 @@ pub fn main(options: Options) -> ExitCode {
             runtime.shutdown_timeout(Duration::from_millis(100));
             outcome
         }
-        Err(error) => Err(AgentError::new(
-            format!("cannot start: {error}"),
-            "free some memory and try again",
-        )),
+        Err(error) => Err(AgentError::new(format!("cannot start: {error}"), "free some memory and try again")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,11 +65,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), AgentE
     let key = options.enroll.as_deref().map(parse_key).transpose()?;
     let stored = Membership::load(&dir)?;
     // A key of another server means that the node moves there.
-    let stored = stored.filter(|m| {
-        key.as_ref()
-            .and_then(|k| k.pin.as_ref())
-            .is_none_or(|pin| *pin == m.pin)
-    });
+    let stored = stored.filter(|m| key.as_ref().and_then(|k| k.pin.as_ref()).is_none_or(|pin| *pin == m.pin));
     let enrolled = stored.is_some();
     let membership = match (stored, &key) {
         (Some(mut membership), _) => {
@@ -89,9 +82,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), AgentE
             ));
         }
     };
-    let bad_pin = |e: rustls::Error| {
-        AgentError::new(format!("cannot set up TLS: {e}"), "report this as a bug")
-    };
+    let bad_pin = |e: rustls::Error| AgentError::new(format!("cannot set up TLS: {e}"), "report this as a bug");
     let tls = client_config(&membership.pin).map_err(bad_pin)?;
     let clock = Arc::new(Clock::default());
     let uplink = Uplink::default();
@@ -105,15 +96,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), AgentE
         clock,
         stop: CancellationToken::new(),
     };
-    let mut daemon = Daemon {
-        dir: &dir,
-        options: &options,
-        node: &node,
-        membership,
-        tls,
-        enrolled,
-        attempt: 0,
-    };
+    let mut daemon = Daemon { dir: &dir, options: &options, node: &node, membership, tls, enrolled, attempt: 0 };
     let outcome = tokio::select! {
         outcome = daemon.live() => outcome,
         () = async {
@@ -132,10 +115,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), AgentE
     drop(executor);
     // The executor's task holds the journal; it ends when the last handle is gone.
     let joined = tokio::task::spawn_blocking(move || journal_thread.join());
-    if tokio::time::timeout(Duration::from_secs(5), joined)
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(Duration::from_secs(5), joined).await.is_err() {
         tracing::warn!("the journal did not close in time");
     }
     outcome
@@ -144,12 +124,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), AgentE
 async fn run_until_signal(options: Options) -> Result<(), AgentError> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
-    let unavailable = |e| {
-        AgentError::new(
-            format!("cannot handle signals: {e}"),
-            "report this as a bug",
-        )
-    };
+    let unavailable = |e| AgentError::new(format!("cannot handle signals: {e}"), "report this as a bug");
     let mut term = signal(SignalKind::terminate()).map_err(unavailable)?;
     let mut int = signal(SignalKind::interrupt()).map_err(unavailable)?;
     let signalled = stop.clone();
@@ -180,11 +155,7 @@ fn start_executor(
     };
     let (journal, recovered) = Journal::open(&path, options.journal_limit_bytes).map_err(failed)?;
     let past = journal.past().cloned().collect();
-    tracing::debug!(
-        records = journal.records(),
-        open = recovered.len(),
-        "journal read"
-    );
+    tracing::debug!(records = journal.records(), open = recovered.len(), "journal read");
     let (journal, thread) = JournalHandle::start(journal).map_err(failed)?;
     let executor = Executor::start(Setup {
         journal,
@@ -220,8 +191,7 @@ impl Daemon<'_> {
                 }
                 End::Rejected(rejected) => {
                     let pause_ms = match rejected.retry_after_ms {
-                        0 => REFUSED_PAUSE_MS
-                            .saturating_add(self.backoff_ms(self.options.reconnect_cap_ms)),
+                        0 => REFUSED_PAUSE_MS.saturating_add(self.backoff_ms(self.options.reconnect_cap_ms)),
                         after => after.saturating_add(rand::random_range(0..=after / 4 + 1)),
                     };
                     tracing::error!(reason = %rejected.error, pause_ms, "{}", refusal(&rejected));
@@ -261,10 +231,7 @@ impl Daemon<'_> {
                 ));
             }
             Err(error) => {
-                return Ok(End::Lost {
-                    reason: format!("{endpoint}: {}", explain(&error)),
-                    was_open: false,
-                });
+                return Ok(End::Lost { reason: format!("{endpoint}: {}", explain(&error)), was_open: false });
             }
         };
         let mut link = Link::new(self.node, connection);
@@ -293,95 +260,54 @@ impl Daemon<'_> {
     }
 
     /// The server may have registered the node on an earlier attempt whose answer was lost: then a hello works.
-    async fn enrollment_refused(
-        &mut self,
-        rejected: Rejected,
-        endpoint: &str,
-    ) -> Result<End, AgentError> {
-        if matches!(rejected.error.as_str(), "unavailable" | "degraded_mode")
-            || rejected.retry_after_ms > 0
-        {
+    async fn enrollment_refused(&mut self, rejected: Rejected, endpoint: &str) -> Result<End, AgentError> {
+        if matches!(rejected.error.as_str(), "unavailable" | "degraded_mode") || rejected.retry_after_ms > 0 {
             return Ok(End::Rejected(rejected));
         }
-        if matches!(
-            rejected.error.as_str(),
-            "key_spent" | "key_expired" | "invalid_key" | "node_id_taken"
-        ) && let Ok(connection) = self.dial(endpoint).await?
+        if matches!(rejected.error.as_str(), "key_spent" | "key_expired" | "invalid_key" | "node_id_taken")
+            && let Ok(connection) = self.dial(endpoint).await?
         {
             self.membership.save(self.dir)?;
             match Link::new(self.node, connection).serve().await {
                 End::Rejected(_) => self.forget_membership()?,
-                End::Lost {
-                    was_open: false, ..
-                } => self.forget_membership()?,
+                End::Lost { was_open: false, .. } => self.forget_membership()?,
                 end => {
                     self.enrolled = true;
                     return Ok(end);
                 }
             }
         }
-        Err(AgentError::new(
-            format!("the server refused the enrollment: {}", refusal(&rejected)),
-            hint(&rejected),
-        ))
+        Err(AgentError::new(format!("the server refused the enrollment: {}", refusal(&rejected)), hint(&rejected)))
     }
 
     fn forget_membership(&self) -> Result<(), AgentError> {
-        std::fs::remove_file(self.dir.file("membership.json")).map_err(|e| {
-            AgentError::new(
-                format!("cannot remove membership.json: {e}"),
-                "remove it by hand",
-            )
-        })
+        std::fs::remove_file(self.dir.file("membership.json"))
+            .map_err(|e| AgentError::new(format!("cannot remove membership.json: {e}"), "remove it by hand"))
     }
 
     async fn dial(&self, endpoint: &str) -> Result<std::io::Result<Connection>, AgentError> {
         let env = |name: &str| std::env::var(name).ok();
-        let url = self
-            .options
-            .http_proxy
-            .clone()
-            .or_else(|| Proxy::from_env(endpoint, &env));
-        let proxy = url
-            .as_deref()
-            .map(Proxy::parse)
-            .transpose()
-            .map_err(|error| {
-                AgentError::new(
-                    error.to_string(),
-                    "give --http-proxy (or HTTPS_PROXY) as http://HOST:PORT",
-                )
-            })?;
+        let url = self.options.http_proxy.clone().or_else(|| Proxy::from_env(endpoint, &env));
+        let proxy = url.as_deref().map(Proxy::parse).transpose().map_err(|error| {
+            AgentError::new(error.to_string(), "give --http-proxy (or HTTPS_PROXY) as http://HOST:PORT")
+        })?;
         Ok(dial(endpoint, proxy.as_ref(), &self.tls).await)
     }
 
     fn backoff_ms(&mut self, cap_ms: u64) -> u64 {
-        let delay = full_jitter(
-            self.attempt,
-            BACKOFF_BASE_MS.min(cap_ms),
-            cap_ms,
-            rand::random(),
-        );
+        let delay = full_jitter(self.attempt, BACKOFF_BASE_MS.min(cap_ms), cap_ms, rand::random());
         self.attempt = self.attempt.saturating_add(1);
         delay
     }
 }
 
 fn parse_key(text: &str) -> Result<EnrollmentKey, AgentError> {
-    EnrollmentKey::decode(text).map_err(|error| {
-        AgentError::new(
-            error.to_string(),
-            "copy the whole key from the server and try again",
-        )
-    })
+    EnrollmentKey::decode(text)
+        .map_err(|error| AgentError::new(error.to_string(), "copy the whole key from the server and try again"))
 }
 
 fn refusal(rejected: &Rejected) -> String {
-    if rejected.message.is_empty() {
-        rejected.error.clone()
-    } else {
-        rejected.message.clone()
-    }
+    if rejected.message.is_empty() { rejected.error.clone() } else { rejected.message.clone() }
 }
 
 fn hint(rejected: &Rejected) -> &'static str {
@@ -389,9 +315,7 @@ fn hint(rejected: &Rejected) -> &'static str {
         "invalid_key" | "key_expired" | "key_spent" => {
             "create a new enrollment key on the server (reeve key create) and pass it with --enroll KEY"
         }
-        "node_limit_reached" => {
-            "raise the cluster's node limit, or delete nodes that are gone, and try again"
-        }
+        "node_limit_reached" => "raise the cluster's node limit, or delete nodes that are gone, and try again",
         "node_id_taken" => {
             "another machine, or an earlier installation of this one, holds this node id: delete that node on the \
              server, or start the agent with --random-id and a new data directory"

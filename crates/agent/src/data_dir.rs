@@ -25,11 +25,7 @@ impl DataDir {
                 "create it for the user the agent runs as, or choose another with --data",
             )
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(failed)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
         if mode & 0o077 != 0 {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
@@ -39,24 +35,16 @@ impl DataDir {
             let holder = fs::read_to_string(path.join("lock")).unwrap_or_default();
             let holder = holder.trim();
             return Err(AgentError::new(
-                format!(
-                    "another agent (process {holder}) already uses {}",
-                    path.display()
-                ),
+                format!("another agent (process {holder}) already uses {}", path.display()),
                 "stop it, or give this agent a directory of its own with --data",
             ));
         }
-        lock.set_len(0)
-            .and_then(|()| writeln!(lock, "{}", std::process::id()))
-            .or_else(|error| {
-                // The number is only for the message above; a full disk must not keep the agent from starting.
-                tracing::debug!(%error, "could not write the process id into the lock file");
-                Ok::<(), AgentError>(())
-            })?;
-        Ok(Self {
-            path: path.to_owned(),
-            _lock: lock,
-        })
+        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).or_else(|error| {
+            // The number is only for the message above; a full disk must not keep the agent from starting.
+            tracing::debug!(%error, "could not write the process id into the lock file");
+            Ok::<(), AgentError>(())
+        })?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     /// A file in the directory.
@@ -86,13 +74,7 @@ impl DataDir {
 
 /// Opens or creates a file only its owner can read.
 pub fn private_file(path: &Path, truncate: bool) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(truncate)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().read(true).write(true).create(true).truncate(truncate).mode(0o600).open(path)
 }
 
 /// Makes creations and renames in a directory durable.
@@ -110,21 +92,10 @@ mod tests {
         let path = dir.path().join("a/b");
         let first = DataDir::open(&path).unwrap();
         first.replace("x", b"1").unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o700
-        );
-        assert_eq!(
-            fs::metadata(first.file("x")).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(first.file("x")).unwrap().permissions().mode() & 0o777, 0o600);
         let error = DataDir::open(&path).unwrap_err();
-        assert!(
-            error
-                .message()
-                .contains(&format!("process {}", std::process::id())),
-            "{error}"
-        );
+        assert!(error.message().contains(&format!("process {}", std::process::id())), "{error}");
         drop(first);
         let again = DataDir::open(&path).unwrap();
         assert_eq!(again.read("x").unwrap().as_deref(), Some(&b"1"[..]));
@@ -136,9 +107,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         DataDir::open(dir.path()).unwrap();
-        assert_eq!(
-            fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777,
-            0o700
-        );
+        assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
     }
 }

@@ -30,21 +30,12 @@ pub struct Connection {
 }
 
 /// Connects to `endpoint` (`host:port`), through `proxy` when given.
-pub async fn dial(
-    endpoint: &str,
-    proxy: Option<&Proxy>,
-    config: &Arc<ClientConfig>,
-) -> io::Result<Connection> {
+pub async fn dial(endpoint: &str, proxy: Option<&Proxy>, config: &Arc<ClientConfig>) -> io::Result<Connection> {
     let address = proxy.map_or(endpoint, |p| p.address.as_str());
     let mut tcp = within(CONNECT_TIMEOUT, "connecting", TcpStream::connect(address)).await?;
     tcp.set_nodelay(true)?;
     if let Some(proxy) = proxy {
-        within(
-            CONNECT_TIMEOUT,
-            "waiting for the proxy",
-            proxy.tunnel(&mut tcp, endpoint),
-        )
-        .await?;
+        within(CONNECT_TIMEOUT, "waiting for the proxy", proxy.tunnel(&mut tcp, endpoint)).await?;
     }
     let connect = TlsConnector::from(config.clone()).connect(server_name(endpoint)?, tcp);
     let stream = within(HANDSHAKE_TIMEOUT, "in the TLS handshake", connect).await?;
@@ -107,27 +98,15 @@ pub async fn transfer<S: AsyncRead + AsyncWrite + Unpin>(
     .await
 }
 
-async fn within<T>(
-    limit: Duration,
-    what: &str,
-    work: impl Future<Output = io::Result<T>>,
-) -> io::Result<T> {
+async fn within<T>(limit: Duration, what: &str, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     match timeout(limit, work).await {
         Ok(result) => result,
-        Err(_) => Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("timed out {what}"),
-        )),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("timed out {what}"))),
     }
 }
 
 fn server_name(endpoint: &str) -> io::Result<ServerName<'static>> {
-    let bad = || {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("{endpoint:?} is not HOST:PORT"),
-        )
-    };
+    let bad = || io::Error::new(io::ErrorKind::InvalidInput, format!("{endpoint:?} is not HOST:PORT"));
     let (host, port) = endpoint.rsplit_once(':').ok_or_else(bad)?;
     port.parse::<u16>().map_err(|_| bad())?;
     ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| bad())

@@ -12,10 +12,7 @@ pub struct AgentError {
 impl AgentError {
     /// What happened, and what the operator can do about it.
     pub fn new(message: impl Into<String>, next_step: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            next_step: next_step.into(),
-        }
+        Self { message: message.into(), next_step: next_step.into() }
     }
 
     /// What happened.

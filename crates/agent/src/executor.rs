@@ -8,14 +8,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reeve_agent_proto::message::{
-    Accepted, ExecutionResult, Heartbeat, Known, ResultStatus, Run, Started, Sync,
-};
+use reeve_agent_proto::message::{Accepted, ExecutionResult, Heartbeat, Known, ResultStatus, Run, Started};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
-use crate::execution::{Entry, Happened, Step, Wish, progress};
+use crate::execution::{Command, Entry, Happened, Step, Wish, progress, send};
 use crate::journal::{Recovered, is_full};
 use crate::journal_thread::JournalHandle;
 use crate::leftover;
@@ -27,33 +25,6 @@ use crate::uplink::Uplink;
 const RESULT_WINDOW: usize = 4 * 1024 * 1024;
 /// How often a journal without space is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// What others ask of the executor.
-pub enum Command {
-    /// Run it, unless it is known already.
-    Run(Box<Run>),
-    /// End it with exit code 143.
-    Cancel(String),
-    /// End it and forget it.
-    Drop(String),
-    /// Its result is safe.
-    Acknowledged(String),
-    /// The server's view after a reconnect.
-    Sync(Sync),
-    /// The session is open: results may be sent.
-    Open,
-    /// The connection is gone.
-    Closed,
-    /// Which executions are there?
-    Known(oneshot::Sender<Vec<Known>>),
-    /// Start nothing more; answer when nothing runs and every result is journalled.
-    Stop {
-        /// How long running commands may go on.
-        grace: Duration,
-        /// Told when done.
-        done: oneshot::Sender<()>,
-    },
-}
 
 /// Everything the executor stands on.
 pub struct Setup {
@@ -85,10 +56,7 @@ impl Executor {
     pub fn start(setup: Setup) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (events, happened) = mpsc::unbounded_channel();
-        let (health, health_seen) = watch::channel(Heartbeat {
-            healthy: true,
-            reasons: Vec::new(),
-        });
+        let (health, health_seen) = watch::channel(Heartbeat { healthy: true, reasons: Vec::new() });
         let state = State {
             journal: setup.journal,
             uplink: setup.uplink,
@@ -109,10 +77,7 @@ impl Executor {
             retry_at: None,
         };
         tokio::spawn(state.serve(setup.recovered, inbox, happened));
-        Self {
-            commands,
-            health: health_seen,
-        }
+        Self { commands, health: health_seen }
     }
 
     /// Hands over a command.
@@ -183,10 +148,7 @@ impl State {
             self.start_next();
             self.send_results();
             self.finish_stop();
-            let wake = [self.retry_at, self.stop.as_ref().and_then(|s| s.kill_at)]
-                .into_iter()
-                .flatten()
-                .min();
+            let wake = [self.retry_at, self.stop.as_ref().and_then(|s| s.kill_at)].into_iter().flatten().min();
             tokio::select! {
                 command = inbox.recv() => match command {
                     Some(command) => self.command(command),
@@ -202,13 +164,7 @@ impl State {
         for found in recovered {
             let id = found.execution_id;
             if found.result.is_some() {
-                self.entries.insert(
-                    id.clone(),
-                    Entry::Finished {
-                        held: None,
-                        journalled: true,
-                    },
-                );
+                self.entries.insert(id.clone(), Entry::Finished { held: None, journalled: true });
                 self.unsent.push_back(id);
             } else if found.started {
                 let killed = leftover::kill(&id, found.spawned.as_ref());
@@ -219,8 +175,7 @@ impl State {
                 );
                 self.end(id, outcome, ResultStatus::Completed);
             } else if let Some(run) = found.run {
-                self.entries
-                    .insert(id.clone(), Entry::Queued(Box::new(run)));
+                self.entries.insert(id.clone(), Entry::Queued(Box::new(run)));
                 self.queue.push_back(id);
             }
         }
@@ -245,25 +200,14 @@ impl State {
                 again.into_iter().for_each(|id| self.unsent.push_front(id));
             }
             Command::Known(reply) => {
-                let known = self
-                    .entries
-                    .iter()
-                    .filter_map(|(id, entry)| Some((id, progress(entry)?)));
-                let known = known
-                    .map(|(id, p)| Known {
-                        execution_id: id.clone(),
-                        progress: p.into(),
-                    })
-                    .collect();
+                let known = self.entries.iter().filter_map(|(id, entry)| Some((id, progress(entry)?)));
+                let known = known.map(|(id, p)| Known { execution_id: id.clone(), progress: p.into() }).collect();
                 if reply.send(known).is_err() {
                     tracing::debug!("nobody waits for the known executions any more");
                 }
             }
             Command::Stop { grace, done } => {
-                self.stop = Some(Stopping {
-                    kill_at: Some(Instant::now() + grace),
-                    done: Some(done),
-                });
+                self.stop = Some(Stopping { kill_at: Some(Instant::now() + grace), done: Some(done) });
             }
         }
     }
@@ -276,9 +220,7 @@ impl State {
         match self.entries.get(&id) {
             None if self.past.contains(&id) => {
                 tracing::warn!(execution.id = %id, "refused to run an execution again");
-                let outcome = Outcome::failed(
-                    "The agent has run this execution before and does not run it again.",
-                );
+                let outcome = Outcome::failed("The agent has run this execution before and does not run it again.");
                 self.hold(id, outcome);
             }
             None => {
@@ -286,9 +228,7 @@ impl State {
                 self.journal(Step::Accepted(run));
             }
             Some(Entry::Accepting { .. } | Entry::Finished { .. }) => {}
-            Some(
-                Entry::Queued(_) | Entry::Starting { .. } | Entry::Running { .. } | Entry::Ending,
-            ) => {
+            Some(Entry::Queued(_) | Entry::Starting { .. } | Entry::Running { .. } | Entry::Ending) => {
                 self.uplink.send(Accepted { execution_id: id });
             }
         }
@@ -296,9 +236,7 @@ impl State {
 
     fn cancel(&mut self, id: String) {
         match self.entries.get_mut(&id) {
-            Some(Entry::Accepting { wish } | Entry::Starting { wish }) => {
-                *wish = wish.or(Some(Wish::Cancel))
-            }
+            Some(Entry::Accepting { wish } | Entry::Starting { wish }) => *wish = wish.or(Some(Wish::Cancel)),
             Some(Entry::Queued(_)) => {
                 self.queue.retain(|queued| *queued != id);
                 self.end(id, Outcome::cancelled(), ResultStatus::Completed);
@@ -314,9 +252,7 @@ impl State {
 
     fn forget(&mut self, id: &str) {
         match self.entries.get_mut(id) {
-            Some(Entry::Accepting { wish } | Entry::Starting { wish }) => {
-                *wish = Some(Wish::Forget)
-            }
+            Some(Entry::Accepting { wish } | Entry::Starting { wish }) => *wish = Some(Wish::Forget),
             Some(Entry::Running { stop, forget }) => {
                 *forget = true;
                 stop.send_replace(Some(Stop::Cancel));
@@ -353,16 +289,11 @@ impl State {
             let Some(entry) = self.entries.get_mut(&id) else {
                 continue;
             };
-            let Entry::Queued(run) = std::mem::replace(entry, Entry::Starting { wish: None })
-            else {
+            let Entry::Queued(run) = std::mem::replace(entry, Entry::Starting { wish: None }) else {
                 continue;
             };
             if run.expires_at_us > 0 && run.expires_at_us <= self.clock.now_us() {
-                let outcome = Outcome {
-                    exit_code: 0,
-                    output: String::new(),
-                    output_bytes: 0,
-                };
+                let outcome = Outcome { exit_code: 0, output: String::new(), output_bytes: 0 };
                 self.end(id, outcome, ResultStatus::Expired);
                 continue;
             }
@@ -390,12 +321,7 @@ impl State {
                 tracing::error!(execution.id = %id, %error, "a result cannot be read back from the journal");
                 self.in_flight.remove(&id);
                 self.remove(&id);
-                self.hold(
-                    id,
-                    Outcome::failed(format!(
-                        "The result was lost: the agent's journal failed: {error}"
-                    )),
-                );
+                self.hold(id, Outcome::failed(format!("The result was lost: the agent's journal failed: {error}")));
             }
         }
     }
@@ -415,13 +341,8 @@ impl State {
     fn accepted(&mut self, run: Box<Run>) {
         let id = run.execution_id.clone();
         match self.entries.get_mut(&id) {
-            Some(Entry::Accepting {
-                wish: Some(Wish::Forget),
-            })
-            | None => self.remove(&id),
-            Some(Entry::Accepting {
-                wish: Some(Wish::Cancel),
-            }) => {
+            Some(Entry::Accepting { wish: Some(Wish::Forget) }) | None => self.remove(&id),
+            Some(Entry::Accepting { wish: Some(Wish::Cancel) }) => {
                 self.end(id, Outcome::cancelled(), ResultStatus::Completed);
             }
             Some(entry) => {
@@ -450,23 +371,10 @@ impl State {
             None => {}
         }
         let (stop, stopped) = watch::channel(None);
-        self.entries.insert(
-            id.clone(),
-            Entry::Running {
-                stop,
-                forget: false,
-            },
-        );
-        self.uplink.send(Started {
-            execution_id: id.clone(),
-            started_at_us: self.clock.now_us(),
-        });
-        let (shell, uplink, journal, events) = (
-            self.shell.clone(),
-            self.uplink.clone(),
-            self.journal.clone(),
-            self.events.clone(),
-        );
+        self.entries.insert(id.clone(), Entry::Running { stop, forget: false });
+        self.uplink.send(Started { execution_id: id.clone(), started_at_us: self.clock.now_us() });
+        let (shell, uplink, journal, events) =
+            (self.shell.clone(), self.uplink.clone(), self.journal.clone(), self.events.clone());
         tokio::spawn(async move {
             let note = |spawned| {
                 journal.append(Fact::Spawned(spawned).into(), |written| {
@@ -484,10 +392,7 @@ impl State {
         let id = result.execution_id.clone();
         match self.entries.get_mut(&id) {
             Some(entry @ Entry::Ending) => {
-                *entry = Entry::Finished {
-                    held: None,
-                    journalled: true,
-                };
+                *entry = Entry::Finished { held: None, journalled: true };
                 if self.open && self.unsent.is_empty() && self.in_flight_bytes() < RESULT_WINDOW {
                     self.in_flight.insert(id.clone(), result.output.len());
                     self.send_result(&id, result);
@@ -517,10 +422,7 @@ impl State {
             Step::Accepted(run) => {
                 let id = run.execution_id;
                 self.entries.remove(&id);
-                self.hold(
-                    id,
-                    Outcome::failed(format!("The command was not run: {reason}.")),
-                );
+                self.hold(id, Outcome::failed(format!("The command was not run: {reason}.")));
                 self.retry_at = self.retry_at.or(Some(Instant::now() + RETRY));
                 return;
             }
@@ -529,13 +431,8 @@ impl State {
                 self.running -= 1;
                 let id = run.execution_id.clone();
                 match self.entries.get(&id) {
-                    Some(Entry::Starting {
-                        wish: Some(Wish::Forget),
-                    })
-                    | None => self.remove(&id),
-                    Some(Entry::Starting {
-                        wish: Some(Wish::Cancel),
-                    }) => {
+                    Some(Entry::Starting { wish: Some(Wish::Forget) }) | None => self.remove(&id),
+                    Some(Entry::Starting { wish: Some(Wish::Cancel) }) => {
                         self.end(id, Outcome::cancelled(), ResultStatus::Completed);
                     }
                     Some(_) => {
@@ -549,10 +446,7 @@ impl State {
             Step::Result(result) => {
                 let id = result.execution_id.clone();
                 if let Some(entry @ Entry::Ending) = self.entries.get_mut(&id) {
-                    *entry = Entry::Finished {
-                        held: Some(result.clone()),
-                        journalled: false,
-                    };
+                    *entry = Entry::Finished { held: Some(result.clone()), journalled: false };
                     self.unsent.push_back(id);
                 }
                 self.retry.push(Step::Result(result));
@@ -566,15 +460,15 @@ impl State {
         let now = Instant::now();
         if self.retry_at.is_some_and(|t| now >= t) {
             self.retry_at = None;
-            if self.retry.is_empty() && !self.health.borrow().healthy {
-                self.journal(Step::Probe);
-            }
             for step in std::mem::take(&mut self.retry) {
                 match &step {
                     // Acknowledged meanwhile: only the forgetting still has to be written.
                     Step::Result(result) if !self.entries.contains_key(&result.execution_id) => {}
                     _ => self.journal(step),
                 }
+            }
+            if !self.health.borrow().healthy {
+                self.journal(Step::Probe);
             }
         }
         if let Some(stopping) = &mut self.stop
@@ -609,13 +503,7 @@ impl State {
     /// A result for an execution that has left nothing in the journal: it is sent from memory.
     fn hold(&mut self, id: String, outcome: Outcome) {
         let result = self.result(&id, outcome, ResultStatus::Completed);
-        self.entries.insert(
-            id.clone(),
-            Entry::Finished {
-                held: Some(Box::new(result)),
-                journalled: false,
-            },
-        );
+        self.entries.insert(id.clone(), Entry::Finished { held: Some(Box::new(result)), journalled: false });
         self.unsent.push_back(id);
     }
 
@@ -636,9 +524,7 @@ impl State {
                 return;
             };
             match self.entries.get(&id) {
-                Some(Entry::Finished {
-                    held: Some(result), ..
-                }) => {
+                Some(Entry::Finished { held: Some(result), .. }) => {
                     let result = (**result).clone();
                     self.in_flight.insert(id.clone(), result.output.len());
                     self.send_result(&id, result);
@@ -647,9 +533,7 @@ impl State {
                     // Counted in full until its size is known, so that few are read at once.
                     self.in_flight.insert(id.clone(), RESULT_WINDOW / 4);
                     let events = self.events.clone();
-                    self.journal.read(id.clone(), move |result| {
-                        send(&events, Happened::Read(id, result))
-                    });
+                    self.journal.read(id.clone(), move |result| send(&events, Happened::Read(id, result)));
                 }
                 _ => {}
             }
@@ -671,16 +555,11 @@ impl State {
     fn journal(&self, step: Step) {
         let events = self.events.clone();
         let record = step.record();
-        self.journal.append(record, move |written| {
-            send(&events, Happened::Journalled(step, written))
-        });
+        self.journal.append(record, move |written| send(&events, Happened::Journalled(step, written)));
     }
 
     fn report_health(&self, problem: Option<String>) {
-        let health = Heartbeat {
-            healthy: problem.is_none(),
-            reasons: problem.into_iter().collect(),
-        };
+        let health = Heartbeat { healthy: problem.is_none(), reasons: problem.into_iter().collect() };
         self.health.send_if_modified(|current| {
             let changed = current.healthy != health.healthy;
             if changed {
@@ -688,11 +567,5 @@ impl State {
             }
             changed
         });
-    }
-}
-
-fn send(events: &mpsc::UnboundedSender<Happened>, event: Happened) {
-    if events.send(event).is_err() {
-        tracing::debug!("the executor has ended");
     }
 }

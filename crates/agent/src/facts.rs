@@ -41,22 +41,13 @@ fn os_name() -> String {
 }
 
 fn pretty_name(os_release: &str) -> Option<String> {
-    let value = os_release
-        .lines()
-        .find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+    let value = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
     Some(value.trim().trim_matches('"').to_owned())
 }
 
 fn memory_bytes(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    line.trim()
-        .strip_suffix("kB")?
-        .trim()
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(1024)
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 fn read(path: &str) -> String {
@@ -70,15 +61,7 @@ mod tests {
     #[test]
     fn facts_are_an_object_with_the_basics() {
         let facts: serde_json::Value = serde_json::from_str(&collect()).unwrap();
-        for name in [
-            "hostname",
-            "os",
-            "kernel",
-            "arch",
-            "cpus",
-            "memory_bytes",
-            "boot_id",
-        ] {
+        for name in ["hostname", "os", "kernel", "arch", "cpus", "memory_bytes", "boot_id"] {
             assert!(!facts[name].is_null(), "{name}");
         }
     }
@@ -86,13 +69,7 @@ mod tests {
     #[test]
     fn sources_are_parsed() {
         assert_eq!(memory_bytes("MemFree: 1 kB\n"), None);
-        assert_eq!(
-            memory_bytes("MemTotal:       2048 kB\nMemFree: 1 kB\n"),
-            Some(2 << 20)
-        );
-        assert_eq!(
-            pretty_name("ID=x\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n").as_deref(),
-            Some("Debian GNU/Linux 12")
-        );
+        assert_eq!(memory_bytes("MemTotal:       2048 kB\nMemFree: 1 kB\n"), Some(2 << 20));
+        assert_eq!(pretty_name("ID=x\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n").as_deref(), Some("Debian GNU/Linux 12"));
     }
 }

@@ -68,43 +68,20 @@ impl Identity {
             )
         };
         if let Some(content) = dir.read(FILE).map_err(|e| failed(e.to_string()))? {
-            let stored: Stored =
-                serde_json::from_slice(&content).map_err(|e| failed(e.to_string()))?;
+            let stored: Stored = serde_json::from_slice(&content).map_err(|e| failed(e.to_string()))?;
             return Self::from_stored(&stored).ok_or_else(|| failed("damaged key".into()));
         }
-        let derived = if random_id {
-            None
-        } else {
-            machine_id(Path::new("/"))
-        };
+        let derived = if random_id { None } else { machine_id(Path::new("/")) };
         let mut seed = [0u8; 32];
         rand::rng().fill_bytes(&mut seed);
         let stored = Stored {
-            id_type: if derived.is_some() {
-                "persistent"
-            } else {
-                "random"
-            }
-            .into(),
+            id_type: if derived.is_some() { "persistent" } else { "random" }.into(),
             node_id: derived.unwrap_or_else(random_node_id),
             seed: hex::encode(seed),
         };
         let content = serde_json::to_vec_pretty(&stored).map_err(|e| failed(e.to_string()))?;
-        dir.replace(FILE, &content)
-            .map_err(|e| failed(e.to_string()))?;
+        dir.replace(FILE, &content).map_err(|e| failed(e.to_string()))?;
         Self::from_stored(&stored).ok_or_else(|| failed("damaged key".into()))
-    }
-
-    /// A fresh identity that is kept nowhere.
-    pub fn ephemeral() -> Option<Self> {
-        let mut seed = [0u8; 32];
-        rand::rng().fill_bytes(&mut seed);
-        let key = Ed25519KeyPair::from_seed_unchecked(&seed).ok()?;
-        Some(Self {
-            node_id: random_node_id(),
-            id_type: IdType::Random,
-            key,
-        })
     }
 
     /// The Ed25519 public key, 32 bytes.
@@ -116,11 +93,7 @@ impl Identity {
         let seed = hex::decode(&stored.seed).ok()?;
         Some(Self {
             node_id: stored.node_id.clone(),
-            id_type: if stored.id_type == "persistent" {
-                IdType::Persistent
-            } else {
-                IdType::Random
-            },
+            id_type: if stored.id_type == "persistent" { IdType::Persistent } else { IdType::Random },
             key: Ed25519KeyPair::from_seed_unchecked(&seed).ok()?,
         })
     }
@@ -153,23 +126,12 @@ fn plausible(text: &str) -> bool {
 
 /// Hex digits only, lower case, cut or padded with zeros to 32, hyphenated.
 fn as_uuid(text: &str) -> String {
-    let mut digits: String = text
-        .chars()
-        .filter(char::is_ascii_hexdigit)
-        .take(32)
-        .collect();
+    let mut digits: String = text.chars().filter(char::is_ascii_hexdigit).take(32).collect();
     digits.make_ascii_lowercase();
     while digits.len() < 32 {
         digits.push('0');
     }
-    format!(
-        "{}-{}-{}-{}-{}",
-        &digits[..8],
-        &digits[8..12],
-        &digits[12..16],
-        &digits[16..20],
-        &digits[20..]
-    )
+    format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
 }
 
 #[cfg(test)]
@@ -190,22 +152,13 @@ mod tests {
     fn sources_in_order() {
         let machine_id = "4C4C45440042351080385AC04F4E3732\n";
         let uuid = "4c4c4544-0042-3510-8038-5ac04f4e3732";
+        assert_eq!(machine(&[("etc/machine-id", machine_id)]).as_deref(), Some(uuid));
         assert_eq!(
-            machine(&[("etc/machine-id", machine_id)]).as_deref(),
+            machine(&[("etc/machine-id", "11112222333344445555666677778888"), ("host/etc/machine-id", machine_id)])
+                .as_deref(),
             Some(uuid)
         );
-        assert_eq!(
-            machine(&[
-                ("etc/machine-id", "11112222333344445555666677778888"),
-                ("host/etc/machine-id", machine_id)
-            ])
-            .as_deref(),
-            Some(uuid)
-        );
-        assert_eq!(
-            machine(&[("sys/class/dmi/id/product_uuid", uuid)]).as_deref(),
-            Some(uuid)
-        );
+        assert_eq!(machine(&[("sys/class/dmi/id/product_uuid", uuid)]).as_deref(), Some(uuid));
         assert_eq!(
             machine(&[("sys/class/dmi/id/product_serial", "XJ-9 A0B1C2")]).as_deref(),
             Some("9a0b1c20-0000-0000-0000-000000000000")
@@ -234,10 +187,7 @@ mod tests {
         let data = DataDir::open(dir.path()).unwrap();
         let first = Identity::load_or_create(&data, true).unwrap();
         let second = Identity::load_or_create(&data, false).unwrap();
-        assert_eq!(
-            (&first.node_id, first.public_key()),
-            (&second.node_id, second.public_key())
-        );
+        assert_eq!((&first.node_id, first.public_key()), (&second.node_id, second.public_key()));
         assert_eq!(second.id_type, IdType::Random);
         data.replace(FILE, b"{}").unwrap();
         assert!(Identity::load_or_create(&data, true).is_err());

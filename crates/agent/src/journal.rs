@@ -107,38 +107,24 @@ impl Journal {
             return Ok((journal, Vec::new()));
         }
         if &content[..MAGIC.len()] != MAGIC {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "not a journal of this agent",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a journal of this agent"));
         }
         journal.len = MAGIC.len() as u64;
         let mut recovered: HashMap<String, Recovered> = HashMap::new();
         while let Some((record, len)) = record::decode(&content[to_usize(journal.len)..]) {
-            let location = Location {
-                offset: journal.len,
-                len,
-            };
+            let location = Location { offset: journal.len, len };
             recover(&mut recovered, &record, location);
             journal.note(&record, location);
             journal.len += len as u64;
         }
         let torn = content.len() as u64 - journal.len;
         if torn > 0 {
-            tracing::warn!(
-                bytes = torn,
-                "the journal ends in an unfinished record, which is cut off"
-            );
+            tracing::warn!(bytes = torn, "the journal ends in an unfinished record, which is cut off");
             journal.file.set_len(journal.len)?;
             journal.file.sync_data()?;
         }
         let mut recovered: Vec<Recovered> = recovered.into_values().collect();
-        recovered.sort_by_key(|r| {
-            journal
-                .live
-                .get(&r.execution_id)
-                .map_or(u64::MAX, |live| live.order)
-        });
+        recovered.sort_by_key(|r| journal.live.get(&r.execution_id).map_or(u64::MAX, |live| live.order));
         Ok((journal, recovered))
     }
 
@@ -151,16 +137,11 @@ impl Journal {
             let len = record::encode(record, &mut bytes);
             locations.push(Location { offset, len });
         }
-        let takes_work = records
-            .iter()
-            .any(|r| matches!(r.fact, Some(Fact::Accepted(_))));
+        let takes_work = records.iter().any(|r| matches!(r.fact, Some(Fact::Accepted(_))));
         if takes_work && self.len + bytes.len() as u64 > self.limit {
             self.compact()?;
             if self.len + bytes.len() as u64 > self.limit {
-                return Err(io::Error::new(
-                    io::ErrorKind::QuotaExceeded,
-                    "the journal has reached its size limit",
-                ));
+                return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "the journal has reached its size limit"));
             }
             return self.append_unlimited(records);
         }
@@ -187,10 +168,7 @@ impl Journal {
         };
         match self.read(location)?.fact {
             Some(Fact::Result(result)) => Ok(Some(result)),
-            _ => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the journal holds another record than expected",
-            )),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the journal holds another record than expected")),
         }
     }
 
@@ -228,9 +206,7 @@ impl Journal {
         next.write_all_at(MAGIC, 0)?;
         let mut at = MAGIC.len() as u64;
         let mut header = Vec::new();
-        let past = Past {
-            execution_ids: self.past.iter().cloned().collect(),
-        };
+        let past = Past { execution_ids: self.past.iter().cloned().collect() };
         record::encode(&Fact::Past(past).into(), &mut header);
         next.write_all_at(&header, at)?;
         at += header.len() as u64;
@@ -242,13 +218,7 @@ impl Journal {
                 let mut bytes = vec![0; location.len];
                 self.file.read_exact_at(&mut bytes, location.offset)?;
                 next.write_all_at(&bytes, at)?;
-                moved.insert(
-                    location.offset,
-                    Location {
-                        offset: at,
-                        len: location.len,
-                    },
-                );
+                moved.insert(location.offset, Location { offset: at, len: location.len });
                 at += location.len as u64;
             }
         }
@@ -257,12 +227,7 @@ impl Journal {
         self.file = next;
         self.len = at;
         for live in self.live.values_mut() {
-            for slot in [
-                &mut live.accepted,
-                &mut live.started,
-                &mut live.spawned,
-                &mut live.result,
-            ] {
+            for slot in [&mut live.accepted, &mut live.started, &mut live.spawned, &mut live.result] {
                 *slot = slot.and_then(|location| moved.get(&location.offset).copied());
             }
         }
@@ -280,12 +245,8 @@ impl Journal {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let attempt = |journal: &Self| {
-            journal
-                .file
-                .write_all_at(bytes, journal.len)
-                .and_then(|()| journal.file.sync_data())
-        };
+        let attempt =
+            |journal: &Self| journal.file.write_all_at(bytes, journal.len).and_then(|()| journal.file.sync_data());
         let Err(error) = attempt(self) else {
             return Ok(());
         };
@@ -305,11 +266,9 @@ impl Journal {
 
     fn relocated(&self, records: &[Record], old: Vec<Location>) -> Vec<Location> {
         let current = |(record, old): (&Record, Location)| match &record.fact {
-            Some(Fact::Result(result)) => self
-                .live
-                .get(&result.execution_id)
-                .and_then(|live| live.result)
-                .unwrap_or(old),
+            Some(Fact::Result(result)) => {
+                self.live.get(&result.execution_id).and_then(|live| live.result).unwrap_or(old)
+            }
             _ => old,
         };
         records.iter().zip(old).map(current).collect()
@@ -319,9 +278,7 @@ impl Journal {
         let mut bytes = vec![0; location.len];
         self.file.read_exact_at(&mut bytes, location.offset)?;
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a journal record is damaged");
-        record::decode(&bytes)
-            .map(|(record, _)| record)
-            .ok_or_else(damaged)
+        record::decode(&bytes).map(|(record, _)| record).ok_or_else(damaged)
     }
 
     fn start_over(&mut self) -> io::Result<()> {
@@ -343,33 +300,19 @@ impl Journal {
         self.records += 1;
         let order = self.records;
         fn live<'a>(live: &'a mut HashMap<String, Live>, id: &str, order: u64) -> &'a mut Live {
-            live.entry(id.to_owned()).or_insert_with(|| Live {
-                order,
-                ..Live::default()
-            })
+            live.entry(id.to_owned()).or_insert_with(|| Live { order, ..Live::default() })
         }
         let all = &mut self.live;
         match &record.fact {
-            Some(Fact::Accepted(run)) => {
-                live(all, &run.execution_id, order).accepted = Some(location)
-            }
-            Some(Fact::Started(started)) => {
-                live(all, &started.execution_id, order).started = Some(location)
-            }
-            Some(Fact::Spawned(spawned)) => {
-                live(all, &spawned.execution_id, order).spawned = Some(location)
-            }
-            Some(Fact::Result(result)) => {
-                live(all, &result.execution_id, order).result = Some(location)
-            }
+            Some(Fact::Accepted(run)) => live(all, &run.execution_id, order).accepted = Some(location),
+            Some(Fact::Started(started)) => live(all, &started.execution_id, order).started = Some(location),
+            Some(Fact::Spawned(spawned)) => live(all, &spawned.execution_id, order).spawned = Some(location),
+            Some(Fact::Result(result)) => live(all, &result.execution_id, order).result = Some(location),
             Some(Fact::Forgotten(forgotten)) => {
                 self.live.remove(&forgotten.execution_id);
                 self.remember(forgotten.execution_id.clone());
             }
-            Some(Fact::Past(past)) => past
-                .execution_ids
-                .iter()
-                .for_each(|id| self.remember(id.clone())),
+            Some(Fact::Past(past)) => past.execution_ids.iter().for_each(|id| self.remember(id.clone())),
             None => {}
         }
     }
@@ -384,10 +327,7 @@ impl Journal {
 
 /// Whether a write failed because there is no space.
 pub fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
 
 fn recover(recovered: &mut HashMap<String, Recovered>, record: &Record, location: Location) {
@@ -403,9 +343,7 @@ fn recover(recovered: &mut HashMap<String, Recovered>, record: &Record, location
     match &record.fact {
         Some(Fact::Accepted(run)) => entry(recovered, &run.execution_id).run = Some(run.clone()),
         Some(Fact::Started(started)) => entry(recovered, &started.execution_id).started = true,
-        Some(Fact::Spawned(spawned)) => {
-            entry(recovered, &spawned.execution_id).spawned = Some(spawned.clone())
-        }
+        Some(Fact::Spawned(spawned)) => entry(recovered, &spawned.execution_id).spawned = Some(spawned.clone()),
         Some(Fact::Result(result)) => {
             let entry = entry(recovered, &result.execution_id);
             entry.result = Some(location);
@@ -428,36 +366,20 @@ mod tests {
     use crate::record::{Forgotten, Started};
 
     fn accepted(id: &str) -> Record {
-        Fact::Accepted(Run {
-            execution_id: id.into(),
-            command_text: "true".into(),
-            ..Run::default()
-        })
-        .into()
+        Fact::Accepted(Run { execution_id: id.into(), command_text: "true".into(), ..Run::default() }).into()
     }
 
     fn started(id: &str) -> Record {
-        Fact::Started(Started {
-            execution_id: id.into(),
-        })
-        .into()
+        Fact::Started(Started { execution_id: id.into() }).into()
     }
 
     fn result(id: &str, output: &str) -> Record {
         let output = output.to_owned();
-        Fact::Result(ExecutionResult {
-            execution_id: id.into(),
-            output,
-            ..ExecutionResult::default()
-        })
-        .into()
+        Fact::Result(ExecutionResult { execution_id: id.into(), output, ..ExecutionResult::default() }).into()
     }
 
     fn forgotten(id: &str) -> Record {
-        Fact::Forgotten(Forgotten {
-            execution_id: id.into(),
-        })
-        .into()
+        Fact::Forgotten(Forgotten { execution_id: id.into() }).into()
     }
 
     fn open(path: &Path) -> (Journal, Vec<Recovered>) {
@@ -470,12 +392,8 @@ mod tests {
         let path = dir.path().join("journal");
         let (mut journal, found) = open(&path);
         assert!(found.is_empty());
-        journal
-            .append(&[accepted("a"), accepted("b"), accepted("c"), accepted("d")])
-            .unwrap();
-        journal
-            .append(&[started("a"), started("b"), result("a", "out")])
-            .unwrap();
+        journal.append(&[accepted("a"), accepted("b"), accepted("c"), accepted("d")]).unwrap();
+        journal.append(&[started("a"), started("b"), result("a", "out")]).unwrap();
         journal.append(&[forgotten("d")]).unwrap();
         drop(journal);
         let (journal, found) = open(&path);
@@ -531,9 +449,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let (mut journal, _) = open(&path);
-        journal
-            .append(&[accepted("keep"), started("keep")])
-            .unwrap();
+        journal.append(&[accepted("keep"), started("keep")]).unwrap();
         let output = "x".repeat(20_000);
         for i in 0..100 {
             let id = format!("e{i}");
@@ -548,13 +464,7 @@ mod tests {
         journal.compact().unwrap();
         drop(journal);
         let (journal, found) = open(&path);
-        assert_eq!(
-            found
-                .iter()
-                .map(|r| r.execution_id.as_str())
-                .collect::<Vec<_>>(),
-            ["keep", "late"]
-        );
+        assert_eq!(found.iter().map(|r| r.execution_id.as_str()).collect::<Vec<_>>(), ["keep", "late"]);
         assert!(found[0].started);
         assert_eq!(journal.past().count(), 100);
         assert!(journal.len() < 8_000);

@@ -47,14 +47,9 @@ impl JournalHandle {
     }
 
     /// Reads a result back.
-    pub fn read(
-        &self,
-        execution_id: String,
-        done: impl FnOnce(io::Result<Option<ExecutionResult>>) + Send + 'static,
-    ) {
-        if let Err(mpsc::SendError(Request::Read(_, done))) = self
-            .requests
-            .send(Request::Read(execution_id, Box::new(done)))
+    pub fn read(&self, execution_id: String, done: impl FnOnce(io::Result<Option<ExecutionResult>>) + Send + 'static) {
+        if let Err(mpsc::SendError(Request::Read(_, done))) =
+            self.requests.send(Request::Read(execution_id, Box::new(done)))
         {
             done(Err(io::Error::other("the journal's thread has ended")));
         }
@@ -77,11 +72,7 @@ fn serve(mut journal: Journal, inbox: &mpsc::Receiver<Request>) {
                     done(journal.read_result(&execution_id));
                 }
             }
-            next = if records.len() < BATCH {
-                inbox.try_recv().ok()
-            } else {
-                None
-            };
+            next = if records.len() < BATCH { inbox.try_recv().ok() } else { None };
         }
         flush(&mut journal, &mut records, &mut waiting);
     }
@@ -92,23 +83,14 @@ fn flush(journal: &mut Journal, records: &mut Vec<Record>, waiting: &mut Vec<App
         return;
     }
     match journal.append(records) {
-        Ok(locations) => waiting
-            .drain(..)
-            .zip(locations)
-            .for_each(|(done, location)| done(Ok(location))),
+        Ok(locations) => waiting.drain(..).zip(locations).for_each(|(done, location)| done(Ok(location))),
         // One record too large must not fail its neighbours: each alone.
         Err(_) if records.len() > 1 => {
             for (record, done) in records.iter().zip(waiting.drain(..)) {
-                done(
-                    journal
-                        .append(std::slice::from_ref(record))
-                        .map(|locations| locations[0]),
-                );
+                done(journal.append(std::slice::from_ref(record)).map(|locations| locations[0]));
             }
         }
-        Err(error) => waiting
-            .drain(..)
-            .for_each(|done| done(Err(io::Error::new(error.kind(), error.to_string())))),
+        Err(error) => waiting.drain(..).for_each(|done| done(Err(io::Error::new(error.kind(), error.to_string())))),
     }
     records.clear();
     records.shrink_to(BATCH);

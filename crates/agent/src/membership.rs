@@ -39,9 +39,7 @@ impl Membership {
             )
         };
         match dir.read(FILE).map_err(|e| failed(e.to_string()))? {
-            Some(content) => serde_json::from_slice(&content)
-                .map(Some)
-                .map_err(|e| failed(e.to_string())),
+            Some(content) => serde_json::from_slice(&content).map(Some).map_err(|e| failed(e.to_string())),
             None => Ok(None),
         }
     }
@@ -83,7 +81,6 @@ impl Membership {
             )
         };
         let content = serde_json::to_vec_pretty(self).map_err(|e| failed(e.to_string()))?;
-        dir.replace(FILE, &content)
-            .map_err(|e| failed(e.to_string()))
+        dir.replace(FILE, &content).map_err(|e| failed(e.to_string()))
     }
 }

@@ -90,14 +90,11 @@ impl Options {
     /// Defaults and environment. `env` looks a variable up.
     pub fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Self {
         let get = |name: &str| env(name).filter(|v| !v.is_empty());
-        let data_dir = get("REEVE_AGENT_DATA")
-            .map(PathBuf::from)
-            .unwrap_or_else(|| default_data_dir(env));
+        let data_dir = get("REEVE_AGENT_DATA").map(PathBuf::from).unwrap_or_else(|| default_data_dir(env));
         let mut options = Self::new(data_dir);
         options.enroll = get("REEVE_ENROLLMENT_KEY").or_else(|| get("ENROLLMENT_KEY"));
         options.http_proxy = get("REEVE_HTTP_PROXY");
-        options.random_id =
-            get("USE_RANDOM_ID").is_some_and(|v| v == "1" || v.eq_ignore_ascii_case("true"));
+        options.random_id = get("USE_RANDOM_ID").is_some_and(|v| v == "1" || v.eq_ignore_ascii_case("true"));
         let number = |name: &str| get(name).and_then(|value| value.parse::<u64>().ok());
         if let Some(grace_ms) = number("REEVE_AGENT_STOP_GRACE_MS") {
             options.stop_grace_ms = grace_ms;
@@ -123,17 +120,11 @@ impl Options {
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
             let (name, inline) = match arg.split_once('=') {
-                Some((name, value)) if name.starts_with("--") => {
-                    (name.to_owned(), Some(value.to_owned()))
-                }
+                Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
                 _ => (arg, None),
             };
-            let mut value = || {
-                inline
-                    .clone()
-                    .or_else(|| args.next())
-                    .ok_or_else(|| usage_error(format!("{name} needs a value")))
-            };
+            let mut value =
+                || inline.clone().or_else(|| args.next()).ok_or_else(|| usage_error(format!("{name} needs a value")));
             match name.as_str() {
                 "--enroll" => options.enroll = Some(value()?),
                 "--data" => options.data_dir = value()?.into(),
@@ -142,10 +133,11 @@ impl Options {
                 "--random-id" => options.random_id = true,
                 "--log" => options.log = value()?,
                 "--max-parallel" => {
-                    options.max_parallel =
-                        value()?.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
-                            usage_error("--max-parallel needs a number above 0".to_owned())
-                        })?;
+                    options.max_parallel = value()?
+                        .parse()
+                        .ok()
+                        .filter(|n| *n > 0)
+                        .ok_or_else(|| usage_error("--max-parallel needs a number above 0".to_owned()))?;
                 }
                 "--help" | "-h" => return Ok(Invocation::Help),
                 "--version" | "-V" => return Ok(Invocation::Version),
@@ -178,13 +170,9 @@ mod tests {
     use super::*;
 
     fn parse(args: &[&str], env: &[(&str, &str)]) -> Result<Options, AgentError> {
-        let env: std::collections::HashMap<String, String> = env
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
-        match Options::parse(args.iter().map(|a| (*a).to_owned()), &|k| {
-            env.get(k).cloned()
-        })? {
+        let env: std::collections::HashMap<String, String> =
+            env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        match Options::parse(args.iter().map(|a| (*a).to_owned()), &|k| env.get(k).cloned())? {
             Invocation::Run(options) => Ok(*options),
             other => panic!("{other:?}"),
         }
@@ -192,47 +180,17 @@ mod tests {
 
     #[test]
     fn flags_win_over_environment() {
-        let env = [
-            ("REEVE_ENROLLMENT_KEY", "a"),
-            ("ENROLLMENT_KEY", "b"),
-            ("REEVE_AGENT_DATA", "/e"),
-        ];
+        let env = [("REEVE_ENROLLMENT_KEY", "a"), ("ENROLLMENT_KEY", "b"), ("REEVE_AGENT_DATA", "/e")];
         let options = parse(&[], &env).unwrap();
-        assert_eq!(
-            (options.enroll.as_deref(), options.data_dir.to_str()),
-            (Some("a"), Some("/e"))
-        );
-        let options = parse(
-            &[
-                "--enroll=c=",
-                "--data",
-                "/d",
-                "--max-parallel",
-                "3",
-                "--random-id",
-            ],
-            &env,
-        )
-        .unwrap();
+        assert_eq!((options.enroll.as_deref(), options.data_dir.to_str()), (Some("a"), Some("/e")));
+        let options = parse(&["--enroll=c=", "--data", "/d", "--max-parallel", "3", "--random-id"], &env).unwrap();
         assert_eq!(options.enroll.as_deref(), Some("c="));
-        assert_eq!(
-            (
-                options.data_dir.to_str(),
-                options.max_parallel,
-                options.random_id
-            ),
-            (Some("/d"), 3, true)
-        );
+        assert_eq!((options.data_dir.to_str(), options.max_parallel, options.random_id), (Some("/d"), 3, true));
     }
 
     #[test]
     fn mistakes_are_named() {
-        for args in [
-            &["--nope"][..],
-            &["--data"],
-            &["--max-parallel", "0"],
-            &["stray"],
-        ] {
+        for args in [&["--nope"][..], &["--data"], &["--max-parallel", "0"], &["stray"]] {
             assert!(parse(args, &[]).is_err(), "{args:?}");
         }
     }

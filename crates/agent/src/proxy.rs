@@ -20,9 +20,7 @@ pub struct Proxy {
 impl Proxy {
     /// Reads `http://[user:password@]host[:port]`; the scheme may be left out.
     pub fn parse(url: &str) -> io::Result<Self> {
-        let bad = |why: &str| {
-            io::Error::new(io::ErrorKind::InvalidInput, format!("bad proxy URL: {why}"))
-        };
+        let bad = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("bad proxy URL: {why}"));
         let rest = match url.split_once("://") {
             Some(("http", rest)) => rest,
             Some(_) => return Err(bad("only http:// proxies are supported")),
@@ -36,49 +34,25 @@ impl Proxy {
         if host.is_empty() {
             return Err(bad("no host"));
         }
-        let has_port = host
-            .rsplit_once(':')
-            .is_some_and(|(_, p)| p.parse::<u16>().is_ok())
-            && !host.ends_with(']');
-        let address = if has_port {
-            host.to_owned()
-        } else {
-            format!("{host}:80")
-        };
-        let authorization = user.map(|user| {
-            format!(
-                "Basic {}",
-                base64::engine::general_purpose::STANDARD.encode(percent_decode(user))
-            )
-        });
-        Ok(Self {
-            address,
-            authorization,
-        })
+        let has_port = host.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok()) && !host.ends_with(']');
+        let address = if has_port { host.to_owned() } else { format!("{host}:80") };
+        let authorization = user
+            .map(|user| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(percent_decode(user))));
+        Ok(Self { address, authorization })
     }
 
     /// The proxy the environment names for `endpoint`, unless `NO_PROXY` exempts it.
     pub fn from_env(endpoint: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-        let get =
-            |upper: &str, lower: &str| env(upper).or_else(|| env(lower)).filter(|v| !v.is_empty());
+        let get = |upper: &str, lower: &str| env(upper).or_else(|| env(lower)).filter(|v| !v.is_empty());
         let url = get("HTTPS_PROXY", "https_proxy")?;
-        let host = endpoint
-            .rsplit_once(':')
-            .map_or(endpoint, |(host, _)| host)
-            .trim_matches(['[', ']']);
-        let exempt = get("NO_PROXY", "no_proxy")
-            .unwrap_or_default()
-            .split(',')
-            .map(str::trim)
-            .any(|entry| {
-                let suffix = entry.trim_start_matches('.');
-                entry == "*"
-                    || (!suffix.is_empty()
-                        && (host.eq_ignore_ascii_case(suffix)
-                            || host
-                                .to_ascii_lowercase()
-                                .ends_with(&format!(".{}", suffix.to_ascii_lowercase()))))
-            });
+        let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host).trim_matches(['[', ']']);
+        let exempt = get("NO_PROXY", "no_proxy").unwrap_or_default().split(',').map(str::trim).any(|entry| {
+            let suffix = entry.trim_start_matches('.');
+            entry == "*"
+                || (!suffix.is_empty()
+                    && (host.eq_ignore_ascii_case(suffix)
+                        || host.to_ascii_lowercase().ends_with(&format!(".{}", suffix.to_ascii_lowercase()))))
+        });
         (!exempt).then_some(url)
     }
 
@@ -106,9 +80,7 @@ impl Proxy {
         if is_http && code.is_some_and(|c| (200..300).contains(&c)) {
             return Ok(());
         }
-        Err(io::Error::other(format!(
-            "the proxy refused the tunnel: {status}"
-        )))
+        Err(io::Error::other(format!("the proxy refused the tunnel: {status}")))
     }
 }
 
@@ -118,10 +90,7 @@ fn percent_decode(text: &str) -> Vec<u8> {
     let mut at = 0;
     while at < bytes.len() {
         let escaped = (bytes[at] == b'%')
-            .then(|| {
-                text.get(at + 1..at + 3)
-                    .and_then(|hex| u8::from_str_radix(hex, 16).ok())
-            })
+            .then(|| text.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok()))
             .flatten();
         match escaped {
             Some(byte) => {
@@ -147,10 +116,7 @@ mod tests {
         assert_eq!(Proxy::parse("p").unwrap().address, "p:80");
         assert_eq!(Proxy::parse("http://[::1]").unwrap().address, "[::1]:80");
         let proxy = Proxy::parse("http://u:p%40x@h:1").unwrap();
-        assert_eq!(
-            (proxy.address.as_str(), proxy.authorization.as_deref()),
-            ("h:1", Some("Basic dTpwQHg="))
-        );
+        assert_eq!((proxy.address.as_str(), proxy.authorization.as_deref()), ("h:1", Some("Basic dTpwQHg=")));
         assert!(Proxy::parse("socks5://h:1").is_err());
         assert!(Proxy::parse("http://").is_err());
     }

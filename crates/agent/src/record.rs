@@ -90,11 +90,7 @@ impl From<Fact> for Record {
 /// Appends the record's form on disk and returns its length.
 pub fn encode(record: &Record, out: &mut Vec<u8>) -> usize {
     let payload = record.encode_to_vec();
-    out.extend_from_slice(
-        &u32::try_from(payload.len())
-            .unwrap_or(u32::MAX)
-            .to_be_bytes(),
-    );
+    out.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes());
     out.extend_from_slice(&check(&payload));
     out.extend_from_slice(&payload);
     RECORD_HEADER + payload.len()

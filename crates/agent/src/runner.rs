@@ -61,20 +61,12 @@ impl Outcome {
     pub fn failed(line: impl Into<String>) -> Self {
         let mut output = line.into();
         output.push('\n');
-        Self {
-            exit_code: 1,
-            output_bytes: 0,
-            output,
-        }
+        Self { exit_code: 1, output_bytes: 0, output }
     }
 
     /// It was cancelled before it ran.
     pub fn cancelled() -> Self {
-        Self {
-            exit_code: 143,
-            output: "Command cancelled\n".into(),
-            output_bytes: 0,
-        }
+        Self { exit_code: 143, output: "Command cancelled\n".into(), output_bytes: 0 }
     }
 }
 
@@ -89,32 +81,17 @@ pub struct Shell {
 impl Shell {
     /// Bash as a login shell, `sh` when there is no bash. Long commands pass through files in `scripts`.
     pub fn find(scripts: &Path) -> Self {
-        let path = std::env::var_os("PATH")
-            .unwrap_or_else(|| OsString::from("/usr/local/bin:/usr/bin:/bin"));
-        let bash = std::env::split_paths(&path)
-            .map(|dir| dir.join("bash"))
-            .find(|bash| bash.is_file());
+        let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/local/bin:/usr/bin:/bin"));
+        let bash = std::env::split_paths(&path).map(|dir| dir.join("bash")).find(|bash| bash.is_file());
         match bash {
-            Some(program) => Self {
-                program,
-                login: true,
-                scripts: scripts.to_owned(),
-            },
-            None => Self {
-                program: "/bin/sh".into(),
-                login: false,
-                scripts: scripts.to_owned(),
-            },
+            Some(program) => Self { program, login: true, scripts: scripts.to_owned() },
+            None => Self { program: "/bin/sh".into(), login: false, scripts: scripts.to_owned() },
         }
     }
 
     #[cfg(test)]
     pub fn plain(scripts: &Path) -> Self {
-        Self {
-            program: "/bin/sh".into(),
-            login: false,
-            scripts: scripts.to_owned(),
-        }
+        Self { program: "/bin/sh".into(), login: false, scripts: scripts.to_owned() }
     }
 
     fn command(&self, run: &Run) -> io::Result<(Command, Option<Script>)> {
@@ -139,9 +116,7 @@ impl Shell {
         match std::env::var_os("HOME").filter(|home| !home.is_empty()) {
             Some(home) if Path::new(&home).is_dir() => command.current_dir(home),
             Some(_) => command.current_dir("/"),
-            None if rustix::process::geteuid().is_root() => {
-                command.env("HOME", "/root").current_dir("/")
-            }
+            None if rustix::process::geteuid().is_root() => command.env("HOME", "/root").current_dir("/"),
             None => command.env("HOME", "/").current_dir("/"),
         };
         Ok((command, script))
@@ -156,16 +131,9 @@ struct Script {
 impl Script {
     fn write(dir: &Path, run: &Run) -> io::Result<Self> {
         use std::io::Write;
-        let name: String = run
-            .execution_id
-            .chars()
-            .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
-            .collect();
-        let script = Self {
-            path: dir.join(format!("script-{name}.sh")),
-        };
-        crate::data_dir::private_file(&script.path, true)?
-            .write_all(run.command_text.as_bytes())?;
+        let name: String = run.execution_id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        let script = Self { path: dir.join(format!("script-{name}.sh")) };
+        crate::data_dir::private_file(&script.path, true)?.write_all(run.command_text.as_bytes())?;
         Ok(script)
     }
 }
@@ -190,10 +158,7 @@ pub async fn run(
         Ok(parts) => parts,
         Err(error) => return Outcome::failed(format!("The command could not be started: {error}")),
     };
-    let pid = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .unwrap_or_default();
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
     spawned(Spawned {
         execution_id: run.execution_id.clone(),
         pid,
@@ -209,8 +174,7 @@ pub async fn run(
         kill_at: None,
         exited: None,
         drained_at: None,
-        timeout_at: (run.timeout_ms > 0)
-            .then(|| Instant::now() + Duration::from_millis(run.timeout_ms)),
+        timeout_at: (run.timeout_ms > 0).then(|| Instant::now() + Duration::from_millis(run.timeout_ms)),
     };
     running.drive(&mut stop).await;
     running.outcome(run.timeout_ms)
@@ -219,9 +183,7 @@ pub async fn run(
 fn spawn(run: &Run, shell: &Shell) -> io::Result<(Child, pipe::Receiver, Option<Script>)> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let (mut command, script) = shell.command(run)?;
-    command
-        .stdout(Stdio::from(write.try_clone()?))
-        .stderr(Stdio::from(write));
+    command.stdout(Stdio::from(write.try_clone()?)).stderr(Stdio::from(write));
     let child = command.spawn()?;
     // The command holds the pipe's write ends: as long as it lives the pipe does not end.
     drop(command);
@@ -305,9 +267,7 @@ impl Running {
         if self.cause.is_some() && self.kill_at.is_some() && self.group_exists() {
             return false;
         }
-        self.pipe.is_none()
-            || self.drained_at.is_some_and(|t| now >= t)
-            || quiet_at.is_some_and(|t| now >= t)
+        self.pipe.is_none() || self.drained_at.is_some_and(|t| now >= t) || quiet_at.is_some_and(|t| now >= t)
     }
 
     fn next_wake(&self, now: Instant, quiet_at: Option<Instant>) -> Instant {
@@ -359,19 +319,14 @@ impl Running {
     }
 
     fn group_exists(&self) -> bool {
-        self.group
-            .is_some_and(|group| test_kill_process_group(group).is_ok())
+        self.group.is_some_and(|group| test_kill_process_group(group).is_ok())
     }
 
     fn outcome(self, timeout_ms: u64) -> Outcome {
         let line = match self.cause {
-            Some(Cause::Timeout) => {
-                Some(format!("Command timed out after {timeout_ms} milliseconds"))
-            }
+            Some(Cause::Timeout) => Some(format!("Command timed out after {timeout_ms} milliseconds")),
             Some(Cause::Stopped(Stop::Cancel)) => Some("Command cancelled".to_owned()),
-            Some(Cause::Stopped(Stop::Shutdown)) => {
-                Some("Command stopped: the agent was shut down".to_owned())
-            }
+            Some(Cause::Stopped(Stop::Shutdown)) => Some("Command stopped: the agent was shut down".to_owned()),
             None => None,
         };
         let exit_code = match (self.cause, &self.exited) {
@@ -381,20 +336,13 @@ impl Running {
             (None, Some(Ok(status))) => exit_code(*status),
         };
         let (output, output_bytes) = self.output.finish(line.as_deref());
-        Outcome {
-            exit_code,
-            output,
-            output_bytes,
-        }
+        Outcome { exit_code, output, output_bytes }
     }
 }
 
 fn exit_code(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
-    status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal))
-        .unwrap_or(1)
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1)
 }
 
 /// A command's output: bounded for the result, and in chunks for those who watch.
@@ -423,13 +371,7 @@ impl Output {
             utf8: Utf8Stream::default(),
             kept: BoundedOutput::new(),
             ends_in_newline: true,
-            live: Live {
-                execution_id,
-                uplink,
-                pending: String::new(),
-                offset: 0,
-                dropped: 0,
-            },
+            live: Live { execution_id, uplink, pending: String::new(), offset: 0, dropped: 0 },
             flush_at: None,
             last_flush: None,
         }
@@ -489,17 +431,9 @@ impl Live {
     fn send(&mut self) {
         let text = std::mem::take(&mut self.pending);
         let len = text.len() as u64;
-        let chunk = OutputChunk {
-            execution_id: self.execution_id.clone(),
-            offset: self.offset,
-            text,
-            dropped: self.dropped,
-        };
-        self.dropped = if self.uplink.send_live(chunk) {
-            0
-        } else {
-            self.dropped + len
-        };
+        let chunk =
+            OutputChunk { execution_id: self.execution_id.clone(), offset: self.offset, text, dropped: self.dropped };
+        self.dropped = if self.uplink.send_live(chunk) { 0 } else { self.dropped + len };
         self.offset += len;
     }
 }

@@ -17,12 +17,7 @@ struct Bench {
 fn bench() -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let shell = Shell::plain(dir.path());
-    Bench {
-        dir,
-        shell,
-        uplink: Uplink::default(),
-        stop: watch::Sender::new(None),
-    }
+    Bench { dir, shell, uplink: Uplink::default(), stop: watch::Sender::new(None) }
 }
 
 impl Bench {
@@ -33,14 +28,7 @@ impl Bench {
             timeout_ms,
             ..Run::default()
         };
-        run(
-            &run_message,
-            &self.shell,
-            &self.uplink,
-            self.stop.subscribe(),
-            |_| {},
-        )
-        .await
+        run(&run_message, &self.shell, &self.uplink, self.stop.subscribe(), |_| {}).await
     }
 
     fn path(&self, name: &str) -> String {
@@ -64,14 +52,7 @@ fn alive(pid_file: &str) -> bool {
 #[tokio::test]
 async fn output_is_merged_in_order_and_exit_code_kept() {
     let outcome = bench().run("echo a; echo b >&2; echo c; exit 7", 0).await;
-    assert_eq!(
-        (
-            outcome.output.as_str(),
-            outcome.exit_code,
-            outcome.output_bytes
-        ),
-        ("a\nb\nc\n", 7, 6)
-    );
+    assert_eq!((outcome.output.as_str(), outcome.exit_code, outcome.output_bytes), ("a\nb\nc\n", 7, 6));
 }
 
 #[tokio::test]
@@ -84,9 +65,7 @@ async fn the_login_shell_is_bash_when_there_is_one() {
     let bench = bench();
     let shell = Shell::find(bench.dir.path());
     assert!(shell.login || !Path::new("/bin/bash").exists());
-    let outcome = Bench { shell, ..bench }
-        .run("shopt -q login_shell && echo login; cat; echo \"$HOME\"", 0)
-        .await;
+    let outcome = Bench { shell, ..bench }.run("shopt -q login_shell && echo login; cat; echo \"$HOME\"", 0).await;
     assert!(outcome.output.starts_with("login\n/"), "{}", outcome.output);
 }
 
@@ -95,15 +74,10 @@ async fn a_timeout_kills_the_grandchildren_and_keeps_the_output() {
     let bench = bench();
     let pid = bench.path("pid");
     let started = StdInstant::now();
-    let text = format!(
-        "echo before; (trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > {pid}; sleep 600') & wait"
-    );
+    let text = format!("echo before; (trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > {pid}; sleep 600') & wait");
     let outcome = bench.run(&text, 300).await;
     assert_eq!(outcome.exit_code, 124);
-    assert_eq!(
-        outcome.output,
-        "before\nCommand timed out after 300 milliseconds\n"
-    );
+    assert_eq!(outcome.output, "before\nCommand timed out after 300 milliseconds\n");
     assert!(!alive(&pid));
     assert!(started.elapsed() < Duration::from_secs(10));
 }
@@ -119,10 +93,7 @@ async fn cancel_kills_the_group() {
         bench.stop.send_replace(Some(Stop::Cancel));
     };
     let (outcome, ()) = tokio::join!(outcome, cancel);
-    assert_eq!(
-        (outcome.exit_code, outcome.output.as_str()),
-        (143, "partial\nCommand cancelled\n")
-    );
+    assert_eq!((outcome.exit_code, outcome.output.as_str()), (143, "partial\nCommand cancelled\n"));
     assert!(!alive(&pid));
 }
 
@@ -131,28 +102,17 @@ async fn a_background_child_does_not_hold_the_result() {
     let bench = bench();
     let pid = bench.path("pid");
     let started = StdInstant::now();
-    let outcome = bench
-        .run(&format!("sleep 30 & echo $! > {pid}; echo done"), 0)
-        .await;
+    let outcome = bench.run(&format!("sleep 30 & echo $! > {pid}; echo done"), 0).await;
     assert_eq!((outcome.exit_code, outcome.output.as_str()), (0, "done\n"));
     assert!(started.elapsed() < Duration::from_secs(10));
     assert!(alive(&pid), "what was put into the background stays");
-    let pid: i32 = std::fs::read_to_string(&pid)
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
+    let pid: i32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
     rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
 #[tokio::test]
 async fn large_output_keeps_both_ends() {
-    let outcome = bench()
-        .run(
-            "echo first; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo last",
-            0,
-        )
-        .await;
+    let outcome = bench().run("echo first; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo last", 0).await;
     assert!(outcome.output.starts_with("first\nxxx") && outcome.output.ends_with("xxx\nlast\n"));
     assert!(outcome.output.contains("\n...[truncated: "));
     assert_eq!(outcome.output_bytes, 3_000_012);
@@ -171,13 +131,7 @@ async fn a_long_command_text_works() {
 async fn what_cannot_be_started_says_why() {
     let outcome = bench().run("echo \0", 0).await;
     assert_eq!(outcome.exit_code, 1);
-    assert!(
-        outcome
-            .output
-            .starts_with("The command could not be started: "),
-        "{}",
-        outcome.output
-    );
+    assert!(outcome.output.starts_with("The command could not be started: "), "{}", outcome.output);
 }
 
 async fn live(outbox: &mut Outbox) -> OutputChunk {
@@ -192,8 +146,7 @@ async fn output_is_streamed_while_the_command_runs_and_characters_stay_whole() {
     let bench = bench();
     let mut outbox = bench.uplink.connect();
     let go = bench.path("go");
-    let text =
-        format!("printf '\\303'; while [ ! -e {go} ]; do sleep 0.01; done; printf '\\244\\377b'");
+    let text = format!("printf '\\303'; while [ ! -e {go} ]; do sleep 0.01; done; printf '\\244\\377b'");
     let watch = async {
         std::fs::write(&go, "").unwrap();
         let mut seen = String::new();
@@ -205,10 +158,7 @@ async fn output_is_streamed_while_the_command_runs_and_characters_stay_whole() {
         seen
     };
     let (outcome, seen) = tokio::join!(bench.run(&text, 0), watch);
-    assert_eq!(
-        (seen.as_str(), outcome.output.as_str()),
-        ("ä\u{fffd}b", "ä\u{fffd}b")
-    );
+    assert_eq!((seen.as_str(), outcome.output.as_str()), ("ä\u{fffd}b", "ä\u{fffd}b"));
 }
 
 #[tokio::test]

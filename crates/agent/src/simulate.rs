@@ -256,9 +256,12 @@ impl Agent {
     fn event(&mut self, line: &mut Line, event: AgentEvent, until: Until) -> Result<Option<Duration>, Broken> {
         match event {
             AgentEvent::Enrolled(_) if until == Until::Enrolled => return Ok(Some(Duration::ZERO)),
-            AgentEvent::Rejected(no) if no.retry_after_ms > 0 => return Ok(Some(Duration::from_millis(no.retry_after_ms))),
+            AgentEvent::Rejected(no) if no.retry_after_ms > 0 => {
+                return Ok(Some(Duration::from_millis(no.retry_after_ms)));
+            }
             AgentEvent::Rejected(no) => {
-                let error = AgentError::new(format!("the server refused a virtual agent: {} ({})", no.message, no.error), "");
+                let error =
+                    AgentError::new(format!("the server refused a virtual agent: {} ({})", no.message, no.error), "");
                 return Err(Broken::Refused(error));
             }
             AgentEvent::Welcome(_) => {
@@ -287,7 +290,8 @@ impl Agent {
 
     fn take(&mut self, line: &mut Line, run: Run) {
         let id = run.execution_id;
-        let known = self.results.contains_key(&id) || self.answered.contains(&id) || self.due.iter().any(|(_, d)| *d == id);
+        let known =
+            self.results.contains_key(&id) || self.answered.contains(&id) || self.due.iter().any(|(_, d)| *d == id);
         if known {
             return;
         }
@@ -365,7 +369,14 @@ impl Line {
 }
 
 fn ports() -> Ports {
-    Ports { http: 44000, ssh: 40022, host_metrics: 49100, wireguard_metrics: 49586, http_proxy: 43128, socks5_proxy: 41080 }
+    Ports {
+        http: 44000,
+        ssh: 40022,
+        host_metrics: 49100,
+        wireguard_metrics: 49586,
+        http_proxy: 43128,
+        socks5_proxy: 41080,
+    }
 }
 
 fn millis(since: Instant) -> u64 {

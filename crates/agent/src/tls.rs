@@ -13,10 +13,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, Signa
 /// A client configuration that accepts exactly the server with this pin.
 pub fn client_config(pin: &str) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Arc::new(PinnedServer {
-        pin: pin.to_ascii_lowercase(),
-        provider: provider.clone(),
-    });
+    let verifier = Arc::new(PinnedServer { pin: pin.to_ascii_lowercase(), provider: provider.clone() });
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -32,12 +29,7 @@ pub fn is_wrong_pin(error: &std::io::Error) -> bool {
     error
         .get_ref()
         .and_then(|e| e.downcast_ref::<Error>())
-        .is_some_and(|e| {
-            matches!(
-                e,
-                Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)
-            )
-        })
+        .is_some_and(|e| matches!(e, Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)))
 }
 
 #[derive(Debug)]
@@ -59,9 +51,7 @@ impl ServerCertVerifier for PinnedServer {
         if pin_of_spki(&certificate.subject_public_key_info()) == self.pin {
             Ok(ServerCertVerified::assertion())
         } else {
-            Err(Error::InvalidCertificate(
-                CertificateError::ApplicationVerificationFailure,
-            ))
+            Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
         }
     }
 
@@ -80,17 +70,10 @@ impl ServerCertVerifier for PinnedServer {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

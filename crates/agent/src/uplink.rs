@@ -39,14 +39,8 @@ impl Uplink {
     pub fn connect(&self) -> Outbox {
         let (sender, messages) = mpsc::unbounded_channel();
         let live_bytes = Arc::new(AtomicUsize::new(0));
-        *self.lock() = Some(Link {
-            messages: sender,
-            live_bytes: live_bytes.clone(),
-        });
-        Outbox {
-            messages,
-            live_bytes,
-        }
+        *self.lock() = Some(Link { messages: sender, live_bytes: live_bytes.clone() });
+        Outbox { messages, live_bytes }
     }
 
     /// There is no connection any more.
@@ -58,14 +52,7 @@ impl Uplink {
     /// executions the agent knows.
     pub fn send(&self, message: impl Into<AgentMessage>) -> bool {
         let link = self.lock().clone();
-        link.is_some_and(|link| {
-            link.messages
-                .send(Outgoing {
-                    message: message.into(),
-                    live: 0,
-                })
-                .is_ok()
-        })
+        link.is_some_and(|link| link.messages.send(Outgoing { message: message.into(), live: 0 }).is_ok())
     }
 
     /// Sends live output, or returns false when it had to be dropped.
@@ -78,12 +65,7 @@ impl Uplink {
             link.live_bytes.fetch_sub(live, Ordering::Relaxed);
             return false;
         }
-        link.messages
-            .send(Outgoing {
-                message: chunk.into(),
-                live,
-            })
-            .is_ok()
+        link.messages.send(Outgoing { message: chunk.into(), live }).is_ok()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Link>> {

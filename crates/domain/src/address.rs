@@ -47,10 +47,9 @@ pub fn capacity(net: &Ipv4Net) -> i64 {
 /// Invalid on `node_limit`.
 pub fn check_limit(net: &Ipv4Net, limit: Option<i64>) -> Result<()> {
     match limit {
-        Some(limit) if limit > capacity(net) => Err(Error::invalid(
-            "node_limit",
-            format!("must be at most {} in the range {net}", capacity(net).max(0)),
-        )),
+        Some(limit) if limit > capacity(net) => {
+            Err(Error::invalid("node_limit", format!("must be at most {} in the range {net}", capacity(net).max(0))))
+        }
         Some(_) | None => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use reeve_ports::AgentLink;
 use reeve_ports::agents::NoAgents;
-use reeve_store::{Store, Tx};
+use reeve_store::{Store, Topic, Tx};
 use reeve_types::id::Ids;
 use reeve_types::{Actor, Clock, Result, ServerId, Timestamp};
 
@@ -15,8 +15,8 @@ use crate::agent::dispatch::InFlight;
 use crate::agent::intake::Intake;
 use crate::agent::presence::Presence;
 use crate::config::Config;
-use crate::{audit, idempotency};
 use crate::seal::Seal;
+use crate::{audit, idempotency, identity};
 
 /// Everything a use case needs. Shared as `Arc<App>`.
 pub struct App {
@@ -43,6 +43,7 @@ pub struct App {
     pub(crate) fan_outs: Notify,
     pub(crate) rollouts: Notify,
     pub(crate) audit: audit::Chain,
+    pub(crate) identity: identity::State,
     agents: OnceLock<Arc<dyn AgentLink>>,
 }
 
@@ -56,14 +57,22 @@ impl App {
         config: Config,
         server_id: ServerId,
     ) -> Self {
-        Self { store, clock, ids, seal, config, server_id,
-            audit: audit::Chain::default(),
+        let identity = identity::State::new(&config.keys, store.subscribe(Topic::Access));
+        Self {
+            store,
+            clock,
+            ids,
+            seal,
+            config,
+            server_id,
             presence: Presence::default(),
             intake: Intake::new(),
             in_flight: InFlight::default(),
             degraded: Arc::new(AtomicBool::new(false)),
             fan_outs: Notify::new(),
             rollouts: Notify::new(),
+            audit: audit::Chain::default(),
+            identity,
             agents: OnceLock::new(),
         }
     }

@@ -101,7 +101,18 @@ fn macer(key: &[u8]) -> Result<Macer> {
 fn mac_of(key: &Macer, key_id: &str, e: &AuditEntry, before: &str) -> Result<String> {
     // A JSON array: no value can flow into the next.
     let covered = serde_json::to_vec(&(
-        "entry", key_id, e.seq, &e.id, e.at.0, &e.actor, &e.remote, &e.request_id, &e.action, &e.subject, &e.details, before,
+        "entry",
+        key_id,
+        e.seq,
+        &e.id,
+        e.at.0,
+        &e.actor,
+        &e.remote,
+        &e.request_id,
+        &e.action,
+        &e.subject,
+        &e.details,
+        before,
     ));
     tag(key, key_id, &covered.map_err(Error::internal)?)
 }

@@ -182,7 +182,10 @@ mod tests {
     #[test]
     fn a_token_never_has_more_than_its_user() {
         let scopes = ["edge.commands.run".to_owned(), "edge.nodes.read".to_owned(), "gone.word".to_owned()];
-        assert_eq!(of_token(Role::Developer, &scopes), BTreeSet::from([Permission::CommandsRun, Permission::NodesRead]));
+        assert_eq!(
+            of_token(Role::Developer, &scopes),
+            BTreeSet::from([Permission::CommandsRun, Permission::NodesRead])
+        );
         assert_eq!(of_token(Role::Viewer, &scopes), BTreeSet::from([Permission::NodesRead]));
         assert_eq!(of_token(Role::Viewer, &[]), of_role(Role::Viewer));
         assert!(of_token(Role::Admin, &["gone.word".to_owned()]).is_empty());

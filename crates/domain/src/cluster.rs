@@ -117,7 +117,13 @@ async fn with_nodes(tx: &mut Tx, name: &str) -> Result<WithNodes> {
 ///
 /// # Errors
 /// As the store.
-pub async fn list(app: &App, actor: &Actor, filter: &ClusterFilter, sorts: &[Sort], page: Page) -> Result<Paged<WithNodes>> {
+pub async fn list(
+    app: &App,
+    actor: &Actor,
+    filter: &ClusterFilter,
+    sorts: &[Sort],
+    page: Page,
+) -> Result<Paged<WithNodes>> {
     authz::require(actor, Permission::ClustersRead)?;
     let mut tx = app.store.read().await?;
     let found = table::list(&mut tx, filter, sorts, page).await?;

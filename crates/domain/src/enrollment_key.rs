@@ -173,7 +173,8 @@ pub async fn update(app: &App, actor: &Actor, id: &EnrollmentKeyId, input: Updat
     row.expired_at = input.expired_at.apply(row.expired_at);
     row.updated_at = app.now();
     table::update(&mut tx, &row).await?;
-    let details = json!({"name": row.name, "uses": row.uses_remaining, "expires": row.expired_at.map(Timestamp::rfc3339_secs)});
+    let details =
+        json!({"name": row.name, "uses": row.uses_remaining, "expires": row.expired_at.map(Timestamp::rfc3339_secs)});
     audit::record(app, &mut tx, actor, "enrollment_key.update", id.as_str(), details).await?;
     tx.commit().await?;
     open(app, row)

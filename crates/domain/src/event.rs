@@ -1,5 +1,7 @@
 //! The catalogue of events, what they carry, and the feed.
 
+use std::sync::Arc;
+
 use reeve_types::enrollment_key::EnrollmentKey;
 use reeve_types::event::{Event, NewEvent};
 use reeve_types::execution::Execution;
@@ -127,7 +129,10 @@ pub fn envelope(app: &App, event: &Event) -> String {
 pub async fn after(app: &App, actor: &Actor, position: i64, kinds: &[String]) -> Result<Vec<Event>> {
     authz::require(actor, Permission::EventsRead)?;
     if let Some(unknown) = kinds.iter().find(|kind| !CATALOG.contains(&kind.as_str())) {
-        return Err(reeve_types::Error::invalid("type", format!("`{unknown}` is not an event type; see /api/v1/event_types")));
+        return Err(reeve_types::Error::invalid(
+            "type",
+            format!("`{unknown}` is not an event type; see /api/v1/event_types"),
+        ));
     }
     let mut tx = app.store.read().await?;
     reeve_store::event::after(&mut tx, position, kinds, 500).await
@@ -141,6 +146,75 @@ pub async fn position(app: &App, actor: &Actor) -> Result<i64> {
     authz::require(actor, Permission::EventsRead)?;
     let mut tx = app.store.read().await?;
     reeve_store::event::last_position(&mut tx).await
+}
+
+/// The newest events, in order, at most `most`; of these types or of all.
+///
+/// # Errors
+/// Forbidden; Invalid for an unknown type.
+pub async fn newest(app: &App, actor: &Actor, kinds: &[String], most: i64) -> Result<Vec<Event>> {
+    check(actor, kinds)?;
+    let mut tx = app.store.read().await?;
+    reeve_store::event::newest(&mut tx, kinds, most).await
+}
+
+/// The feed as it grows.
+pub struct Feed {
+    app: Arc<App>,
+    wakes: tokio::sync::watch::Receiver<u64>,
+    position: i64,
+    kinds: Vec<String>,
+    waiting: std::collections::VecDeque<Event>,
+}
+
+/// Follows the feed after a position, or from its end on.
+///
+/// # Errors
+/// Forbidden; Invalid for an unknown type.
+pub async fn follow(app: &Arc<App>, actor: &Actor, after: Option<i64>, kinds: Vec<String>) -> Result<Feed> {
+    check(actor, &kinds)?;
+    let wakes = app.store.subscribe(reeve_store::Topic::Events);
+    let position = match after {
+        Some(after) => after,
+        None => position(app, actor).await?,
+    };
+    Ok(Feed { app: app.clone(), wakes, position, kinds, waiting: Default::default() })
+}
+
+impl Feed {
+    /// The next event; waits for it.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn next(&mut self) -> Result<Event> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                self.position = event.seq;
+                return Ok(event);
+            }
+            self.wakes.borrow_and_update();
+            let found = {
+                let mut tx = self.app.store.read().await?;
+                reeve_store::event::after(&mut tx, self.position, &self.kinds, 500).await?
+            };
+            self.waiting.extend(found);
+            if self.waiting.is_empty() {
+                // A look now and then, in case a wake got lost on its way from another server.
+                tokio::time::timeout(std::time::Duration::from_secs(5), self.wakes.changed()).await.ok();
+            }
+        }
+    }
+}
+
+fn check(actor: &Actor, kinds: &[String]) -> Result<()> {
+    authz::require(actor, Permission::EventsRead)?;
+    match kinds.iter().find(|kind| !CATALOG.contains(&kind.as_str())) {
+        Some(unknown) => Err(reeve_types::Error::invalid(
+            "type",
+            format!("`{unknown}` is not an event type; see /api/v1/event_types"),
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Drops events that are older than configured. One batch; called by its reconciler until it returns 0.

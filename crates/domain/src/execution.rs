@@ -27,7 +27,13 @@ pub async fn get(app: &App, actor: &Actor, id: &ExecutionId) -> Result<Execution
 ///
 /// # Errors
 /// As the store.
-pub async fn list(app: &App, actor: &Actor, filter: &ExecutionFilter, sorts: &[Sort], page: Page) -> Result<Paged<Execution>> {
+pub async fn list(
+    app: &App,
+    actor: &Actor,
+    filter: &ExecutionFilter,
+    sorts: &[Sort],
+    page: Page,
+) -> Result<Paged<Execution>> {
     authz::require(actor, Permission::CommandsRead)?;
     let mut tx = app.store.read().await?;
     table::list(&mut tx, filter, sorts, page).await
@@ -47,7 +53,8 @@ pub async fn delete(app: &App, actor: &Actor, id: &ExecutionId) -> Result<()> {
             "cannot delete execution with status '{status}' - only 'completed', 'cancelled' or 'expired' executions can be deleted"
         )));
     }
-    audit::record(app, &mut tx, actor, "execution.delete", id.as_str(), json!({"command": execution.command_id})).await?;
+    audit::record(app, &mut tx, actor, "execution.delete", id.as_str(), json!({"command": execution.command_id}))
+        .await?;
     tx.commit().await
 }
 
@@ -80,7 +87,9 @@ pub async fn cancel(app: &App, actor: &Actor, id: &ExecutionId) -> Result<Cancel
         }
         let connected = reeve_store::node::by_id(&mut tx, &node).await?.is_some_and(|n| n.connected_server.is_some());
         if !connected {
-            return Err(Error::unavailable("the node's agent has the command and is not connected; try again when it is back"));
+            return Err(Error::unavailable(
+                "the node's agent has the command and is not connected; try again when it is back",
+            ));
         }
         table::request_cancel(&mut tx, Scope::One(id), now).await?;
         Cancelled::Asked

@@ -12,6 +12,8 @@ use crate::seal::Aad;
 
 /// `reason` of the Conflict when a key is taken.
 pub const TAKEN: &str = "idempotency_key_taken";
+/// An answer that is not there after this long never comes: no request takes that long.
+const ANSWER_MS: i64 = 60_000;
 /// Keys dropped per transaction.
 const BATCH: i64 = 1_000;
 
@@ -35,7 +37,9 @@ pub enum Lookup {
     Replay(StoredReply),
     /// The key came with another request before.
     Mismatch,
-    /// The effect is committed, the answer is not kept yet; after a crash in between it never will be.
+    /// The effect is committed and the answer on its way.
+    InProgress,
+    /// The effect is committed, but the answer was lost with the server that was to give it.
     AppliedButUnanswered,
 }
 
@@ -51,7 +55,10 @@ pub async fn take(app: &App, tx: &mut Tx, actor: &Actor) -> Result<()> {
     }
     match rows::get(tx, &principal, key).await? {
         Some(row) if !request_id.is_empty() && row.request_id == *request_id => Ok(()),
-        _ => Err(Error::conflict("a request with this idempotency key is being worked on or was applied").with_reason(TAKEN)),
+        _ => {
+            Err(Error::conflict("a request with this idempotency key is being worked on or was applied")
+                .with_reason(TAKEN))
+        }
     }
 }
 
@@ -69,7 +76,10 @@ pub async fn lookup(app: &App, actor: &Actor) -> Result<Lookup> {
     if row.fingerprint != *fingerprint {
         return Ok(Lookup::Mismatch);
     }
-    let Some(sealed) = row.reply else { return Ok(Lookup::AppliedButUnanswered) };
+    let Some(sealed) = row.reply else {
+        let young = app.now().ms_since(row.inserted_at) < ANSWER_MS;
+        return Ok(if young { Lookup::InProgress } else { Lookup::AppliedButUnanswered });
+    };
     // After a rotation that dropped the older key at once, an answer does not open: its effect stands all the same.
     let Ok(text) = app.seal.open(place(&place_id(&principal, key)), &sealed) else {
         return Ok(Lookup::AppliedButUnanswered);

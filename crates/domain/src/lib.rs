@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod address;
+pub mod admin;
 pub mod agent;
 pub mod app;
 pub mod audit;

@@ -63,7 +63,8 @@ pub async fn list(app: &App, actor: &Actor, filter: &NodeFilter, sorts: &[Sort],
     authz::require(actor, Permission::NodesRead)?;
     let mut tx = app.store.read().await?;
     let found = table::list(&mut tx, filter, sorts, page).await?;
-    let items = found.items.into_iter().map(|(node, secrets)| view(app, actor, node, &secrets)).collect::<Result<_>>()?;
+    let items =
+        found.items.into_iter().map(|(node, secrets)| view(app, actor, node, &secrets)).collect::<Result<_>>()?;
     Ok(Paged { items, total: found.total, page: found.page })
 }
 
@@ -128,7 +129,12 @@ pub async fn change_cluster(app: &App, actor: &Actor, id: &NodeId, to: &str) -> 
 ///
 /// # Errors
 /// NotFound; Invalid for a key or value that cannot be a label, or too many labels.
-pub async fn set_labels(app: &App, actor: &Actor, id: &NodeId, changes: BTreeMap<String, Option<String>>) -> Result<View> {
+pub async fn set_labels(
+    app: &App,
+    actor: &Actor,
+    id: &NodeId,
+    changes: BTreeMap<String, Option<String>>,
+) -> Result<View> {
     authz::require(actor, Permission::NodesWrite)?;
     check_labels(&changes)?;
     let mut tx = app.begin(actor).await?;

@@ -73,8 +73,8 @@ impl Seal {
     pub fn new(keys: Vec<(String, Secret)>) -> Result<Self> {
         let mut ring: Vec<Key> = Vec::with_capacity(keys.len());
         for (id, text) in keys {
-            let id_is_plain = (1..=32).contains(&id.len())
-                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            let id_is_plain =
+                (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
             if !id_is_plain {
                 return Err(Error::invalid("seal_key", "has an id that is not 1 to 32 letters, digits, - or _"));
             }
@@ -207,7 +207,9 @@ mod tests {
         assert!(sealed.starts_with("s1.k1."));
         assert!(!sealed.contains("hunter2"));
         assert_eq!(seal.open(PLACE, &sealed).unwrap().expose(), "hunter2");
-        for elsewhere in [Aad { id: "n2", ..PLACE }, Aad { column: "proxy_password_sealed", ..PLACE }, Aad { table: "x", ..PLACE }] {
+        for elsewhere in
+            [Aad { id: "n2", ..PLACE }, Aad { column: "proxy_password_sealed", ..PLACE }, Aad { table: "x", ..PLACE }]
+        {
             assert!(seal.open(elsewhere, &sealed).is_err());
         }
     }
@@ -252,7 +254,9 @@ mod tests {
         for text in [STANDARD_NO_PAD.encode([0xfb; 32]), URL_SAFE_NO_PAD.encode([0xfb; 32]) + "="] {
             assert!(Seal::new(vec![("k".into(), Secret::new(text))]).is_ok());
         }
-        for (id, text) in [("k", "short"), ("k k", &*URL_SAFE_NO_PAD.encode([1; 32])), ("", &*URL_SAFE_NO_PAD.encode([1; 32]))] {
+        for (id, text) in
+            [("k", "short"), ("k k", &*URL_SAFE_NO_PAD.encode([1; 32])), ("", &*URL_SAFE_NO_PAD.encode([1; 32]))]
+        {
             assert!(Seal::new(vec![(id.into(), Secret::new(text))]).is_err());
         }
         assert!(Seal::new(vec![]).is_err());

@@ -21,7 +21,11 @@ pub trait Authenticate: Send + Sync + 'static {
     ///
     /// # Errors
     /// TooMany or Unavailable when nothing can be said at the moment.
-    fn authenticate<'a>(&'a self, bearer: Option<&'a str>, peer: Option<IpAddr>) -> BoxFuture<'a, Result<Option<Actor>>>;
+    fn authenticate<'a>(
+        &'a self,
+        bearer: Option<&'a str>,
+        peer: Option<IpAddr>,
+    ) -> BoxFuture<'a, Result<Option<Actor>>>;
 }
 
 /// The credential of an `Authorization` header with the exact prefix `Bearer `.

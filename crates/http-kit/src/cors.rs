@@ -1,8 +1,8 @@
 //! Browsers from other origins: nobody unless configured, and the headers every answer carries.
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
@@ -32,23 +32,38 @@ impl Cors {
         for header in headers {
             match header.as_str() {
                 "*" => cors.any_header = true,
-                text => cors.headers.push(HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("{text} is not a header name"))?),
+                text => cors
+                    .headers
+                    .push(HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("{text} is not a header name"))?),
             }
         }
         if headers.is_empty() {
-            cors.headers = vec![AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("x-request-id"), HeaderName::from_static("idempotency-key"), HeaderName::from_static("last-event-id")];
+            cors.headers = vec![
+                AUTHORIZATION,
+                CONTENT_TYPE,
+                HeaderName::from_static("x-request-id"),
+                HeaderName::from_static("idempotency-key"),
+                HeaderName::from_static("last-event-id"),
+            ];
         }
         Ok((cors.any_origin || !cors.origins.is_empty()).then_some(cors))
     }
 
     pub(crate) fn layer(&self) -> CorsLayer {
         let origin = if self.any_origin { AllowOrigin::any() } else { AllowOrigin::list(self.origins.clone()) };
-        let headers = if self.any_header { AllowHeaders::mirror_request() } else { AllowHeaders::list(self.headers.clone()) };
+        let headers =
+            if self.any_header { AllowHeaders::mirror_request() } else { AllowHeaders::list(self.headers.clone()) };
         CorsLayer::new()
             .allow_origin(origin)
             .allow_headers(headers)
             .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-            .expose_headers([LOCATION, RETRY_AFTER, HeaderName::from_static("x-request-id"), HeaderName::from_static("x-next-offset"), HeaderName::from_static("idempotency-replayed")])
+            .expose_headers([
+                LOCATION,
+                RETRY_AFTER,
+                HeaderName::from_static("x-request-id"),
+                HeaderName::from_static("x-next-offset"),
+                HeaderName::from_static("idempotency-replayed"),
+            ])
     }
 }
 

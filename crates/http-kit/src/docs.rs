@@ -20,11 +20,16 @@ const STYLE: &[u8] = include_bytes!("../assets/swagger-ui/swagger-ui.css");
 /// The documentation routes of a surface; closed ones answer 404 without envelope, as clients of the original expect.
 pub(crate) fn router(contract: &Arc<Contract>, prefix: &str, open: bool) -> Router {
     if !open {
-        return ["/api/openapi", "/swaggerui", "/swaggerui/{*file}"].into_iter().fold(Router::new(), |router, path| router.route(path, get(closed)));
+        return ["/api/openapi", "/swaggerui", "/swaggerui/{*file}"]
+            .into_iter()
+            .fold(Router::new(), |router, path| router.route(path, get(closed)));
     }
     let document = contract.published(prefix);
     Router::new()
-        .route("/api/openapi", get(move || async move { page("application/json; charset=utf-8", Body::from(document)) }))
+        .route(
+            "/api/openapi",
+            get(move || async move { page("application/json; charset=utf-8", Body::from(document)) }),
+        )
         .route("/swaggerui", get(|| async { page("text/html; charset=utf-8", Body::from(INDEX)) }))
         .route("/swaggerui/start.js", get(|| async { asset("text/javascript; charset=utf-8", START.as_bytes()) }))
         .route("/swaggerui/swagger-ui-bundle.js", get(|| async { asset("text/javascript; charset=utf-8", BUNDLE) }))

@@ -35,7 +35,12 @@ pub trait IdempotencyStore: Send + Sync + 'static {
     /// What is known of the key for this principal.
     fn lookup<'a>(&'a self, actor: &'a Actor, key: &'a IdempotencyKey) -> BoxFuture<'a, Result<Lookup>>;
     /// Keeps the answer of a request that succeeded. Its key was stored in the transaction of its effect.
-    fn complete<'a>(&'a self, actor: &'a Actor, key: &'a IdempotencyKey, reply: StoredReply) -> BoxFuture<'a, Result<()>>;
+    fn complete<'a>(
+        &'a self,
+        actor: &'a Actor,
+        key: &'a IdempotencyKey,
+        reply: StoredReply,
+    ) -> BoxFuture<'a, Result<()>>;
 }
 
 /// Hex SHA-256 over everything that makes a request the same request.

@@ -60,7 +60,11 @@ pub struct Limits {
 impl Limits {
     /// Limiters at these rates.
     pub fn new(rates: LimitRates) -> Self {
-        Self { principal: Limiter::new(rates.principal), anonymous: Limiter::new(rates.anonymous), failures: Limiter::new(rates.failures) }
+        Self {
+            principal: Limiter::new(rates.principal),
+            anonymous: Limiter::new(rates.anonymous),
+            failures: Limiter::new(rates.failures),
+        }
     }
 
     pub(crate) fn admit(&self, actor: &Actor, peer: Option<IpAddr>) -> Result<(), Fault> {
@@ -105,7 +109,8 @@ struct Limiter<K: Clone + Eq + std::hash::Hash> {
 
 impl<K: Clone + Eq + std::hash::Hash> Limiter<K> {
     fn new(rate: Rate) -> Option<Self> {
-        let quota = Quota::per_second(NonZeroU32::new(rate.per_second)?).allow_burst(NonZeroU32::new(rate.burst.max(1))?);
+        let quota =
+            Quota::per_second(NonZeroU32::new(rate.per_second)?).allow_burst(NonZeroU32::new(rate.burst.max(1))?);
         Some(Self { states: RateLimiter::keyed(quota), clock: DefaultClock::default(), checks: AtomicU32::new(0) })
     }
 
@@ -127,7 +132,11 @@ mod tests {
 
     #[test]
     fn one_budget_per_principal_and_one_per_network() {
-        let rates = LimitRates { principal: Rate { per_second: 1, burst: 2 }, anonymous: Rate { per_second: 1, burst: 1 }, ..LimitRates::OFF };
+        let rates = LimitRates {
+            principal: Rate { per_second: 1, burst: 2 },
+            anonymous: Rate { per_second: 1, burst: 1 },
+            ..LimitRates::OFF
+        };
         let limits = Limits::new(rates);
         let system = Actor::system();
         assert!(limits.admit(&system, None).is_ok());

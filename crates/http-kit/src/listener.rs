@@ -37,7 +37,12 @@ pub struct ListenerOptions {
 
 impl Default for ListenerOptions {
     fn default() -> Self {
-        Self { tls: None, max_connections: 10_000, header_timeout: Duration::from_secs(10), drain_timeout: Duration::from_secs(20) }
+        Self {
+            tls: None,
+            max_connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(20),
+        }
     }
 }
 
@@ -55,7 +60,9 @@ impl Listener {
     /// # Errors
     /// When the address cannot be bound; the message names listener and address.
     pub async fn bind(name: &str, address: SocketAddr, options: ListenerOptions) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await.map_err(|e| io::Error::new(e.kind(), format!("listener {name} on {address}: {e}")))?;
+        let socket = TcpListener::bind(address)
+            .await
+            .map_err(|e| io::Error::new(e.kind(), format!("listener {name} on {address}: {e}")))?;
         let address = socket.local_addr()?;
         Ok(Self { name: name.to_owned(), socket, address, options })
     }
@@ -70,7 +77,11 @@ impl Listener {
         let scheme = if self.options.tls.is_some() { "https" } else { "http" };
         let mut address = self.address;
         if address.ip().is_unspecified() {
-            address.set_ip(if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+            address.set_ip(if address.is_ipv4() {
+                std::net::Ipv4Addr::LOCALHOST.into()
+            } else {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            });
         }
         format!("{scheme}://{address}")
     }
@@ -97,7 +108,12 @@ impl Listener {
                     continue;
                 }
             };
-            let connection = Connection { router: router.clone(), peer, draining: draining.clone(), header_timeout: options.header_timeout };
+            let connection = Connection {
+                router: router.clone(),
+                peer,
+                draining: draining.clone(),
+                header_timeout: options.header_timeout,
+            };
             let (acceptor, overdue) = (acceptor.clone(), overdue.clone());
             connections.spawn(async move {
                 let _slot = slot;
@@ -117,7 +133,10 @@ impl Listener {
     }
 }
 
-async fn accept(socket: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+async fn accept(
+    socket: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = socket.accept().await?;
     Ok((stream, peer, slot))
@@ -154,7 +173,11 @@ impl Connection {
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
-        builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(20))).max_concurrent_streams(200);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Some(Duration::from_secs(20)))
+            .max_concurrent_streams(200);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let ended = tokio::select! {

@@ -17,9 +17,7 @@ pub(crate) struct Measured {
 
 impl Measured {
     pub(crate) fn new(surface: &'static str, operation: &str) -> Self {
-        let class = |status: &'static str| {
-            metrics::counter!("reeve_http_requests_total", "surface" => surface, "operation" => operation.to_owned(), "status" => status)
-        };
+        let class = |status: &'static str| metrics::counter!("reeve_http_requests_total", "surface" => surface, "operation" => operation.to_owned(), "status" => status);
         Self {
             classes: [class("1xx"), class("2xx"), class("3xx"), class("4xx"), class("5xx")],
             duration: metrics::histogram!("reeve_http_request_duration_seconds", "surface" => surface, "operation" => operation.to_owned()),
@@ -48,7 +46,11 @@ impl Metrics {
         let builder = PrometheusBuilder::new().set_buckets(&DURATIONS_SECONDS).map_err(|e| e.to_string())?;
         let handle = builder.install_recorder().map_err(|e| e.to_string())?;
         metrics::describe_counter!("reeve_http_requests_total", "Requests answered");
-        metrics::describe_histogram!("reeve_http_request_duration_seconds", metrics::Unit::Seconds, "Time from headers to answer");
+        metrics::describe_histogram!(
+            "reeve_http_request_duration_seconds",
+            metrics::Unit::Seconds,
+            "Time from headers to answer"
+        );
         Ok(Self(handle))
     }
 

@@ -61,7 +61,12 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) async fn serve(&self, runs: &[Arc<dyn Run>], params: Option<RawPathParams>, request: Request) -> Response {
+    pub(crate) async fn serve(
+        &self,
+        runs: &[Arc<dyn Run>],
+        params: Option<RawPathParams>,
+        request: Request,
+    ) -> Response {
         let started = Instant::now();
         let request_id = self.kit.ids.next();
         let (parts, body) = request.into_parts();
@@ -158,7 +163,9 @@ fn log(fault: &Fault, request_id: &str) {
         Fault::Refused(error) if error.kind == ErrorKind::Internal => {
             tracing::error!(request_id, source = ?error.source, "request failed");
         }
-        Fault::Refused(Error { source: Some(source), message, .. }) => tracing::warn!(request_id, %source, message, "request refused"),
+        Fault::Refused(Error { source: Some(source), message, .. }) => {
+            tracing::warn!(request_id, %source, message, "request refused")
+        }
         Fault::Panicked => tracing::error!(request_id, "a handler panicked"),
         Fault::TimedOut => tracing::warn!(request_id, "a handler took too long"),
         _ => {}
@@ -197,10 +204,11 @@ impl<S: Clone + Send + Sync + 'static> Endpoint<S> {
 
         let params = params.ok_or_else(|| Fault::BadRequest(undecodable_path()))?;
         let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map(|q| q.0).unwrap_or_default();
-        let checked = self.operation.check(params.iter(), query, &parts.headers, &body).map_err(|refusal| match refusal {
-            Refusal::MalformedBody => Fault::MalformedBody,
-            Refusal::Violations(violations) => Fault::BadRequest(violations),
-        })?;
+        let checked =
+            self.operation.check(params.iter(), query, &parts.headers, &body).map_err(|refusal| match refusal {
+                Refusal::MalformedBody => Fault::MalformedBody,
+                Refusal::Violations(violations) => Fault::BadRequest(violations),
+            })?;
         if self.operation.degraded_gate && self.kit.degraded.load(Ordering::Relaxed) {
             return Err(Fault::Degraded);
         }
@@ -241,7 +249,8 @@ impl<S: Clone + Send + Sync + 'static> Endpoint<S> {
 
     async fn read(&self, parts: &Parts, body: Body) -> Result<Bytes, Fault> {
         let limit_bytes = self.kit.body_limit_bytes;
-        let declared = parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+        let declared =
+            parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
         if declared.is_some_and(|length| length > limit_bytes as u64) {
             drain(body).await;
             return Err(Fault::TooLarge { limit_bytes });
@@ -249,7 +258,9 @@ impl<S: Clone + Send + Sync + 'static> Endpoint<S> {
         if matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE) {
             return Ok(Bytes::new());
         }
-        let collected = timeout(self.kit.body_timeout, Limited::new(body, limit_bytes).collect()).await.map_err(|_| Fault::SlowBody)?;
+        let collected = timeout(self.kit.body_timeout, Limited::new(body, limit_bytes).collect())
+            .await
+            .map_err(|_| Fault::SlowBody)?;
         let bytes = match collected {
             Ok(collected) => collected.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => return Err(Fault::TooLarge { limit_bytes }),
@@ -324,7 +335,8 @@ async fn drain(body: Body) {
 
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(declared) = headers.get(CONTENT_TYPE) else { return true };
-    let media_type = declared.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media_type =
+        declared.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
@@ -338,13 +350,18 @@ fn keepable(reply: &Reply) -> Option<StoredReply> {
         Content::Data { json, pagination: None } => json.clone(),
         Content::Data { pagination: Some(_), .. } | Content::Raw { .. } => return None,
     };
-    let headers = reply.headers.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned()))).collect();
+    let headers = reply
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+        .collect();
     Some(StoredReply { status: reply.status.as_u16(), headers, body })
 }
 
 fn replay(stored: StoredReply) -> Result<Reply, Fault> {
     let status = StatusCode::from_u16(stored.status).map_err(Error::internal)?;
-    let content = if stored.body.is_empty() { Content::Empty } else { Content::Data { json: stored.body, pagination: None } };
+    let content =
+        if stored.body.is_empty() { Content::Empty } else { Content::Data { json: stored.body, pagination: None } };
     let mut reply = Reply { status, headers: HeaderMap::new(), content };
     for (name, value) in stored.headers {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(Error::internal)?;

@@ -90,10 +90,20 @@ impl Probes {
     async fn ready(&self) -> Response {
         let mut results = match timeout(CHECKS_TIMEOUT, self.health.check()).await {
             Ok(results) => results,
-            Err(_) => vec![CheckResult { name: "Checks".into(), healthy: false, error: Some("timed out".into()), time: 5_000_000 }],
+            Err(_) => vec![CheckResult {
+                name: "Checks".into(),
+                healthy: false,
+                error: Some("timed out".into()),
+                time: 5_000_000,
+            }],
         };
         if self.draining.is_cancelled() {
-            results.push(CheckResult { name: "Draining".into(), healthy: false, error: Some("the server is stopping".into()), time: 0 });
+            results.push(CheckResult {
+                name: "Draining".into(),
+                healthy: false,
+                error: Some("the server is stopping".into()),
+                time: 0,
+            });
         }
         let status = if results.iter().all(|r| r.healthy) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         answer(status, "application/json; charset=utf-8", serde_json::to_string(&results).unwrap_or_default())
@@ -108,14 +118,19 @@ pub fn metrics_router(metrics: Metrics, authenticate: Arc<dyn Authenticate>) -> 
             let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
             match authenticate.authenticate(bearer(request.headers()), peer).await {
                 Ok(Some(actor)) if actor.may(Permission::MetricsRead) => {
-                    let (content_type, text) = metrics.render(request.headers().get(ACCEPT).and_then(|v| v.to_str().ok()));
+                    let (content_type, text) =
+                        metrics.render(request.headers().get(ACCEPT).and_then(|v| v.to_str().ok()));
                     answer(StatusCode::OK, content_type, text)
                 }
                 Ok(Some(_)) => answer(StatusCode::FORBIDDEN, "text/plain; charset=utf-8", "Forbidden\n".to_owned()),
                 Ok(None) => answer(StatusCode::UNAUTHORIZED, "text/plain; charset=utf-8", "Unauthorized\n".to_owned()),
                 Err(error) => {
                     tracing::warn!(%error, "credentials of a scraper could not be checked");
-                    answer(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", "Service Unavailable\n".to_owned())
+                    answer(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "text/plain; charset=utf-8",
+                        "Service Unavailable\n".to_owned(),
+                    )
                 }
             }
         }

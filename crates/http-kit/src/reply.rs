@@ -19,9 +19,15 @@ pub struct Reply {
 pub(crate) enum Content {
     Empty,
     /// JSON text that goes into the envelope.
-    Data { json: String, pagination: Option<Pagination> },
+    Data {
+        json: String,
+        pagination: Option<Pagination>,
+    },
     /// Goes out as it is.
-    Raw { content_type: &'static str, body: Body },
+    Raw {
+        content_type: &'static str,
+        body: Body,
+    },
 }
 
 impl Reply {

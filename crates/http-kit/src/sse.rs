@@ -70,11 +70,18 @@ pub fn channel(capacity: usize) -> (Sender, BoxStream<'static, Event>) {
 }
 
 /// Answers with events until they end or the server drains.
-pub fn reply(events: impl Stream<Item = Event> + Send + 'static, draining: CancellationToken) -> reeve_types::Result<Reply> {
+pub fn reply(
+    events: impl Stream<Item = Event> + Send + 'static,
+    draining: CancellationToken,
+) -> reeve_types::Result<Reply> {
     reply_every(events, draining, KEEP_ALIVE)
 }
 
-fn reply_every(events: impl Stream<Item = Event> + Send + 'static, draining: CancellationToken, keep_alive: Duration) -> reeve_types::Result<Reply> {
+fn reply_every(
+    events: impl Stream<Item = Event> + Send + 'static,
+    draining: CancellationToken,
+    keep_alive: Duration,
+) -> reeve_types::Result<Reply> {
     let state = (events.boxed(), draining, false);
     let bytes = unfold(state, move |(mut events, draining, greeted)| async move {
         if !greeted {

@@ -103,7 +103,14 @@ impl<S: Clone + Send + Sync + 'static> Surface<S> {
 
     /// Binds an operation of the contract to its handler.
     #[must_use]
-    pub fn route(mut self, method: Method, path: &str, operation: &str, access: Access, handler: impl Handler<S>) -> Self {
+    pub fn route(
+        mut self,
+        method: Method,
+        path: &str,
+        operation: &str,
+        access: Access,
+        handler: impl Handler<S>,
+    ) -> Self {
         let route = Route { method, path: path.to_owned(), operation: operation.to_owned(), access };
         self.routes.push((route, Arc::new(handler)));
         self
@@ -117,18 +124,36 @@ impl<S: Clone + Send + Sync + 'static> Surface<S> {
     pub fn build(self) -> Result<Mounted, Error> {
         let problems = self.problems();
         if !problems.is_empty() {
-            return Err(Error::internal(format!("the routes of surface {} do not fit its contract: {}", self.name, problems.join("; "))));
+            return Err(Error::internal(format!(
+                "the routes of surface {} do not fit its contract: {}",
+                self.name,
+                problems.join("; ")
+            )));
         }
         let mut by_path: BTreeMap<String, Vec<Arc<dyn Run>>> = BTreeMap::new();
         let mut routes = Vec::new();
         for (route, handler) in self.routes {
             let Some(operation) = self.contract.operation(&route.operation) else { continue };
-            let endpoint = Endpoint::new(self.name, operation.clone(), route.access, handler, self.state.clone(), self.kit.clone());
+            let endpoint = Endpoint::new(
+                self.name,
+                operation.clone(),
+                route.access,
+                handler,
+                self.state.clone(),
+                self.kit.clone(),
+            );
             by_path.entry(route.path.clone()).or_default().push(Arc::new(endpoint));
             routes.push(route);
         }
         let endpoints = by_path.into_iter().map(|(path, runs)| (path, Arc::from(runs))).collect();
-        Ok(Mounted { name: self.name, contract: self.contract, envelope: self.envelope, kit: self.kit, routes, endpoints })
+        Ok(Mounted {
+            name: self.name,
+            contract: self.contract,
+            envelope: self.envelope,
+            kit: self.kit,
+            routes,
+            endpoints,
+        })
     }
 
     fn problems(&self) -> Vec<String> {
@@ -140,11 +165,17 @@ impl<S: Clone + Send + Sync + 'static> Surface<S> {
             };
             if operation.method != route.method || operation.path != route.path {
                 let (method, path) = (&operation.method, &operation.path);
-                problems.push(format!("{} is {method} {path} in the contract, {} {} in the table", route.operation, route.method, route.path));
+                problems.push(format!(
+                    "{} is {method} {path} in the contract, {} {} in the table",
+                    route.operation, route.method, route.path
+                ));
             }
             let documented = operation.permission.map_or(Access::Public, Access::Require);
             if documented != route.access {
-                problems.push(format!("{} is {documented:?} in the contract, {:?} in the table", route.operation, route.access));
+                problems.push(format!(
+                    "{} is {documented:?} in the contract, {:?} in the table",
+                    route.operation, route.access
+                ));
             }
             if self.routes[..index].iter().any(|(other, _)| other.operation == route.operation) {
                 problems.push(format!("{} has two routes", route.operation));

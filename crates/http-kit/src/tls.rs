@@ -27,7 +27,8 @@ impl Identity {
         let certificates = CertificateDer::pem_file_iter(chain)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|e| io::Error::other(format!("{}: {e}", chain.display())))?;
-        let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| io::Error::other(format!("{}: {e}", key.display())))?;
+        let key_der =
+            PrivateKeyDer::from_pem_file(key).map_err(|e| io::Error::other(format!("{}: {e}", key.display())))?;
         let Some(certificate) = certificates.first().cloned() else {
             return Err(io::Error::other(format!("{} holds no certificate", chain.display())));
         };

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use reeve_agent::Options;
+use reeve_agent::simulate::SimulateOptions;
 
 use crate::say;
 
@@ -66,7 +67,7 @@ pub struct SimulateArgs {
     /// Where the server is, instead of what the key says
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<String>,
-    /// Connections that break per second and come back
+    /// Connections that break per second, over all agents, and come back
     #[arg(long, value_name = "PER_SECOND", default_value_t = 0.0)]
     churn: f64,
     /// How long a command takes, as 20ms
@@ -94,7 +95,7 @@ fn millis(text: &str) -> Result<u64, String> {
 /// Runs the virtual agents until Ctrl-C.
 pub async fn simulate(command: SimulateCommand) -> Result<()> {
     let SimulateCommand::Agents(args) = command;
-    let options = reeve_agent::simulate::SimulateOptions {
+    let options = SimulateOptions {
         count: args.count,
         key: args.key,
         server: args.server,
@@ -103,9 +104,9 @@ pub async fn simulate(command: SimulateCommand) -> Result<()> {
         fail_rate: args.fail_rate,
         heartbeat_ms: args.heartbeat,
     };
-    let stop = crate::serve::stop_signal();
+    crate::serve::raise_file_limit();
     tokio::select! {
         done = reeve_agent::simulate::run(options, |line| say::progress(&line)) => Ok(done?),
-        done = stop => done,
+        signal = crate::serve::stop_signal() => signal,
     }
 }

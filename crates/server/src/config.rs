@@ -164,7 +164,12 @@ impl Settings {
         let sources = Figment::from(Serialized::defaults(Self::default()))
             .merge(Toml::file(&file))
             .merge(Env::raw().only(&ORIGINAL_NAMES))
-            .merge(Env::prefixed("REEVE_").split("__").ignore(&["url", "token", "enrollment_key", "test_postgres_url"]));
+            .merge(Env::prefixed("REEVE_").split("__").ignore(&[
+                "url",
+                "token",
+                "enrollment_key",
+                "test_postgres_url",
+            ]));
         let mut settings: Self = sources.extract().context("the settings cannot be read")?;
         if let Some(data) = &args.data {
             settings.data = data.clone();
@@ -177,9 +182,9 @@ impl Settings {
         }
         settings.advertise.extend(args.advertise.iter().cloned());
         for listen in &args.listen {
-            let (name, address) = listen
-                .split_once('=')
-                .with_context(|| format!("--listen takes SURFACE=ADDR, as edge=127.0.0.1:44000; `{listen}` has no `=`"))?;
+            let (name, address) = listen.split_once('=').with_context(|| {
+                format!("--listen takes SURFACE=ADDR, as edge=127.0.0.1:44000; `{listen}` has no `=`")
+            })?;
             let surface = settings.surfaces.get_mut(name).with_context(|| {
                 format!("--listen {listen}: there is no surface `{name}`; there are edge, console and agents")
             })?;

@@ -190,7 +190,9 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
     };
-    serde_json::from_str(&text).map(Some).with_context(|| format!("{} is damaged; restore it from a backup", path.display()))
+    serde_json::from_str(&text)
+        .map(Some)
+        .with_context(|| format!("{} is damaged; restore it from a backup", path.display()))
 }
 
 /// Writes a file for the owner only, whole or not at all.

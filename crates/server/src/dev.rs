@@ -42,12 +42,16 @@ pub async fn run(command: DevCommand) -> Result<()> {
     let now = SystemClock.now().0;
     let cluster = ids.next();
     let mut tx = store.begin().await?;
-    let row = vec![
-        vec![
-            Value::from(cluster.clone()), Value::from(format!("seed-{}", &cluster[30..])), Value::from("100.127.0.0/16".to_owned()),
-            Value::from(1_686_044_672), Value::from(1_686_110_207), Value::from(args.nodes as i64), Value::from(now), Value::from(now),
-        ],
-    ];
+    let row = vec![vec![
+        Value::from(cluster.clone()),
+        Value::from(format!("seed-{}", &cluster[30..])),
+        Value::from("100.127.0.0/16".to_owned()),
+        Value::from(1_686_044_672),
+        Value::from(1_686_110_207),
+        Value::from(args.nodes as i64),
+        Value::from(now),
+        Value::from(now),
+    ]];
     let into = "clusters (id, name, ipv4_range, ipv4_first, ipv4_last, node_count, inserted_at, updated_at)";
     tx.insert_many(into, &row, "").await?;
     tx.commit().await?;
@@ -78,9 +82,25 @@ impl DataDirIdentity {
 fn node_row<'a>(me: &DataDirIdentity, ids: &SystemIds, id: &'a str, cluster: &'a str, now: i64) -> Vec<Value<'a>> {
     let seal = |column| me.0.seal(ids, reeve_domain::seal::Aad::new("nodes", column, id), "seeded");
     vec![
-        id.into(), cluster.into(), "random".into(), "healthy".into(), "0.1.0".into(), 44000.into(), 40022.into(), 49100.into(),
-        49586.into(), 43128.into(), 41080.into(), false.into(), now.into(), "00".into(), seal("api_token_sealed").into(),
-        id.into(), seal("proxy_password_sealed").into(), now.into(), now.into(),
+        id.into(),
+        cluster.into(),
+        "random".into(),
+        "healthy".into(),
+        "0.1.0".into(),
+        44000.into(),
+        40022.into(),
+        49100.into(),
+        49586.into(),
+        43128.into(),
+        41080.into(),
+        false.into(),
+        now.into(),
+        "00".into(),
+        seal("api_token_sealed").into(),
+        id.into(),
+        seal("proxy_password_sealed").into(),
+        now.into(),
+        now.into(),
     ]
 }
 
@@ -92,18 +112,35 @@ async fn seed_executions(store: &Store, ids: &SystemIds, nodes: &[String], execu
         let command = ids.next();
         let mut tx = store.begin().await?;
         let row = vec![vec![
-            Value::from(command.clone()), "true".into(), "{\"type\":\"all\"}".into(), "{}".into(), true.into(), "system".into(),
-            true.into(), now.into(), now.into(),
+            Value::from(command.clone()),
+            "true".into(),
+            "{\"type\":\"all\"}".into(),
+            "{}".into(),
+            true.into(),
+            "system".into(),
+            true.into(),
+            now.into(),
+            now.into(),
         ]];
-        let columns = "commands (id, command_text, targeting, plan, target_all, created_by, fanned_out, inserted_at, updated_at)";
+        let columns =
+            "commands (id, command_text, targeting, plan, target_all, created_by, fanned_out, inserted_at, updated_at)";
         tx.insert_many(columns, &row, "").await?;
         for chunk in nodes[..left.min(nodes.len())].chunks(5_000) {
             let rows: Vec<Vec<Value<'_>>> = chunk
                 .iter()
                 .map(|node| {
                     vec![
-                        ids.next().into(), (&command).into(), node.into(), true.into(), "completed".into(), 0.into(), 0.into(),
-                        now.into(), now.into(), now.into(), now.into(),
+                        ids.next().into(),
+                        (&command).into(),
+                        node.into(),
+                        true.into(),
+                        "completed".into(),
+                        0.into(),
+                        0.into(),
+                        now.into(),
+                        now.into(),
+                        now.into(),
+                        now.into(),
                     ]
                 })
                 .collect();

@@ -54,14 +54,20 @@ impl Doctor {
         };
         match write.await {
             Ok(()) => ok("store", format!("{} takes durable writes", self.app.store.backend_name())),
-            Err(error) => bad("store", error.message, "free space on the disk, or see the server's log for what the database said"),
+            Err(error) => bad(
+                "store",
+                error.message,
+                "free space on the disk, or see the server's log for what the database said",
+            ),
         }
     }
 
     async fn keys(&self) -> Check {
         match reeve_domain::seal::rotate::check_keys(&self.app).await {
             Ok(_) => ok("keys", format!("the newest sealing key is {}", self.app.seal.newest_id())),
-            Err(error) => bad("keys", error.message, "put the server.json with the missing key back into the data directory"),
+            Err(error) => {
+                bad("keys", error.message, "put the server.json with the missing key back into the data directory")
+            }
         }
     }
 
@@ -71,9 +77,11 @@ impl Doctor {
             tx.one("SELECT coalesce(max(at), 0) FROM events", &[]).await?.get::<i64>()
         };
         match newest.await {
-            Ok(newest) if newest / 1000 - self.app.now().0 / 1000 > CLOCK_SLACK_MS => {
-                bad("clock", "the newest event is in the future".into(), "set this machine's clock (systemctl status systemd-timesyncd)")
-            }
+            Ok(newest) if newest / 1000 - self.app.now().0 / 1000 > CLOCK_SLACK_MS => bad(
+                "clock",
+                "the newest event is in the future".into(),
+                "set this machine's clock (systemctl status systemd-timesyncd)",
+            ),
             Ok(_) => ok("clock", format!("it is {}", self.app.now().rfc3339_secs())),
             Err(error) => bad("clock", error.message, "see the check of the store"),
         }
@@ -99,7 +107,9 @@ fn space(data: &Path) -> Check {
                 ok("space", detail)
             }
         }
-        Err(error) => bad("space", format!("{} cannot be looked at: {error}", data.display()), "check the data directory"),
+        Err(error) => {
+            bad("space", format!("{} cannot be looked at: {error}", data.display()), "check the data directory")
+        }
     }
 }
 
@@ -135,7 +145,9 @@ pub async fn run_locally(data: Option<PathBuf>) -> ExitCode {
     });
     checks.push(match reeve_store::Store::open_unmigrated(&settings.location()).await {
         Ok(store) => match reeve_store::migrate::current(&store).await {
-            Ok(number) => ok("store", format!("schema {number}, this version knows {}", reeve_store::migrate::newest())),
+            Ok(number) => {
+                ok("store", format!("schema {number}, this version knows {}", reeve_store::migrate::newest()))
+            }
             Err(error) => bad("store", error.to_string(), "free space on the disk, or restore a backup"),
         },
         Err(error) => bad("store", error.to_string(), "check the path or the URL of the store"),

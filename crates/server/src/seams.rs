@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use futures::future::BoxFuture;
 use reeve_domain::{App, idempotency, identity};
@@ -16,11 +16,15 @@ use reeve_types::{Actor, ErrorKind, Result};
 pub struct Bearers(pub Arc<App>);
 
 impl Authenticate for Bearers {
-    fn authenticate<'a>(&'a self, bearer: Option<&'a str>, peer: Option<IpAddr>) -> BoxFuture<'a, Result<Option<Actor>>> {
+    fn authenticate<'a>(
+        &'a self,
+        bearer: Option<&'a str>,
+        peer: Option<IpAddr>,
+    ) -> BoxFuture<'a, Result<Option<Actor>>> {
         Box::pin(async move {
             let Some(bearer) = bearer else { return Ok(None) };
             let remote = peer.map(|p| p.to_string()).unwrap_or_default();
-            match identity::authenticate(&self.0, bearer, &remote).await {
+            match identity::authenticate::authenticate(&self.0, bearer, &remote).await {
                 Ok(actor) => Ok(Some(actor)),
                 Err(error) if error.kind == ErrorKind::Unauthenticated => Ok(None),
                 Err(error) => Err(error),
@@ -38,7 +42,7 @@ impl IdempotencyStore for Keys {
             Ok(match idempotency::lookup(&self.0, actor).await? {
                 idempotency::Lookup::Fresh => Lookup::Fresh,
                 idempotency::Lookup::Mismatch => Lookup::Mismatch,
-                idempotency::Lookup::AppliedButUnanswered => Lookup::InProgress,
+                idempotency::Lookup::InProgress | idempotency::Lookup::AppliedButUnanswered => Lookup::InProgress,
                 idempotency::Lookup::Replay(reply) => {
                     Lookup::Replay(StoredReply { status: reply.status, headers: reply.headers, body: reply.body })
                 }
@@ -46,7 +50,12 @@ impl IdempotencyStore for Keys {
         })
     }
 
-    fn complete<'a>(&'a self, actor: &'a Actor, _: &'a IdempotencyKey, reply: StoredReply) -> BoxFuture<'a, Result<()>> {
+    fn complete<'a>(
+        &'a self,
+        actor: &'a Actor,
+        _: &'a IdempotencyKey,
+        reply: StoredReply,
+    ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let reply = idempotency::StoredReply { status: reply.status, headers: reply.headers, body: reply.body };
             idempotency::complete(&self.0, actor, &reply).await

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use reeve_agent_gateway::{Gateway, Hub};
+use axum::Router;
+use reeve_agent_gateway::{Gateway, Hub, TlsIdentity};
 use reeve_domain::{App, background, identity};
-use reeve_http_kit::axum::Router;
 use reeve_http_kit::cors::Cors;
 use reeve_http_kit::limits::{LimitRates, Limits, Rate};
 use reeve_http_kit::listener::{Listener, ListenerOptions};
@@ -18,7 +18,7 @@ use reeve_http_kit::surface::Kit;
 use reeve_http_kit::tls::Identity;
 use reeve_store::Store;
 use reeve_types::id::{Ids, SystemIds};
-use reeve_types::{Actor, SystemClock};
+use reeve_types::{Actor, Secret, SystemClock};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -95,11 +95,10 @@ impl Server {
         listeners.extend(console.as_ref().map(|l| ("console".to_owned(), l.url())));
         let mut config = settings.domain(credentials.keys());
         config.public_urls = edge.iter().map(Listener::url).collect();
-        if let Some(gateway) = &agents {
-            let address = gateway.local_addr();
-            listeners.insert("agents".to_owned(), format!("https://{address}"));
-            config.agent_endpoints = endpoints(&settings, address);
-            config.agent_pin = gateway.pin();
+        if let Some(agents) = &agents {
+            listeners.insert("agents".to_owned(), format!("https://{}", agents.local_addr()));
+            config.agent_endpoints = endpoints(&settings, agents.local_addr());
+            config.agent_pin = agents.pin();
         }
         let endpoint = config.agent_endpoints.first().cloned().unwrap_or_default();
 
@@ -115,8 +114,9 @@ impl Server {
             version: VERSION.to_owned(),
             listeners: listeners.clone(),
             agent_endpoint: endpoint,
+            doctor,
         };
-        let console_surface = reeve_surface_console::routes::surface(app.clone(), kit.clone(), info, doctor)?;
+        let console_surface = reeve_surface_console::routes::surface(app.clone(), kit.clone(), Arc::new(info))?;
         let probes = Probes {
             version: VERSION,
             health: Arc::new(Checks(app.clone())),
@@ -125,10 +125,10 @@ impl Server {
         };
 
         let mut listening = JoinSet::new();
-        if let Some(gateway) = agents {
+        if let Some(agents) = agents {
             let hub = Arc::new(Hub::new());
             app.set_agents(hub.clone());
-            listening.spawn(gateway.serve(app.clone(), hub, draining.clone()));
+            listening.spawn(agents.serve(app.clone(), hub, draining.clone()));
         }
         if let Some(edge) = edge {
             listening.spawn(edge.serve(edge_surface.router("", probes.router()), draining.clone()));
@@ -172,14 +172,19 @@ impl Server {
 }
 
 /// Brings the store into the state that a server expects at its start.
-async fn prepare(app: &Arc<App>, settings: &Settings, credentials: &Credentials, listeners: &BTreeMap<String, String>) -> Result<()> {
+async fn prepare(
+    app: &Arc<App>,
+    settings: &Settings,
+    credentials: &Credentials,
+    listeners: &BTreeMap<String, String>,
+) -> Result<()> {
     reeve_domain::seal::rotate::check_keys(app).await?;
     let mut tx = app.store.begin().await?;
     let listeners = serde_json::to_string(listeners)?;
     reeve_store::server::started(&mut tx, &app.server_id, VERSION, &listeners, app.now()).await?;
     reeve_store::node::clear_connections_of(&mut tx, &app.server_id).await?;
     tx.commit().await?;
-    identity::bootstrap(app, &credentials.username, &credentials.password).await?;
+    identity::bootstrap::first_admin(app, Some(Secret::new(&*credentials.password))).await?;
     if let Some(name) = &settings.default_cluster_name {
         let system = Actor::system();
         match reeve_domain::cluster::get(app, &system, name).await {
@@ -200,8 +205,11 @@ fn kit(app: &Arc<App>, settings: &Settings, draining: &CancellationToken) -> Res
     kit.degraded = app.degraded.clone();
     kit.draining = draining.clone();
     kit.docs = settings.api_docs_enabled;
-    kit.cors = Cors::new(&settings.cors_allowed_origins, &["authorization", "content-type", "x-request-id"].map(str::to_owned))
-        .map_err(anyhow::Error::msg)?;
+    kit.cors = Cors::new(
+        &settings.cors_allowed_origins,
+        &["authorization", "content-type", "x-request-id"].map(str::to_owned),
+    )
+    .map_err(anyhow::Error::msg)?;
     let per_second = settings.requests_per_second;
     let principal = Rate { per_second, burst: per_second.saturating_mul(2) };
     kit.limits = Arc::new(Limits::new(LimitRates { principal, ..LimitRates::default() }));
@@ -216,16 +224,20 @@ async fn listener(settings: &Settings, surface: &str) -> Result<Option<Listener>
     };
     let options = ListenerOptions { tls, drain_timeout: DRAIN, ..ListenerOptions::default() };
     let bound = Listener::bind(surface, address, options).await;
-    bound.map(Some).with_context(|| format!("{surface} cannot listen on {address}; choose another with --listen {surface}=ADDR"))
+    bound
+        .map(Some)
+        .with_context(|| format!("{surface} cannot listen on {address}; choose another with --listen {surface}=ADDR"))
 }
 
 async fn agents_listener(settings: &Settings) -> Result<Option<Gateway>> {
     let Some(address) = settings.address("agents")? else { return Ok(None) };
     let folder = settings.data.join("tls-agents");
     Identity::self_signed(&folder, &["reeve".to_owned()]).context("the agents' certificate cannot be made")?;
-    let identity = reeve_agent_gateway::TlsIdentity::from_pem_files(&folder.join("cert.pem"), &folder.join("key.pem"))?;
+    let identity = TlsIdentity::from_pem_files(&folder.join("cert.pem"), &folder.join("key.pem"))?;
     let bound = Gateway::bind(address, identity).await;
-    bound.map(Some).with_context(|| format!("agents cannot listen on {address}; choose another with --listen agents=ADDR"))
+    bound
+        .map(Some)
+        .with_context(|| format!("agents cannot listen on {address}; choose another with --listen agents=ADDR"))
 }
 
 /// How agents reach the listener: what was configured, else the address it is bound to, else this machine's own.
@@ -248,7 +260,7 @@ fn own_address() -> Option<IpAddr> {
 }
 
 /// Thousands of agents are thousands of sockets.
-fn raise_file_limit() {
+pub fn raise_file_limit() {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {

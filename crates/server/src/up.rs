@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use reeve_domain::command::{Create, Progress};
@@ -12,6 +12,7 @@ use reeve_types::enrollment_key::EnrollmentKeyFilter;
 use reeve_types::node::NodeFilter;
 use reeve_types::{Actor, NodeId, Page, Range, TextMatch};
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 
 use crate::config::{ServeArgs, Settings};
 use crate::say;
@@ -66,6 +67,7 @@ async fn welcome_agent(server: &Server) -> Result<Child> {
     Ok(child)
 }
 
+#[allow(clippy::disallowed_methods)] // the local agent is a process of its own, as on any other machine
 async fn start_agent(server: &Server) -> Result<Child> {
     let folder = server.settings.local_agent();
     let log_path = server.settings.data.join("agent.log");
@@ -103,7 +105,11 @@ async fn wait_for_agent(server: &Server) -> Result<NodeId> {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    bail!("the local agent did not connect in {} s; see {}", AGENT_PATIENCE.as_secs(), server.settings.data.join("agent.log").display())
+    bail!(
+        "the local agent did not connect in {} s; see {}",
+        AGENT_PATIENCE.as_secs(),
+        server.settings.data.join("agent.log").display()
+    )
 }
 
 async fn first_command(app: &Arc<App>, node: &NodeId) -> Result<String> {
@@ -170,7 +176,10 @@ async fn announce(server: &Server) -> Result<()> {
     if server.first_start {
         say::line(&format!("  Login      {} / {}", c.username, c.password));
         say::line(&format!("  Master key {}", c.master_key));
-        say::line(&format!("             shown once; kept in {} (owner only)", server.settings.data.join("credentials.json").display()));
+        say::line(&format!(
+            "             shown once; kept in {} (owner only)",
+            server.settings.data.join("credentials.json").display()
+        ));
     } else {
         say::line(&format!("  Login      as before; see {}", server.settings.data.join("credentials.json").display()));
     }
@@ -179,7 +188,9 @@ async fn announce(server: &Server) -> Result<()> {
         say::line("  Join another machine (key valid for a day):");
         say::line(&format!("    reeve agent --enroll {}", join_key(&server.app).await?));
         if get("agents").contains("//127.") {
-            say::line("    (agents are accepted from this machine only; for others start with --listen agents=0.0.0.0:7443)");
+            say::line(
+                "    (agents are accepted from this machine only; for others start with --listen agents=0.0.0.0:7443)",
+            );
         }
     }
     say::line("");

@@ -79,7 +79,7 @@ pub fn for_update(tx: &Tx) -> &'static str {
 /// A subquery with the texts of a JSON array argument, for `column IN (...)`: any number of values in one argument.
 pub fn json_texts(tx: &Tx, placeholder: &str) -> String {
     if tx.is_postgres() {
-        format!("SELECT jsonb_array_elements_text(CAST({placeholder} AS jsonb))")
+        format!("SELECT jsonb_array_elements_text(CAST(CAST({placeholder} AS TEXT) AS jsonb))")
     } else {
         format!("SELECT value FROM json_each({placeholder})")
     }

@@ -41,11 +41,26 @@ pub async fn after(tx: &mut Tx, after: i64, kinds: &[String], most: i64) -> Resu
     let most = w.arg(most);
     let sql = format!("SELECT seq, id, kind, subject, at, data FROM events{conditions} ORDER BY seq LIMIT {most}");
     let rows = tx.all(&sql, w.args()).await?;
-    rows.into_iter()
-        .map(|mut r| {
-            Ok(Event { seq: r.get()?, id: r.get()?, kind: r.get()?, subject: r.get()?, at: r.get()?, data: r.get()? })
-        })
-        .collect()
+    rows.into_iter().map(read).collect()
+}
+
+/// The newest events, in order, at most `most`; of these types, or of every type when `kinds` is empty.
+///
+/// # Errors
+/// As the store.
+pub async fn newest(tx: &mut Tx, kinds: &[String], most: i64) -> Result<Vec<Event>> {
+    let mut w = Where::new();
+    w.any_of("kind", kinds);
+    let conditions = w.sql();
+    let most = w.arg(most);
+    let sql = format!("SELECT seq, id, kind, subject, at, data FROM events{conditions} ORDER BY seq DESC LIMIT {most}");
+    let mut rows = tx.all(&sql, w.args()).await?;
+    rows.reverse();
+    rows.into_iter().map(read).collect()
+}
+
+fn read(mut r: crate::Row) -> Result<Event> {
+    Ok(Event { seq: r.get()?, id: r.get()?, kind: r.get()?, subject: r.get()?, at: r.get()?, data: r.get()? })
 }
 
 /// The position of the newest event, 0 when there is none.

@@ -120,8 +120,8 @@ pub async fn by_ids(tx: &mut Tx, ids: &[ExecutionId]) -> Result<Vec<Execution>> 
 pub async fn list(tx: &mut Tx, filter: &ExecutionFilter, sorts: &[Sort], at: Page) -> Result<Paged<Execution>> {
     let mut w = Where::new();
     w.raw("e.node_id IS NOT NULL");
-    w.eq("e.command_id", filter.command_id.as_ref());
-    w.eq("e.node_id", filter.node_id.as_ref());
+    w.any_of("e.command_id", &filter.command_ids);
+    w.any_of("e.node_id", &filter.node_ids);
     w.text("nc.name", &filter.cluster_name);
     w.any_of("e.status", filter.status.iter().copied());
     w.range("e.exit_code", &filter.exit_code);

@@ -34,9 +34,7 @@ impl Sqlite {
     pub fn open(path: &Path) -> Result<Self> {
         let writer = connect(path, false)?;
         // The log file appears with the first write; an empty transaction that touches the header makes one.
-        writer
-            .execute_batch("BEGIN IMMEDIATE; PRAGMA user_version = 1; COMMIT;")
-            .map_err(|e| cannot_open(path, e))?;
+        writer.execute_batch("BEGIN IMMEDIATE; PRAGMA user_version = 1; COMMIT;").map_err(|e| cannot_open(path, e))?;
         let readers = (0..READERS).map(|_| connect(path, true)).collect::<Result<Vec<_>>>()?;
         let mut wal = path.as_os_str().to_owned();
         wal.push("-wal");
@@ -186,11 +184,14 @@ fn run(connection: &Connection, sql: &str) -> Result<()> {
 }
 
 fn bind(statement: &mut rusqlite::Statement<'_>, args: &[Value<'_>]) -> rusqlite::Result<()> {
-    for (i, value) in args.iter().enumerate() {
-        match value {
-            Value::Null => statement.raw_bind_parameter(i + 1, rusqlite::types::Null)?,
-            Value::Int(v) => statement.raw_bind_parameter(i + 1, v)?,
-            Value::Text(v) => statement.raw_bind_parameter(i + 1, &**v)?,
+    // To SQLite `$2` is a name: parameters are numbered in the order in which the text first mentions them.
+    for index in 1..=statement.parameter_count() {
+        let number = statement.parameter_name(index).and_then(|name| name.get(1..)?.parse::<usize>().ok());
+        let value = number.and_then(|n| args.get(n.checked_sub(1)?));
+        match value.ok_or(rusqlite::Error::InvalidParameterCount(args.len(), index))? {
+            Value::Null => statement.raw_bind_parameter(index, rusqlite::types::Null)?,
+            Value::Int(v) => statement.raw_bind_parameter(index, v)?,
+            Value::Text(v) => statement.raw_bind_parameter(index, &**v)?,
         }
     }
     Ok(())
@@ -210,10 +211,15 @@ fn failed(sql: &str, error: rusqlite::Error) -> Error {
     if let rusqlite::Error::SqliteFailure(code, message) = &error {
         let text = message.clone().unwrap_or_default();
         match (code.code, code.extended_code) {
-            (Code::ConstraintViolation, rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY) => {
+            (
+                Code::ConstraintViolation,
+                rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
+            ) => {
                 return dialect::unique(index_name(&text), error);
             }
-            (Code::ConstraintViolation, rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => return dialect::foreign_key(error),
+            (Code::ConstraintViolation, rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => {
+                return dialect::foreign_key(error);
+            }
             (Code::DiskFull, _) => return dialect::disk_full(error),
             (Code::SystemIoFailure, _) => {
                 return Error::unavailable("the server's disk gave an error; see the server's log").with_source(error);

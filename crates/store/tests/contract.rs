@@ -33,6 +33,25 @@ async fn a_unique_violation_names_its_index() {
 }
 
 #[tokio::test]
+async fn placeholders_are_bound_by_their_numbers() {
+    on_both(|db| async move {
+        let mut tx = db.store.begin().await.unwrap();
+        tx.execute("INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3)", args!["a", "b", 1])
+            .await
+            .unwrap();
+        let sql = "UPDATE settings SET value = $2, updated_at = $3 WHERE name = $1 AND updated_at < $3";
+        assert_eq!(tx.execute(sql, args!["a", "c", 2]).await.unwrap(), 1);
+        let mut row = tx
+            .one("SELECT value, updated_at FROM settings WHERE value = $2 AND name = $1", args!["a", "c"])
+            .await
+            .unwrap();
+        assert_eq!((row.get::<String>().unwrap(), row.get::<i64>().unwrap()), ("c".to_owned(), 2));
+        assert!(tx.execute("UPDATE settings SET value = $2 WHERE name = $1", args!["a"]).await.is_err());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_commit_wakes_its_topics() {
     on_both(|db| async move {
         let mut events = db.store.subscribe(Topic::Events);

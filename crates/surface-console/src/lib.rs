@@ -1,1 +1,16 @@
-//! Under construction.
+//! Reeve's own API under the console listener: logins, users, API tokens, the audit log, events, the server itself.
+//!
+//! Translates between the wire and the domain; must not decide anything.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod audit;
+pub mod auth;
+pub mod dto;
+pub mod envelope;
+pub mod events;
+pub mod routes;
+pub mod server;
+pub mod tokens;
+pub mod users;
+
+pub use server::{Check, Doctor, ServerInfo};

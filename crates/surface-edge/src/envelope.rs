@@ -58,7 +58,9 @@ impl Envelope for EdgeEnvelope {
             Fault::BadRequest(violations) => (400, "bad_request", "Invalid request parameters", violations),
             Fault::MalformedBody => (400, "bad_request", "Bad Request", &none),
             Fault::UnknownRoute | Fault::WrongMethod { .. } => (404, "not_found", "Resource not found", &none),
-            Fault::UnsupportedMediaType => (415, "unsupported_media_type", "The body must be JSON: set Content-Type to application/json", &none),
+            Fault::UnsupportedMediaType => {
+                (415, "unsupported_media_type", "The body must be JSON: set Content-Type to application/json", &none)
+            }
             Fault::TooLarge { limit_bytes } => {
                 too_large = format!("The body is larger than {limit_bytes} bytes");
                 (413, "payload_too_large", too_large.as_str(), &none)
@@ -69,7 +71,9 @@ impl Envelope for EdgeEnvelope {
             Fault::TimedOut => (503, "service_unavailable", "Service Unavailable", &none),
             Fault::Panicked => (500, "internal_server_error", "Internal Server Error", &none),
             Fault::IdempotencyMismatch => (422, "validation_failed", "Validation failed", &reused),
-            Fault::IdempotencyInProgress => (409, "conflict", "the first request with this Idempotency-Key is still running", &none),
+            Fault::IdempotencyInProgress => {
+                (409, "conflict", "the first request with this Idempotency-Key is still running", &none)
+            }
         };
         let failure = Failure {
             error: Problem { code, message, details: (!details.is_empty()).then_some(details) },
@@ -118,14 +122,34 @@ mod tests {
                 422,
                 json!({"code": "validation_failed", "message": "Validation failed", "details": {"name": ["is reserved"]}}),
             ),
-            (Error::conflict("name has already been taken").into(), 409, json!({"code": "conflict", "message": "name has already been taken"})),
+            (
+                Error::conflict("name has already been taken").into(),
+                409,
+                json!({"code": "conflict", "message": "name has already been taken"}),
+            ),
             (Error::unauthenticated("x").into(), 401, json!({"code": "unauthorized", "message": "Unauthorized"})),
             (Error::forbidden("x").into(), 403, json!({"code": "forbidden", "message": "Forbidden"})),
-            (Error::unavailable("the node is not connected").into(), 503, json!({"code": "service_unavailable", "message": "the node is not connected"})),
-            (Error::unavailable("x").with_reason("degraded_mode").into(), 503, json!({"code": "degraded_mode", "message": DEGRADED})),
-            (Error::internal("disk on fire").into(), 500, json!({"code": "internal_server_error", "message": "Internal Server Error"})),
+            (
+                Error::unavailable("the node is not connected").into(),
+                503,
+                json!({"code": "service_unavailable", "message": "the node is not connected"}),
+            ),
+            (
+                Error::unavailable("x").with_reason("degraded_mode").into(),
+                503,
+                json!({"code": "degraded_mode", "message": DEGRADED}),
+            ),
+            (
+                Error::internal("disk on fire").into(),
+                500,
+                json!({"code": "internal_server_error", "message": "Internal Server Error"}),
+            ),
             (Fault::MalformedBody, 400, json!({"code": "bad_request", "message": "Bad Request"})),
-            (Fault::WrongMethod { allow: "GET".into() }, 404, json!({"code": "not_found", "message": "Resource not found"})),
+            (
+                Fault::WrongMethod { allow: "GET".into() },
+                404,
+                json!({"code": "not_found", "message": "Resource not found"}),
+            ),
         ];
         for (refusal, status, error) in table {
             assert_eq!(fault(refusal), (status, error));

@@ -1,4 +1,17 @@
 //! The edge surface: nodes, clusters, enrollment keys and commands as the published edge API has them.
+//!
+//! A handler takes the checked request apart, asks the domain once and dresses the answer; it decides nothing.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod admins;
+mod clusters;
+mod commands;
+mod dto;
+mod enrollment_keys;
 pub mod envelope;
+mod event_types;
+mod executions;
+mod ids;
+mod nodes;
+pub mod routes;
+mod streams;

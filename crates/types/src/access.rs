@@ -121,7 +121,8 @@ pub enum StaticKey {
 
 impl StaticKey {
     /// Every static key.
-    pub const ALL: [StaticKey; 5] = [StaticKey::Master, StaticKey::Api, StaticKey::Metrics, StaticKey::Mcp, StaticKey::Proxy];
+    pub const ALL: [StaticKey; 5] =
+        [StaticKey::Master, StaticKey::Api, StaticKey::Metrics, StaticKey::Mcp, StaticKey::Proxy];
     /// The principal's name, as `master_key`.
     pub fn word(self) -> &'static str {
         match self {

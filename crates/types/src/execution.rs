@@ -136,10 +136,10 @@ impl Outcome {
 /// Filters of execution lists; all given ones must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExecutionFilter {
-    /// On the command.
-    pub command_id: Option<CommandId>,
-    /// On the node.
-    pub node_id: Option<NodeId>,
+    /// On the command, any of these.
+    pub command_ids: Vec<CommandId>,
+    /// On the node, any of these.
+    pub node_ids: Vec<NodeId>,
     /// On the name of the node's cluster at the moment.
     pub cluster_name: Option<TextMatch>,
     /// On the status, any of these.
@@ -165,4 +165,3 @@ pub struct ExecutionFilter {
     /// On the last change.
     pub updated_at: Range<Timestamp>,
 }
-

@@ -69,7 +69,14 @@ pub struct NodePorts {
 
 impl Default for NodePorts {
     fn default() -> Self {
-        Self { http: 44000, ssh: 40022, host_metrics: 49100, wireguard_metrics: 49586, http_proxy: 43128, socks5_proxy: 41080 }
+        Self {
+            http: 44000,
+            ssh: 40022,
+            host_metrics: 49100,
+            wireguard_metrics: 49586,
+            http_proxy: 43128,
+            socks5_proxy: 41080,
+        }
     }
 }
 

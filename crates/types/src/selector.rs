@@ -123,7 +123,9 @@ fn value(text: &str) -> Result<String, String> {
 }
 
 fn cannot_read(part: &str) -> String {
-    format!("has `{part}`, which is none of `key=value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key`, `!key`")
+    format!(
+        "has `{part}`, which is none of `key=value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key`, `!key`"
+    )
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ fn check_member(member: &Member) -> Vec<Finding> {
     for dependency in &member.dependencies {
         let line = line_of(&member.text, &dependency.name);
         if let Some(other) = dependency.name.strip_prefix(PREFIX) {
-            let testing = dependency.dev && other == "testkit";
+            let testing = dependency.dev && matches!(other, "testkit" | "agent");
             if let Some(list) = allowed
                 && !sees_everything
                 && !testing

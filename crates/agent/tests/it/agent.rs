@@ -18,20 +18,9 @@ pub struct Start<'a> {
 
 impl<'a> Start<'a> {
     pub fn new(data: &'a Path, key: Option<&str>) -> Self {
-        let mut args = vec![
-            "--data".to_owned(),
-            data.display().to_string(),
-            "--random-id".into(),
-        ];
-        args.extend(
-            key.into_iter()
-                .flat_map(|key| ["--enroll".to_owned(), key.to_owned()]),
-        );
-        Self {
-            data,
-            args,
-            env: vec![("REEVE_AGENT_RECONNECT_CAP_MS", "200".into())],
-        }
+        let mut args = vec!["--data".to_owned(), data.display().to_string(), "--random-id".into()];
+        args.extend(key.into_iter().flat_map(|key| ["--enroll".to_owned(), key.to_owned()]));
+        Self { data, args, env: vec![("REEVE_AGENT_RECONNECT_CAP_MS", "200".into())] }
     }
 
     pub fn arg(mut self, name: &str, value: &str) -> Self {
@@ -46,31 +35,15 @@ impl<'a> Start<'a> {
 
     pub fn spawn(self) -> Agent {
         let log = self.data.with_extension("log");
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .unwrap();
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_reeve-agent"));
-        command
-            .args(&self.args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(file);
-        for name in [
-            "REEVE_ENROLLMENT_KEY",
-            "ENROLLMENT_KEY",
-            "HTTPS_PROXY",
-            "https_proxy",
-        ] {
+        command.args(&self.args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        for name in ["REEVE_ENROLLMENT_KEY", "ENROLLMENT_KEY", "HTTPS_PROXY", "https_proxy"] {
             command.env_remove(name);
         }
         // A developer's login profile may take its time.
         command.env("HOME", "/").envs(self.env);
-        Agent {
-            child: command.spawn().unwrap(),
-            log,
-        }
+        Agent { child: command.spawn().unwrap(), log }
     }
 }
 
@@ -126,6 +99,5 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 pub fn alive(pid: &str) -> bool {
-    std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
-        .is_ok_and(|stat| !stat.contains(") Z "))
+    std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "))
 }

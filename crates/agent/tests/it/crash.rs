@@ -12,9 +12,7 @@ async fn killed_in_mid_command_it_reports_the_loss_and_kills_what_is_left() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("agent");
     let mut server = Server::start().await;
-    let mut agent = Start::new(&data, Some(&server.key))
-        .arg("--max-parallel", "1")
-        .spawn();
+    let mut agent = Start::new(&data, Some(&server.key)).arg("--max-parallel", "1").spawn();
     let node = server.hello().await.node_id;
     let shared = server.shared.clone();
     until("the session", || shared.welcomed.load(Ordering::SeqCst) > 0).await;
@@ -38,18 +36,8 @@ async fn killed_in_mid_command_it_reports_the_loss_and_kills_what_is_left() {
     assert!(alive(&escaped));
     let _again = Agent::start(&data, &server.key);
     let hello = server.hello().await;
-    let known = |id: &str| {
-        hello
-            .known
-            .iter()
-            .find(|k| k.execution_id == id)
-            .unwrap()
-            .progress()
-    };
-    assert!(matches!(
-        known("e1"),
-        Progress::Started | Progress::Finished
-    ));
+    let known = |id: &str| hello.known.iter().find(|k| k.execution_id == id).unwrap().progress();
+    assert!(matches!(known("e1"), Progress::Started | Progress::Finished));
     known("e2");
     let (mut lost, mut queued) = (None, None);
     server
@@ -65,12 +53,7 @@ async fn killed_in_mid_command_it_reports_the_loss_and_kills_what_is_left() {
         .await;
     let (lost, queued) = (lost.unwrap(), queued.unwrap());
     assert_eq!(lost.exit_code, 1);
-    assert!(
-        lost.output
-            .contains("agent stopped while this command was running"),
-        "{}",
-        lost.output
-    );
+    assert!(lost.output.contains("agent stopped while this command was running"), "{}", lost.output);
     assert_eq!((queued.exit_code, queued.output.as_str()), (0, "queued\n"));
     assert_eq!(std::fs::read_to_string(&trace).unwrap(), "x\n");
     until("the leftover to die", || !alive(&escaped)).await;
@@ -103,17 +86,10 @@ async fn a_result_that_was_not_acknowledged_survives_the_agent() {
     agent.exit().await;
     let _agent = Agent::start(&data, &server.key);
     assert!(server.hello().await.known.is_empty());
-    until("the session", || {
-        shared.welcomed.load(Ordering::SeqCst) == 4
-    })
-    .await;
+    until("the session", || shared.welcomed.load(Ordering::SeqCst) == 4).await;
     server.run(&node, "e1", "date +%N");
     let refused = server.result("e1").await;
-    assert!(
-        refused.output.contains("does not run it again"),
-        "{}",
-        refused.output
-    );
+    assert!(refused.output.contains("does not run it again"), "{}", refused.output);
 }
 
 #[tokio::test]
@@ -152,18 +128,12 @@ async fn killed_at_random_moments_every_command_has_one_effect_and_one_result() 
         agent.kill();
         let before = shared.welcomed.load(Ordering::SeqCst);
         agent = Agent::start(&data, &server.key);
-        until("the session", || {
-            shared.welcomed.load(Ordering::SeqCst) > before
-        })
-        .await;
+        until("the session", || shared.welcomed.load(Ordering::SeqCst) > before).await;
         rounds += 1;
     }
     for i in 0..count {
         // A command that was killed together with its agent may not have got as far as its effect.
         let content = std::fs::read_to_string(effect(i)).unwrap_or_default();
-        assert!(
-            content.is_empty() || content == "x\n",
-            "effect {i}: {content:?}"
-        );
+        assert!(content.is_empty() || content == "x\n", "effect {i}: {content:?}");
     }
 }

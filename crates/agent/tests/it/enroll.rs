@@ -22,14 +22,9 @@ async fn enrolls_once_and_comes_back_without_a_key() {
             _ => None,
         })
         .await;
-    assert_eq!(
-        (enroll.key.as_str(), enroll.public_key.len()),
-        (server.key.as_str(), 32)
-    );
+    assert_eq!((enroll.key.as_str(), enroll.public_key.len()), (server.key.as_str(), 32));
     assert_eq!(enroll.ports.unwrap().ssh, 40022);
-    assert!(
-        serde_json::from_str::<serde_json::Value>(&enroll.facts).unwrap()["hostname"].is_string()
-    );
+    assert!(serde_json::from_str::<serde_json::Value>(&enroll.facts).unwrap()["hostname"].is_string());
     let hello = server.hello().await;
     assert_eq!(hello.node_id, enroll.node_id);
     agent.kill();
@@ -60,11 +55,7 @@ async fn a_refusal_ends_the_agent_with_the_next_step() {
     let mut agent = Agent::start(&dir.path().join("a"), &server.key);
     assert_eq!(agent.exit().await.code(), Some(1));
     let log = agent.log();
-    assert!(
-        log.contains("the enrollment key has no uses left")
-            && log.contains("next step: create a new"),
-        "{log}"
-    );
+    assert!(log.contains("the enrollment key has no uses left") && log.contains("next step: create a new"), "{log}");
 }
 
 #[tokio::test]
@@ -78,10 +69,7 @@ async fn an_enrollment_whose_answer_was_lost_is_recognised() {
     std::fs::remove_file(data.join("membership.json")).unwrap();
     // The server knows the node, but the key is spent: enrollment is refused, a hello is not.
     let refuse = server.shared.clone();
-    *refuse.refuse.lock().unwrap() = Some(Rejected {
-        error: "key_spent".into(),
-        ..Rejected::default()
-    });
+    *refuse.refuse.lock().unwrap() = Some(Rejected { error: "key_spent".into(), ..Rejected::default() });
     let _agent = Agent::start(&data, &server.key);
     server
         .hear("enroll", |_, event| match event {
@@ -93,31 +81,18 @@ async fn an_enrollment_whose_answer_was_lost_is_recognised() {
         })
         .await;
     server.hello().await;
-    crate::agent::until("the session", || {
-        refuse.welcomed.load(Ordering::SeqCst) == 2
-    })
-    .await;
+    crate::agent::until("the session", || refuse.welcomed.load(Ordering::SeqCst) == 2).await;
 }
 
 #[tokio::test]
 async fn another_servers_key_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start().await;
-    let other = EnrollmentKey::new(
-        vec![],
-        vec![server.endpoint.clone()],
-        Some(format!("sha256:{}", "0".repeat(64))),
-        [1; 32],
-    );
+    let other =
+        EnrollmentKey::new(vec![], vec![server.endpoint.clone()], Some(format!("sha256:{}", "0".repeat(64))), [1; 32]);
     let mut agent = Agent::start(&dir.path().join("a"), &other.encode());
     assert_eq!(agent.exit().await.code(), Some(1));
-    assert!(
-        agent
-            .log()
-            .contains("is not the server this enrollment key was made for"),
-        "{}",
-        agent.log()
-    );
+    assert!(agent.log().contains("is not the server this enrollment key was made for"), "{}", agent.log());
     assert!(server.shared.keys.lock().unwrap().is_empty());
 }
 
@@ -129,11 +104,7 @@ async fn without_a_key_or_with_a_broken_one_it_says_what_to_do() {
     assert!(agent.log().contains("--enroll KEY"), "{}", agent.log());
     let mut agent = Start::new(&dir.path().join("b"), Some("nonsense")).spawn();
     assert_eq!(agent.exit().await.code(), Some(1));
-    assert!(
-        agent.log().contains("copy the whole key"),
-        "{}",
-        agent.log()
-    );
+    assert!(agent.log().contains("copy the whole key"), "{}", agent.log());
 }
 
 #[tokio::test]
@@ -145,13 +116,7 @@ async fn two_agents_do_not_share_a_directory() {
     server.hello().await;
     let mut second = Agent::start(&data, &server.key);
     assert_eq!(second.exit().await.code(), Some(1));
-    assert!(
-        second
-            .log()
-            .contains(&format!("another agent (process {})", first.pid())),
-        "{}",
-        second.log()
-    );
+    assert!(second.log().contains(&format!("another agent (process {})", first.pid())), "{}", second.log());
 }
 
 #[tokio::test]
@@ -169,25 +134,14 @@ async fn connects_through_a_proxy() {
         let head = String::from_utf8(head).unwrap();
         let target = head.split_whitespace().nth(1).unwrap().to_owned();
         let mut upstream = TcpStream::connect(&target).await.unwrap();
-        client
-            .write_all(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n")
-            .await
-            .unwrap();
+        client.write_all(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n").await.unwrap();
         let relay = async move { tokio::io::copy_bidirectional(&mut client, &mut upstream).await };
         tokio::spawn(relay);
         head
     });
-    let _agent = Start::new(&dir.path().join("a"), Some(&server.key))
-        .arg("--http-proxy", &url)
-        .spawn();
+    let _agent = Start::new(&dir.path().join("a"), Some(&server.key)).arg("--http-proxy", &url).spawn();
     server.hello().await;
     let head = asked.await.unwrap();
-    assert!(
-        head.starts_with(&format!("CONNECT {} HTTP/1.1\r\n", server.endpoint)),
-        "{head}"
-    );
-    assert!(
-        head.contains("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n"),
-        "{head}"
-    );
+    assert!(head.starts_with(&format!("CONNECT {} HTTP/1.1\r\n", server.endpoint)), "{head}");
+    assert!(head.contains("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n"), "{head}");
 }

@@ -41,7 +41,8 @@ pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Know
     node.facts = machine.facts.or(node.facts);
     node.last_seen_at = Some(now);
     node.connected_server = Some(app.server_id.clone());
-    let told = |n: &reeve_types::node::Node| (n.version.clone(), n.ports, n.self_update_enabled, n.facts.clone(), n.status);
+    let told =
+        |n: &reeve_types::node::Node| (n.version.clone(), n.ports, n.self_update_enabled, n.facts.clone(), n.status);
     if told(&node) != told(&before) {
         node.updated_at = now;
     }
@@ -81,7 +82,8 @@ async fn settle(
     unanswered: Vec<(ExecutionId, bool)>,
 ) {
     let mut orders = Vec::new();
-    let stored: HashMap<_, _> = statuses.into_iter().map(|(e, n, status, answered)| (e, (n, status, answered))).collect();
+    let stored: HashMap<_, _> =
+        statuses.into_iter().map(|(e, n, status, answered)| (e, (n, status, answered))).collect();
     let mut in_journal = HashMap::new();
     for Known { execution_id, stage } in known {
         match stored.get(&execution_id) {
@@ -108,7 +110,8 @@ async fn settle(
             Some(Stage::Accepted | Stage::Started) => {}
             // The agent took it and its journal is gone: it may have run, so it is not run again.
             None => {
-                let output = "the agent no longer knows this command: its data was lost, and whether it ran is unknown\n";
+                let output =
+                    "the agent no longer knows this command: its data was lost, and whether it ran is unknown\n";
                 let outcome = Outcome {
                     execution_id,
                     expired: false,

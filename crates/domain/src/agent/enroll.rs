@@ -84,7 +84,9 @@ impl Refusal {
                 "a node with this id is registered with another key pair; restore its data directory, delete the node with \
                  `reeve node delete`, or start the agent with --random-id"
             }
-            Refusal::Degraded => "the servers hold more nodes than they have room for; add a server or raise its peer limit",
+            Refusal::Degraded => {
+                "the servers hold more nodes than they have room for; add a server or raise its peer limit"
+            }
             Refusal::UnknownNode => "this server does not know the node any more; enroll it again with a fresh key",
         }
     }

@@ -73,12 +73,16 @@ struct Sorted<'a> {
 
 /// Stores a batch and answers the agents.
 pub(crate) async fn take_in(app: &App, batch: &[Item]) -> Result<()> {
-    let ids: Vec<ExecutionId> = batch.iter().map(|(_, r)| id_of(r).clone()).collect::<HashSet<_>>().into_iter().collect();
+    let ids: Vec<ExecutionId> =
+        batch.iter().map(|(_, r)| id_of(r).clone()).collect::<HashSet<_>>().into_iter().collect();
     let mut tx = app.store.begin().await?;
     // Read inside the transaction: watchers rely on changes being stamped in the order of commits.
     let now = app.now();
-    let stored: HashMap<ExecutionId, (Option<NodeId>, ExecutionStatus, bool)> =
-        table::statuses(&mut tx, &ids).await?.into_iter().map(|(id, node, status, done)| (id, (node, status, done))).collect();
+    let stored: HashMap<ExecutionId, (Option<NodeId>, ExecutionStatus, bool)> = table::statuses(&mut tx, &ids)
+        .await?
+        .into_iter()
+        .map(|(id, node, status, done)| (id, (node, status, done)))
+        .collect();
 
     let mut orders: HashMap<&NodeId, Vec<Order>> = HashMap::new();
     let mut sorted = Sorted::default();

@@ -109,7 +109,13 @@ async fn advance(app: &App, id: &CommandId) -> Result<bool> {
     Ok(released)
 }
 
-async fn store(mut tx: Tx, id: &CommandId, before: &Rollout, after: &Rollout, now: reeve_types::Timestamp) -> Result<()> {
+async fn store(
+    mut tx: Tx,
+    id: &CommandId,
+    before: &Rollout,
+    after: &Rollout,
+    now: reeve_types::Timestamp,
+) -> Result<()> {
     rollouts::update(&mut tx, id, before.state, after, now).await?;
     tx.wake(Topic::Output);
     tx.wake(Topic::Executions);

@@ -101,9 +101,9 @@ fn parse_token(token: &str) -> Option<(Timestamp, ExecutionId)> {
 }
 
 impl Watch {
-    /// Where a later watch can go on.
-    pub fn token(&self) -> String {
-        format!("{}.{}", self.changed_after.0.0, self.changed_after.1)
+    /// Where a later watch can go on; None while something that was already found has not been told.
+    pub fn token(&self) -> Option<String> {
+        self.waiting.is_empty().then(|| format!("{}.{}", self.changed_after.0.0, self.changed_after.1))
     }
 
     /// The next thing that happened; waits for it. None after the end.
@@ -189,7 +189,8 @@ impl Watch {
         if before.is_some_and(|s| s.status.is_final() && s.status == row.status) {
             return Ok(());
         }
-        let same = before.is_some_and(|s| s.status == row.status && s.started == row.started_at.is_some() && s.node.is_some());
+        let same =
+            before.is_some_and(|s| s.status == row.status && s.started == row.started_at.is_some() && s.node.is_some());
         if row.status.is_final() {
             let whole = match row.output.take() {
                 Some(output) => Some(output),
@@ -281,9 +282,8 @@ impl ExecutionWatch {
 }
 
 async fn woken(wakes: &mut Receiver<u64>) {
-    match tokio::time::timeout(LOOK_EVERY, wakes.changed()).await {
-        Ok(Ok(())) => tokio::time::sleep(CALM).await,
-        Ok(Err(_)) | Err(_) => {}
+    if let Ok(Ok(())) = tokio::time::timeout(LOOK_EVERY, wakes.changed()).await {
+        tokio::time::sleep(CALM).await;
     }
 }
 

@@ -10,8 +10,13 @@ use serde_json::{Map, Value};
 
 use super::model::{Additional, Fields, Format, Kind, Operation, Param, Pattern, Schema, Text};
 
-const METHODS: [(&str, Method); 5] =
-    [("get", Method::GET), ("post", Method::POST), ("put", Method::PUT), ("patch", Method::PATCH), ("delete", Method::DELETE)];
+const METHODS: [(&str, Method); 5] = [
+    ("get", Method::GET),
+    ("post", Method::POST),
+    ("put", Method::PUT),
+    ("patch", Method::PATCH),
+    ("delete", Method::DELETE),
+];
 
 /// Keywords that say something to readers and nothing to the validator.
 const ANNOTATIONS: [&str; 8] =
@@ -37,14 +42,21 @@ impl<'d> Loader<'d> {
             let shared = parameters_of(item);
             for (word, method) in METHODS {
                 let Some(node) = item.get(word) else { continue };
-                let operation = self.operation(path, method, &shared, node).map_err(|e| format!("{word} {path}: {e}"))?;
+                let operation =
+                    self.operation(path, method, &shared, node).map_err(|e| format!("{word} {path}: {e}"))?;
                 operations.push(operation);
             }
         }
         Ok(operations)
     }
 
-    fn operation(&mut self, path: &str, method: Method, shared: &[&'d Value], node: &'d Value) -> Result<Operation, String> {
+    fn operation(
+        &mut self,
+        path: &str,
+        method: Method,
+        shared: &[&'d Value],
+        node: &'d Value,
+    ) -> Result<Operation, String> {
         let id = node["operationId"].as_str().ok_or("no operationId")?.to_owned();
         let ours = &node["x-reeve"];
         let permission = match ours["permission"].as_str() {
@@ -77,7 +89,10 @@ impl<'d> Loader<'d> {
         query.sort_by(|a, b| a.name.cmp(&b.name));
         let body = match node.get("requestBody") {
             None => None,
-            Some(body) => Some(self.schema(&self.target(body)?["content"]["application/json"]["schema"]).map_err(|e| format!("body: {e}"))?),
+            Some(body) => Some(
+                self.schema(&self.target(body)?["content"]["application/json"]["schema"])
+                    .map_err(|e| format!("body: {e}"))?,
+            ),
         };
         let mut responses = Vec::new();
         for (status, response) in node["responses"].as_object().ok_or("no responses")? {
@@ -109,7 +124,8 @@ impl<'d> Loader<'d> {
         match node["$ref"].as_str() {
             None => Ok(node),
             Some(reference) => {
-                let pointer = reference.strip_prefix('#').ok_or_else(|| format!("{reference} is not in this document"))?;
+                let pointer =
+                    reference.strip_prefix('#').ok_or_else(|| format!("{reference} is not in this document"))?;
                 self.document.pointer(pointer).ok_or_else(|| format!("{reference} does not exist"))
             }
         }
@@ -177,10 +193,17 @@ impl<'d> Loader<'d> {
             }
             Some("array") => {
                 only(keywords, &["type", "items", "minItems", "maxItems"])?;
-                Kind::Array { items: self.schema(&node["items"])?, min_items: size(node, "minItems"), max_items: size(node, "maxItems") }
+                Kind::Array {
+                    items: self.schema(&node["items"])?,
+                    min_items: size(node, "minItems"),
+                    max_items: size(node, "maxItems"),
+                }
             }
             Some("object") => {
-                only(keywords, &["type", "properties", "required", "additionalProperties", "minProperties", "maxProperties"])?;
+                only(
+                    keywords,
+                    &["type", "properties", "required", "additionalProperties", "minProperties", "maxProperties"],
+                )?;
                 Kind::Object(self.fields(node)?)
             }
             Some(other) => return Err(format!("type {other} is not supported")),

@@ -18,8 +18,8 @@ use http::HeaderMap;
 use serde_json::{Map, Value};
 
 pub use model::Operation;
-use validate::{Check, Mode};
 pub use validate::Violations;
+use validate::{Check, Mode};
 
 /// A compiled OpenAPI document.
 #[derive(Debug)]
@@ -59,7 +59,8 @@ impl Contract {
         if !document.is_object() {
             return Err("the document is not an object".to_owned());
         }
-        let operations: Vec<Arc<Operation>> = load::Loader::new(&document).operations()?.into_iter().map(Arc::new).collect();
+        let operations: Vec<Arc<Operation>> =
+            load::Loader::new(&document).operations()?.into_iter().map(Arc::new).collect();
         let mut by_id = HashMap::new();
         for (index, operation) in operations.iter().enumerate() {
             if by_id.insert(operation.id.clone(), index).is_some() {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::Method;
-use regex::Regex;
 use reeve_types::Permission;
+use regex::Regex;
 use serde_json::Value;
 
 /// One operation of the document.

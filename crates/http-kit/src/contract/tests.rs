@@ -14,7 +14,12 @@ fn body(operation: &str, body: Value) -> Result<Value, Value> {
     let contract = contract();
     let operation = contract.operation(operation).unwrap();
     let raw = body.to_string();
-    match operation.check([("id", "01900000-0000-7000-8000-000000000001")].into_iter(), vec![], &HeaderMap::new(), raw.as_bytes()) {
+    match operation.check(
+        [("id", "01900000-0000-7000-8000-000000000001")].into_iter(),
+        vec![],
+        &HeaderMap::new(),
+        raw.as_bytes(),
+    ) {
         Ok(Checked { body, .. }) => Ok(body),
         Err(Refusal::Violations(violations)) => Err(json!(violations)),
         Err(Refusal::MalformedBody) => Err(json!("malformed")),
@@ -46,15 +51,27 @@ fn body_messages_have_the_original_forms() {
         body("clusters.create", json!({"name": "a".repeat(25), "node_limit": 0})).unwrap_err(),
         json!({"name": ["String length is larger than maxLength: 24"], "node_limit": ["0 is smaller than inclusive minimum 1"]})
     );
-    assert_eq!(body("clusters.create", json!({"name": null})).unwrap_err(), json!({"name": ["null value where string expected"]}));
+    assert_eq!(
+        body("clusters.create", json!({"name": null})).unwrap_err(),
+        json!({"name": ["null value where string expected"]})
+    );
     assert_eq!(body("clusters.create", json!([1])).unwrap_err(), json!({"base": ["Invalid object. Got: array"]}));
-    assert_eq!(body("clusters.create", json!({"name": "a\0b"})).unwrap_err(), json!({"name": ["String contains a NUL character"]}));
-    assert_eq!(body("clusters.create", json!({"name": 5})).unwrap_err(), json!({"name": ["Invalid string. Got: integer"]}));
+    assert_eq!(
+        body("clusters.create", json!({"name": "a\0b"})).unwrap_err(),
+        json!({"name": ["String contains a NUL character"]})
+    );
+    assert_eq!(
+        body("clusters.create", json!({"name": 5})).unwrap_err(),
+        json!({"name": ["Invalid string. Got: integer"]})
+    );
     assert_eq!(
         body("clusters.create", json!({"name": "a", "node_limit": 18446744073709551615u64})).unwrap_err(),
         json!({"node_limit": ["18446744073709552000 is larger than inclusive maximum 9223372036854775807"]})
     );
-    assert_eq!(body("clusters.create", json!({"name": "a", "node_limit": 1.5})).unwrap_err(), json!({"node_limit": ["Invalid integer. Got: number"]}));
+    assert_eq!(
+        body("clusters.create", json!({"name": "a", "node_limit": 1.5})).unwrap_err(),
+        json!({"node_limit": ["Invalid integer. Got: number"]})
+    );
 }
 
 #[test]
@@ -85,22 +102,44 @@ fn unknown_body_keys_vanish_and_values_are_cast() {
         json!({"name": "a", "node_limit": 5, "ipv4_range": null})
     );
     assert_eq!(
-        body("commands.create", json!({"command_text": "id", "targeting": {"type": "all", "x": 1}, "rollout": {"batch_size": "10%"}})).unwrap(),
+        body(
+            "commands.create",
+            json!({"command_text": "id", "targeting": {"type": "all", "x": 1}, "rollout": {"batch_size": "10%"}})
+        )
+        .unwrap(),
         json!({"command_text": "id", "targeting": {"type": "all"}, "rollout": {"batch_size": "10%", "canary": 0, "max_failures": 0}})
     );
-    assert_eq!(body("commands.create", json!({"command_text": "id", "targeting": {"type": "all"}, "rollout": null})).unwrap()["rollout"], Value::Null);
-    assert_eq!(body("nodes.label", json!({"labels": {"a": "1", "b": null}})).unwrap(), json!({"labels": {"a": "1", "b": null}}));
-    assert_eq!(body("nodes.label", json!({"labels": {"a": 1}})).unwrap_err(), json!({"labels/a": ["Invalid string. Got: integer"]}));
+    assert_eq!(
+        body("commands.create", json!({"command_text": "id", "targeting": {"type": "all"}, "rollout": null})).unwrap()
+            ["rollout"],
+        Value::Null
+    );
+    assert_eq!(
+        body("nodes.label", json!({"labels": {"a": "1", "b": null}})).unwrap(),
+        json!({"labels": {"a": "1", "b": null}})
+    );
+    assert_eq!(
+        body("nodes.label", json!({"labels": {"a": 1}})).unwrap_err(),
+        json!({"labels/a": ["Invalid string. Got: integer"]})
+    );
 }
 
 #[test]
 fn queries_are_typed_and_closed() {
     assert_eq!(
-        query("clusters.list", &[("page", "2"), ("has_node_limit", "true"), ("inserted_at__gte", "2026-01-31"), ("name", "prod*")]).unwrap(),
+        query(
+            "clusters.list",
+            &[("page", "2"), ("has_node_limit", "true"), ("inserted_at__gte", "2026-01-31"), ("name", "prod*")]
+        )
+        .unwrap(),
         json!({"page": 2, "page_size": 20, "has_node_limit": true, "inserted_at__gte": "2026-01-31", "name": "prod*"})
     );
     assert_eq!(
-        query("clusters.list", &[("page", "0"), ("page_size", "101"), ("colour", "red"), ("has_node_limit", "yes"), ("node_limit", "")]).unwrap_err(),
+        query(
+            "clusters.list",
+            &[("page", "0"), ("page_size", "101"), ("colour", "red"), ("has_node_limit", "yes"), ("node_limit", "")]
+        )
+        .unwrap_err(),
         json!({
             "page": ["0 is smaller than inclusive minimum 1"],
             "page_size": ["101 is larger than inclusive maximum 100"],
@@ -110,7 +149,10 @@ fn queries_are_typed_and_closed() {
         })
     );
     assert_eq!(query("nodes.list", &[("status", "healthy,unhealthy")]).unwrap()["status"], "healthy,unhealthy");
-    assert_eq!(query("nodes.list", &[("status", "healthy,ill")]).unwrap_err(), json!({"status": ["Invalid value for enum"]}));
+    assert_eq!(
+        query("nodes.list", &[("status", "healthy,ill")]).unwrap_err(),
+        json!({"status": ["Invalid value for enum"]})
+    );
 }
 
 #[test]
@@ -127,7 +169,9 @@ fn header_parameters_are_checked() {
     let operation = contract.operation("commands.cancel").unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("idempotency-key", "k".repeat(256).parse().unwrap());
-    let Err(Refusal::Violations(violations)) = operation.check([].into_iter(), vec![], &headers, b"") else { panic!("accepted") };
+    let Err(Refusal::Violations(violations)) = operation.check([].into_iter(), vec![], &headers, b"") else {
+        panic!("accepted")
+    };
     assert_eq!(json!(violations), json!({"Idempotency-Key": ["String length is larger than maxLength: 255"]}));
 }
 
@@ -174,12 +218,27 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<u64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         ".{0,12}".prop_map(Value::from),
-        prop_oneof![Just("all"), Just("10%"), Just("2026-01-31"), Just("healthy"), Just("01900000-0000-7000-8000-000000000001")].prop_map(Value::from),
+        prop_oneof![
+            Just("all"),
+            Just("10%"),
+            Just("2026-01-31"),
+            Just("healthy"),
+            Just("01900000-0000-7000-8000-000000000001")
+        ]
+        .prop_map(Value::from),
     ];
     let name = prop_oneof![
-        Just("name".to_owned()), Just("node_limit".to_owned()), Just("command_text".to_owned()), Just("targeting".to_owned()),
-        Just("type".to_owned()), Just("node_ids".to_owned()), Just("node_filters".to_owned()), Just("rollout".to_owned()),
-        Just("labels".to_owned()), Just("batch_size".to_owned()), ".{0,6}",
+        Just("name".to_owned()),
+        Just("node_limit".to_owned()),
+        Just("command_text".to_owned()),
+        Just("targeting".to_owned()),
+        Just("type".to_owned()),
+        Just("node_ids".to_owned()),
+        Just("node_filters".to_owned()),
+        Just("rollout".to_owned()),
+        Just("labels".to_owned()),
+        Just("batch_size".to_owned()),
+        ".{0,6}",
     ];
     leaf.prop_recursive(4, 48, 6, move |inner| {
         prop_oneof![

@@ -102,7 +102,8 @@ impl Check {
         let number = match number {
             None => return self.wrong_type("integer", value),
             Some(Err(too_large)) => {
-                let (word, size, limit) = if too_large > 0.0 { ("larger", "maximum", i64::MAX) } else { ("smaller", "minimum", i64::MIN) };
+                let (word, size, limit) =
+                    if too_large > 0.0 { ("larger", "maximum", i64::MAX) } else { ("smaller", "minimum", i64::MIN) };
                 self.report(format!("{too_large} is {word} than inclusive {size} {limit}"));
                 return value;
             }
@@ -139,7 +140,11 @@ impl Check {
             // No store and no shell takes it, so no field does.
             Some("String contains a NUL character".to_owned())
         } else if schema.list && self.mode == Mode::Input && content.contains(',') {
-            content.split(',').map(str::trim).filter(|item| !item.is_empty()).find_map(|item| item_problem(schema, text, item))
+            content
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .find_map(|item| item_problem(schema, text, item))
         } else {
             item_problem(schema, text, content)
         };

@@ -30,7 +30,8 @@ async fn drain_finishes_what_runs_and_takes_nothing_new() {
 async fn drain_ends_streams_and_cuts_what_does_not_end() {
     let options = ListenerOptions { drain_timeout: Duration::from_millis(50), ..Default::default() };
     let toy = Toy::start_with(kit(), options, client(None)).await;
-    let mut stream = toy.request(Method::GET, "/stream", "reader").header("last-event-id", " 41 ").send().await.unwrap();
+    let mut stream =
+        toy.request(Method::GET, "/stream", "reader").header("last-event-id", " 41 ").send().await.unwrap();
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
     let mut seen = String::new();
     while !seen.contains("data: now") {

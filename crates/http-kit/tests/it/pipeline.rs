@@ -93,7 +93,9 @@ async fn what_is_not_there_leaves_in_the_envelope() {
 #[tokio::test]
 async fn bodies_are_json_and_bounded() {
     let toy = Toy::start(kit()).await;
-    let post = |body: &'static str, kind: &'static str| toy.request(Method::POST, "/things", "writer").header("content-type", kind).body(body);
+    let post = |body: &'static str, kind: &'static str| {
+        toy.request(Method::POST, "/things", "writer").header("content-type", kind).body(body)
+    };
     assert_eq!(word(&outcome(post("{", "application/json")).await), (400, "malformed"));
     assert_eq!(word(&outcome(post("name=a", "application/x-www-form-urlencoded")).await), (415, "media type"));
     assert_eq!(outcome(post("{\"name\":\"a\"}", "application/merge-patch+json; charset=utf-8")).await.0, 201);
@@ -131,10 +133,16 @@ async fn other_origins_are_let_in_by_name_only() {
     kit.cors = Cors::new(&["https://ui.example".to_owned()], &[]).unwrap();
     let toy = Toy::start(kit).await;
     let preflight = |origin: &'static str| {
-        toy.request(Method::OPTIONS, "/things", "").header("origin", origin).header("access-control-request-method", "POST").send()
+        toy.request(Method::OPTIONS, "/things", "")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .send()
     };
     let allowed = preflight("https://ui.example").await.unwrap();
-    assert_eq!((allowed.status().as_u16(), allowed.headers()["access-control-allow-origin"].to_str().unwrap()), (200, "https://ui.example"));
+    assert_eq!(
+        (allowed.status().as_u16(), allowed.headers()["access-control-allow-origin"].to_str().unwrap()),
+        (200, "https://ui.example")
+    );
     assert!(!preflight("https://evil.example").await.unwrap().headers().contains_key("access-control-allow-origin"));
     assert!(Cors::new(&[], &[]).unwrap().is_none());
 }
@@ -154,7 +162,9 @@ async fn pages_and_locations() {
 #[tokio::test]
 async fn an_idempotency_key_runs_the_request_once() {
     let toy = Toy::start(kit()).await;
-    let post = |key: &str, name: &str| toy.request(Method::POST, "/things", "writer").header("idempotency-key", key).json(&json!({"name": name}));
+    let post = |key: &str, name: &str| {
+        toy.request(Method::POST, "/things", "writer").header("idempotency-key", key).json(&json!({"name": name}))
+    };
     let first = post("k1", "a").send().await.unwrap();
     assert!(!first.headers().contains_key("idempotency-replayed"));
     let first: Value = first.json().await.unwrap();

@@ -21,12 +21,18 @@ async fn nothing(_: Arc<State>, _: Call) -> reeve_types::Result<Reply> {
 
 #[test]
 fn a_table_that_does_not_fit_its_contract_is_refused_with_all_reasons() {
-    let surface = Surface::new("toy", Arc::new(Contract::parse(CONTRACT).unwrap()), Arc::new(Plain), Arc::new(State::default()), kit())
-        .route(Method::GET, "/things", "things.create", Access::Require(Permission::NodesWrite), nothing)
-        .route(Method::GET, "/things", "things.list", Access::Public, nothing)
-        .route(Method::GET, "/wait", "wait", Access::Require(Permission::NodesRead), nothing)
-        .route(Method::GET, "/wait", "wait", Access::Require(Permission::NodesRead), nothing)
-        .route(Method::GET, "/more", "more", Access::Public, nothing);
+    let surface = Surface::new(
+        "toy",
+        Arc::new(Contract::parse(CONTRACT).unwrap()),
+        Arc::new(Plain),
+        Arc::new(State::default()),
+        kit(),
+    )
+    .route(Method::GET, "/things", "things.create", Access::Require(Permission::NodesWrite), nothing)
+    .route(Method::GET, "/things", "things.list", Access::Public, nothing)
+    .route(Method::GET, "/wait", "wait", Access::Require(Permission::NodesRead), nothing)
+    .route(Method::GET, "/wait", "wait", Access::Require(Permission::NodesRead), nothing)
+    .route(Method::GET, "/more", "more", Access::Public, nothing);
     let source = surface.build().err().unwrap().source.unwrap().to_string();
     for part in [
         "things.create is POST /things in the contract, GET /things in the table",
@@ -43,7 +49,8 @@ fn a_table_that_does_not_fit_its_contract_is_refused_with_all_reasons() {
 #[test]
 fn the_table_can_be_read() {
     let mounted = toy::surface(Arc::default(), kit()).build().unwrap();
-    let lines: Vec<String> = mounted.routes().iter().map(|r| format!("{} {} {} {:?}", r.method, r.path, r.operation, r.access)).collect();
+    let lines: Vec<String> =
+        mounted.routes().iter().map(|r| format!("{} {} {} {:?}", r.method, r.path, r.operation, r.access)).collect();
     assert_eq!(lines[0], "POST /things things.create Require(NodesWrite)");
     assert_eq!(lines[6], "GET /open open Public");
     assert_eq!(mounted.contract().operations().len(), 7);
@@ -82,7 +89,12 @@ impl Health for Checks {
 #[tokio::test]
 async fn probes_tell_alive_ready_and_degraded_apart() {
     let kit = kit();
-    let probes = Probes { version: "1.2.3", health: Arc::new(Checks), degraded: kit.degraded.clone(), draining: kit.draining.child_token() };
+    let probes = Probes {
+        version: "1.2.3",
+        health: Arc::new(Checks),
+        degraded: kit.degraded.clone(),
+        draining: kit.draining.child_token(),
+    };
     let metrics = Metrics::install().unwrap();
     let mounted = toy::surface(Arc::default(), kit.clone()).build().unwrap();
     let router = mounted.router("", probes.router().merge(metrics_router(metrics.clone(), Arc::new(Keys))));
@@ -95,7 +107,10 @@ async fn probes_tell_alive_ready_and_degraded_apart() {
     let alive = get("/livez").await.unwrap();
     assert!(!alive.headers().contains_key("x-request-id"));
     assert_eq!(alive.json::<Value>().await.unwrap(), json!({"status": "ok", "version": "1.2.3"}));
-    assert_eq!(get("/healthz").await.unwrap().json::<Value>().await.unwrap(), json!([{"name": "Database", "healthy": true, "error": null, "time": 5}]));
+    assert_eq!(
+        get("/healthz").await.unwrap().json::<Value>().await.unwrap(),
+        json!([{"name": "Database", "healthy": true, "error": null, "time": 5}])
+    );
     assert_eq!(get("/health/cluster").await.unwrap().status(), 200);
     kit.degraded.store(true, Ordering::Relaxed);
     assert_eq!(get("/health/cluster").await.unwrap().status(), 503);
@@ -108,8 +123,17 @@ async fn probes_tell_alive_ready_and_degraded_apart() {
     assert_eq!(client.get(format!("{url}/metrics")).send().await.unwrap().status(), 401);
     assert_eq!(client.get(format!("{url}/metrics")).bearer_auth("reader").send().await.unwrap().status(), 403);
     let text = get("/metrics").await.unwrap().text().await.unwrap();
-    assert!(text.contains("reeve_http_requests_total{surface=\"toy\",operation=\"things.list\",status=\"2xx\"} 1"), "{text}");
-    let open = client.get(format!("{url}/metrics")).bearer_auth("writer").header("accept", "application/openmetrics-text").send().await.unwrap();
+    assert!(
+        text.contains("reeve_http_requests_total{surface=\"toy\",operation=\"things.list\",status=\"2xx\"} 1"),
+        "{text}"
+    );
+    let open = client
+        .get(format!("{url}/metrics"))
+        .bearer_auth("writer")
+        .header("accept", "application/openmetrics-text")
+        .send()
+        .await
+        .unwrap();
     assert!(open.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
     assert!(open.text().await.unwrap().ends_with("# EOF\n"));
     metrics.upkeep();

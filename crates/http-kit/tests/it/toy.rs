@@ -84,7 +84,10 @@ async fn create(state: Arc<State>, mut call: Call) -> Result<Reply> {
     if name == "conflict" {
         return Err(Error::conflict("name has already been taken"));
     }
-    Reply::created(&format!("/things/{name}"), &json!({"name": name, "made": made, "by": call.actor.principal.label(), "request_id": call.actor.request.request_id}))
+    Reply::created(
+        &format!("/things/{name}"),
+        &json!({"name": name, "made": made, "by": call.actor.principal.label(), "request_id": call.actor.request.request_id}),
+    )
 }
 
 async fn list(_: Arc<State>, call: Call) -> Result<Reply> {
@@ -162,11 +165,17 @@ pub struct Keys;
 impl Authenticate for Keys {
     fn authenticate<'a>(&'a self, bearer: Option<&'a str>, _: Option<IpAddr>) -> BoxFuture<'a, Result<Option<Actor>>> {
         let (key, permissions) = match bearer {
-            Some("writer") => (StaticKey::Master, vec![Permission::NodesRead, Permission::NodesWrite, Permission::MetricsRead]),
+            Some("writer") => {
+                (StaticKey::Master, vec![Permission::NodesRead, Permission::NodesWrite, Permission::MetricsRead])
+            }
             Some("reader") => (StaticKey::Api, vec![Permission::NodesRead]),
             _ => return async { Ok(None) }.boxed(),
         };
-        let actor = Actor { principal: Principal::Key(key), permissions: BTreeSet::from_iter(permissions), request: Default::default() };
+        let actor = Actor {
+            principal: Principal::Key(key),
+            permissions: BTreeSet::from_iter(permissions),
+            request: Default::default(),
+        };
         async move { Ok(Some(actor)) }.boxed()
     }
 }
@@ -233,7 +242,8 @@ impl Toy {
         let state = Arc::new(State::default());
         let draining = kit.draining.clone();
         let mounted: Mounted = surface(state.clone(), kit).build().unwrap();
-        let router = mounted.router("", axum::Router::new()).nest("/under", mounted.router("/under", axum::Router::new()));
+        let router =
+            mounted.router("", axum::Router::new()).nest("/under", mounted.router("/under", axum::Router::new()));
         let listener = Listener::bind("toy", ([127, 0, 0, 1], 0).into(), options).await.unwrap();
         let (url, address) = (listener.url(), listener.address());
         let serving = tokio::spawn(listener.serve(router, draining.clone()));

@@ -45,7 +45,8 @@ pub(super) fn operation_of<'c>(contract: &'c Contract, method: &str, path: &str)
         .filter(|operation: &&Operation| operation.method.as_str() == method)
         .filter(|operation| {
             let template: Vec<&str> = operation.path.split('/').collect();
-            template.len() == segments.len() && template.iter().zip(&segments).all(|(t, s)| t.starts_with('{') || t == s)
+            template.len() == segments.len()
+                && template.iter().zip(&segments).all(|(t, s)| t.starts_with('{') || t == s)
         })
         .min_by_key(|operation| operation.path.matches('{').count())
 }

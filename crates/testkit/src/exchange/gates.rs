@@ -16,13 +16,27 @@ pub fn gates(contract: &Contract) -> Script {
         let public = operation.permission.is_none();
         if !public {
             steps.push(step(operation, "without a key", sound(operation, "none"), 401, "unauthorized", false));
-            steps.push(step(operation, "with a key for something else", sound(operation, "metrics"), 403, "forbidden", false));
+            steps.push(step(
+                operation,
+                "with a key for something else",
+                sound(operation, "metrics"),
+                403,
+                "forbidden",
+                false,
+            ));
         }
         if operation.path.ends_with("/{id}") || operation.path.contains("/{id}/") {
             let mut request = sound(operation, "api");
             request.path = request.path.replace(NOBODY, "not-a-uuid");
             steps.push(step(operation, "with an id that is none", request, 400, "bad_request", false));
-            steps.push(step(operation, "of something that does not exist", sound(operation, "api"), 404, "not_found", false));
+            steps.push(step(
+                operation,
+                "of something that does not exist",
+                sound(operation, "api"),
+                404,
+                "not_found",
+                false,
+            ));
         }
         let mut request = sound(operation, "api");
         request.path.push_str("?colour=red");
@@ -32,7 +46,14 @@ pub fn gates(contract: &Contract) -> Script {
             (request.body, request.raw) = (None, Some("{\"name\":".to_owned()));
             steps.push(step(operation, "with a body that is not JSON", request.clone(), 400, "bad_request", false));
             request.headers.insert("content-type".to_owned(), "text/plain".to_owned());
-            steps.push(step(operation, "with a body that is not declared as JSON", request.clone(), 415, "unsupported_media_type", true));
+            steps.push(step(
+                operation,
+                "with a body that is not declared as JSON",
+                request.clone(),
+                415,
+                "unsupported_media_type",
+                true,
+            ));
         }
         if matches!(operation.method.as_str(), "POST" | "PATCH" | "PUT") {
             let mut request = sound(operation, "api");
@@ -55,11 +76,19 @@ fn sound(operation: &Operation, key: &str) -> RequestSpec {
         "clusters.create" => Some(json!({"name": "gate"})),
         "nodes.change_cluster" => Some(json!({"cluster_name": "nowhere"})),
         "nodes.label" => Some(json!({"labels": {}})),
-        "commands.create" => Some(json!({"command_text": "true", "targeting": {"type": "nodes", "node_ids": [NOBODY]}})),
+        "commands.create" => {
+            Some(json!({"command_text": "true", "targeting": {"type": "nodes", "node_ids": [NOBODY]}}))
+        }
         _ if operation.has_body() => Some(json!({})),
         _ => None,
     };
-    RequestSpec { method: operation.method.to_string(), path, key: Some(key.to_owned()), body, ..RequestSpec::default() }
+    RequestSpec {
+        method: operation.method.to_string(),
+        path,
+        key: Some(key.to_owned()),
+        body,
+        ..RequestSpec::default()
+    }
 }
 
 fn step(operation: &Operation, case: &str, request: RequestSpec, status: u16, code: &str, addition: bool) -> Step {

@@ -33,7 +33,9 @@ impl Matcher<'_> {
                 Err(problem) => problems.push(format!("{path}: {problem}")),
             },
             Value::Null | Value::Bool(_) | Value::Number(_) if pattern == actual => {}
-            Value::Null | Value::Bool(_) | Value::Number(_) => problems.push(format!("{path}: {actual} is not {pattern}")),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {
+                problems.push(format!("{path}: {actual} is not {pattern}"))
+            }
         }
     }
 
@@ -53,7 +55,9 @@ impl Matcher<'_> {
                     problems.push(format!("{path}: no item of {actual} fits {one}"));
                 }
             }
-            _ if items.len() != list.len() => problems.push(format!("{path}: {} items, not {}: {actual}", list.len(), items.len())),
+            _ if items.len() != list.len() => {
+                problems.push(format!("{path}: {} items, not {}: {actual}", list.len(), items.len()))
+            }
             _ => {
                 for (index, (pattern, item)) in items.iter().zip(list).enumerate() {
                     self.compare(&format!("{path}/{index}"), pattern, item, problems);
@@ -79,7 +83,9 @@ impl Matcher<'_> {
             }
         }
         if !fields.contains_key("<more>") {
-            for name in object.keys().filter(|name| !fields.contains_key(*name) && !fields.contains_key(&format!("+{name}"))) {
+            for name in
+                object.keys().filter(|name| !fields.contains_key(*name) && !fields.contains_key(&format!("+{name}")))
+            {
                 problems.push(format!("{path}/{name}: not expected"));
             }
         }

@@ -17,6 +17,9 @@ use super::script::{RequestSpec, ResponseSpec, Script, Step};
 /// How long `until` repeats a request, and how often.
 const UNTIL: (u32, Duration) = (200, Duration::from_millis(50));
 
+/// An answer that takes longer, as a stream that should have ended, is a failure.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
 /// The keys of the server that is played against.
 #[derive(Clone, Debug)]
 pub struct Keys {
@@ -63,7 +66,12 @@ pub struct Report {
 impl Report {
     /// Panics with everything that did not fit.
     pub fn expect_clean(&self) {
-        assert!(self.failures.is_empty(), "{} exchanges did not fit:\n{}", self.failures.len(), self.failures.join("\n"));
+        assert!(
+            self.failures.is_empty(),
+            "{} exchanges did not fit:\n{}",
+            self.failures.len(),
+            self.failures.join("\n")
+        );
     }
 }
 
@@ -81,7 +89,7 @@ impl Player {
     pub fn new(base: &str, keys: Keys, contract: Arc<Contract>) -> Self {
         // Fails when it is installed already, which is fine.
         rustls::crypto::ring::default_provider().install_default().ok();
-        let client = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+        let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().expect("an HTTP client");
         Self { base: base.trim_end_matches('/').to_owned(), keys, contract, original: false, client }
     }
 
@@ -90,13 +98,17 @@ impl Player {
     pub fn from_environment(contract: Arc<Contract>) -> Option<Self> {
         let base = std::env::var("REEVE_TEST_EDGE_URL").ok()?;
         let key = std::env::var("REEVE_TEST_EDGE_KEY").unwrap_or_default();
-        let keys = Keys { master: key.clone(), api: key, metrics: std::env::var("REEVE_TEST_EDGE_METRICS_KEY").unwrap_or_default() };
-        Some(Self::new(&base, keys, contract).as_original())
+        let keys = Keys {
+            master: key.clone(),
+            api: key,
+            metrics: std::env::var("REEVE_TEST_EDGE_METRICS_KEY").unwrap_or_default(),
+        };
+        Some(Self::new(&base, keys, contract).for_original())
     }
 
     /// Plays as against the original: additions are left out and our contract is not applied to the answers.
     #[must_use]
-    pub fn as_original(mut self) -> Self {
+    pub fn for_original(mut self) -> Self {
         self.original = true;
         self
     }
@@ -231,7 +243,9 @@ impl Player {
                 "page": "<int>", "page_size": "<int>", "total_count": "<int>", "total_pages": "<int>",
                 "has_next": "<bool>", "has_prev": "<bool>", "next_page": "<int?>", "prev_page": "<int?>",
             });
-            Some(json!({"data": rows, "meta": {"request_id": "<uuid>", "timestamp": "<micros>", "pagination": pagination}}))
+            Some(
+                json!({"data": rows, "meta": {"request_id": "<uuid>", "timestamp": "<micros>", "pagination": pagination}}),
+            )
         } else if let Some(error) = &expected.error {
             let mut error = error.clone();
             error["message"] = error.get("message").cloned().unwrap_or_else(|| json!("<string>"));
@@ -252,7 +266,9 @@ impl Player {
             }
             (Some(_), None, _) => problems.push(format!("no JSON: {}", answer.text)),
             (None, _, Some(pattern)) => problems.extend(text_problem(pattern, &json!(answer.text))),
-            (None, _, None) if !answer.text.is_empty() => problems.push(format!("a body where none is expected: {}", answer.text)),
+            (None, _, None) if !answer.text.is_empty() => {
+                problems.push(format!("a body where none is expected: {}", answer.text))
+            }
             (None, _, None) => {}
         }
         problems
@@ -328,9 +344,12 @@ pub(super) fn filled(value: &Value, variables: &BTreeMap<String, Value>) -> Opti
             _ => Value::String(text(content, variables)?),
         },
         Value::Array(items) => Value::Array(items.iter().map(|item| filled(item, variables)).collect::<Option<_>>()?),
-        Value::Object(fields) => {
-            Value::Object(fields.iter().map(|(name, item)| Some((text(name, variables)?, filled(item, variables)?))).collect::<Option<_>>()?)
-        }
+        Value::Object(fields) => Value::Object(
+            fields
+                .iter()
+                .map(|(name, item)| Some((text(name, variables)?, filled(item, variables)?)))
+                .collect::<Option<_>>()?,
+        ),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     })
 }

@@ -32,9 +32,15 @@ fn every_step_of_the_edge_exchanges_is_documented_and_every_answer_is_asked_for(
         for step in &script.steps {
             let Some(request) = &step.request else { continue };
             let path = request.path.replace("${", "{");
-            let operation = operation_of(&contract, &request.method, &path).unwrap_or_else(|| panic!("{}: {}", script.name, request.path));
+            let operation = operation_of(&contract, &request.method, &path)
+                .unwrap_or_else(|| panic!("{}: {}", script.name, request.path));
             let status = step.response.status;
-            assert!(operation.statuses.contains(&status), "{}: {} {status} is not documented", script.name, operation.id);
+            assert!(
+                operation.statuses.contains(&status),
+                "{}: {} {status} is not documented",
+                script.name,
+                operation.id
+            );
             assert!(!operation.addition || step.addition, "{}: {} is an addition", script.name, step.name);
             planned.saw(&operation.id, status);
         }
@@ -42,12 +48,25 @@ fn every_step_of_the_edge_exchanges_is_documented_and_every_answer_is_asked_for(
     // Not to be had on purpose: 500; the limits and a request in flight are http-kit's own tests, and every POST
     // documents 409 and 422 for its idempotency key, every route 404 and 503.
     let missing = planned.missing(&contract, &[429, 500]);
-    let of_keys = |line: &String| line.ends_with(" 409") || line.ends_with(" 422") || line.ends_with(" 503") || line.ends_with(" 404");
+    let of_keys = |line: &String| {
+        line.ends_with(" 409") || line.ends_with(" 422") || line.ends_with(" 503") || line.ends_with(" 404")
+    };
     let (expected, forgotten): (Vec<String>, Vec<String>) = missing.into_iter().partition(of_keys);
     assert_eq!(forgotten, Vec::<String>::new());
-    for essential in ["clusters.create 409", "clusters.create 422", "clusters.delete 409", "nodes.change_cluster 409", "nodes.change_cluster 422", "commands.create 422",
-        "commands.delete 409", "command_executions.cancel 409", "command_executions.cancel 503", "command_executions.delete 409", "clusters.create 503", "nodes.delete 503"]
-    {
+    for essential in [
+        "clusters.create 409",
+        "clusters.create 422",
+        "clusters.delete 409",
+        "nodes.change_cluster 409",
+        "nodes.change_cluster 422",
+        "commands.create 422",
+        "commands.delete 409",
+        "command_executions.cancel 409",
+        "command_executions.cancel 503",
+        "command_executions.delete 409",
+        "clusters.create 503",
+        "nodes.delete 503",
+    ] {
         assert!(!expected.iter().any(|line| line == essential), "{essential}");
     }
 }
@@ -55,7 +74,9 @@ fn every_step_of_the_edge_exchanges_is_documented_and_every_answer_is_asked_for(
 #[test]
 fn patterns_are_strict_about_keys() {
     let shapes = BTreeMap::from([("thing".to_owned(), json!({"id": "<uuid>", "name": "<string?>", "+more": "<int>"}))]);
-    let check = |original, pattern: Value, actual: Value| Matcher { shapes: &shapes, original }.problems(&pattern, &actual).len();
+    let check = |original, pattern: Value, actual: Value| {
+        Matcher { shapes: &shapes, original }.problems(&pattern, &actual).len()
+    };
     let thing = json!({"id": "01900000-0000-7000-8000-000000000001", "name": null, "more": 1});
     assert_eq!(check(false, json!({"<shape>": "thing"}), thing.clone()), 0);
     assert_eq!(check(false, json!({"<shape>": "thing", "more": 1}), thing.clone()), 0);
@@ -106,7 +127,7 @@ async fn the_player_saves_repeats_skips_and_reports() {
 
     let keys = Keys { master: "m".into(), api: "a".into(), metrics: "k".into() };
     // As the original, so that the toy's answers are not held to our contract.
-    let player = Player::new(&base, keys, contract()).as_original();
+    let player = Player::new(&base, keys, contract()).for_original();
     let script: Script = serde_saphyr::from_str(SCRIPT).unwrap();
     let report = player.play(&script, &mut NoHost).await.unwrap();
     assert_eq!((report.fitted, report.skipped.len(), report.failures.len()), (2, 2, 1), "{report:?}");

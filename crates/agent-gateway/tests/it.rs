@@ -1,0 +1,204 @@
+//! The gateway with a real app behind it and agents in front of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use reeve_agent::Options;
+use reeve_agent::simulate::{self, SimulateOptions};
+use reeve_agent_gateway::{Gateway, Hub, TlsIdentity};
+use reeve_domain::App;
+use reeve_domain::config::{Config, StaticKeys};
+use reeve_domain::seal::Seal;
+use reeve_domain::{cluster, command, enrollment_key};
+use reeve_ports::AgentLink;
+use reeve_testkit::db::TestDb;
+use reeve_types::command::{TargetKind, Targeting};
+use reeve_types::id::SystemIds;
+use reeve_types::time::SystemClock;
+use reeve_types::{Actor, CommandId, NodeId, Secret};
+use rustls::pki_types::PrivateKeyDer;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+struct Server {
+    app: Arc<App>,
+    hub: Arc<Hub>,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+    _db: TestDb,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn identity() -> TlsIdentity {
+    let made = rcgen::generate_simple_self_signed(["reeve".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    TlsIdentity::from_der(vec![made.cert.der().clone()], key).unwrap()
+}
+
+impl Server {
+    async fn start() -> Self {
+        let db = TestDb::sqlite().await;
+        let gateway = Gateway::bind("127.0.0.1:0", identity()).await.unwrap();
+        let key = |word: &str| Secret::new(format!("{word}-{word}-{word}"));
+        let keys = StaticKeys {
+            master: key("master"),
+            api: key("api"),
+            metrics: key("metrics"),
+            mcp: key("mcp"),
+            proxy: key("proxy"),
+        };
+        let mut config = Config::with_keys(keys);
+        config.agent_endpoints = vec![gateway.local_addr().to_string()];
+        config.agent_pin = gateway.pin();
+        let sealing = Secret::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode([1; 32]));
+        let seal = Seal::new(vec![("k1".into(), sealing)]).unwrap();
+        let clock = Arc::new(SystemClock);
+        let app = Arc::new(App::new(db.store.clone(), clock, Arc::new(SystemIds), seal, config, "server".into()));
+        let hub = Arc::new(Hub::new());
+        app.set_agents(hub.clone());
+        let stop = CancellationToken::new();
+        let mut loops = reeve_domain::background::start(&app, &stop);
+        tokio::spawn(async move { while loops.join_next().await.is_some() {} });
+        let serving = tokio::spawn(gateway.serve(app.clone(), hub.clone(), stop.clone()));
+        let input =
+            cluster::Create { name: "fleet".into(), ipv4_range: Some("100.64.0.0/16".into()), node_limit: None };
+        cluster::create(&app, &Actor::system(), input).await.unwrap();
+        Self { app, hub, stop, serving, _db: db }
+    }
+
+    async fn key(&self, uses: Option<i64>) -> String {
+        let input = enrollment_key::Create { uses_remaining: uses, ..Default::default() };
+        let made = enrollment_key::create(&self.app, &Actor::system(), "fleet", input).await.unwrap();
+        made.key.expose().to_owned()
+    }
+
+    async fn run_everywhere(&self, text: &str) -> CommandId {
+        let targeting = Targeting {
+            kind: TargetKind::All,
+            node_ids: vec![],
+            cluster_names: vec![],
+            nodes: Default::default(),
+            clusters: Default::default(),
+            labels: None,
+        };
+        let input = command::Create {
+            command_text: text.into(),
+            timeout_ms: None,
+            expired_at: None,
+            targeting,
+            targeting_document: serde_json::json!({}),
+            rollout: None,
+        };
+        command::create(&self.app, &Actor::system(), input).await.unwrap().command.id
+    }
+
+    /// Waits until so many executions of the command have succeeded.
+    async fn succeeded(&self, id: &CommandId, count: i64) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let summary = command::get(&self.app, &Actor::system(), id).await.unwrap().summary;
+            if summary.succeeded == count {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{summary:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn connected(&self, count: usize) {
+        until("agents to connect", || self.hub.connected_count() == count).await;
+    }
+
+    fn simulate(&self, count: usize, key: String) -> JoinHandle<()> {
+        let options = SimulateOptions {
+            count,
+            key,
+            server: None,
+            churn_per_second: 0.0,
+            latency_ms: 0,
+            fail_rate: 0.0,
+            heartbeat_ms: None,
+        };
+        tokio::spawn(async move { simulate::run(options, |_| {}).await.unwrap() })
+    }
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "timed out waiting for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_real_agent_enrolls_runs_and_is_told_that_its_result_is_stored() {
+    let server = Server::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    let options =
+        Options { enroll: Some(server.key(Some(1)).await), random_id: true, ..Options::new(dir.path().join("agent")) };
+    let agent = tokio::spawn(reeve_agent::run(options, stop.clone()));
+    server.connected(1).await;
+    let id = server.run_everywhere("echo hello; exit 0").await;
+    server.succeeded(&id, 1).await;
+    stop.cancel();
+    agent.await.unwrap().unwrap();
+    server.connected(0).await;
+}
+
+#[tokio::test]
+async fn a_spent_key_is_refused_with_its_word() {
+    let server = Server::start().await;
+    let key = server.key(Some(1)).await;
+    let fleet = server.simulate(1, key.clone());
+    server.connected(1).await;
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { enroll: Some(key), random_id: true, ..Options::new(dir.path().join("agent")) };
+    let error = reeve_agent::run(options, CancellationToken::new()).await.unwrap_err();
+    assert!(error.message().contains("no use left"), "{error}");
+    fleet.abort();
+}
+
+#[tokio::test]
+async fn a_deleted_node_is_disconnected() {
+    let server = Server::start().await;
+    let fleet = server.simulate(1, server.key(None).await);
+    server.connected(1).await;
+    let mut tx = server.app.store.read().await.unwrap();
+    let id: String = tx.one("SELECT id FROM nodes", &[]).await.unwrap().get().unwrap();
+    drop(tx);
+    server.hub.disconnect(&NodeId(id), "test");
+    server.connected(0).await;
+    server.connected(1).await;
+    fleet.abort();
+}
+
+#[tokio::test]
+async fn a_stopping_server_says_goodbye() {
+    let mut server = Server::start().await;
+    let fleet = server.simulate(20, server.key(None).await);
+    server.connected(20).await;
+    server.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(10), &mut server.serving).await.unwrap().unwrap();
+    assert_eq!(server.hub.connected_count(), 0);
+    fleet.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_reaches_a_whole_fleet_once() {
+    let server = Server::start().await;
+    let fleet = server.simulate(200, server.key(None).await);
+    server.connected(200).await;
+    let id = server.run_everywhere("true").await;
+    server.succeeded(&id, 200).await;
+    fleet.abort();
+    server.connected(0).await;
+}

@@ -1,0 +1,65 @@
+//! Clusters, their ranges and limits, and what becomes of nodes.
+
+use std::collections::BTreeMap;
+
+use reeve_domain::{cluster, node};
+use reeve_testkit::db::on_both;
+use reeve_types::{ErrorKind, Patch};
+
+use crate::world::World;
+
+fn named(name: &str, range: Option<&str>) -> cluster::Create {
+    cluster::Create { name: name.into(), ipv4_range: range.map(str::to_owned), node_limit: None }
+}
+
+#[tokio::test]
+async fn ranges_come_from_the_pool_and_never_overlap() {
+    on_both(|db| async move {
+        let w = World::new(db).await;
+        let a = cluster::create(&w.app, &w.admin, named("a", None)).await.unwrap();
+        assert_eq!(a.cluster.ipv4_range, "100.64.1.0/24", "`main` has the first");
+        let error = cluster::create(&w.app, &w.admin, named("b", Some("100.64.0.0/16"))).await.unwrap_err();
+        assert_eq!(error.message, "100.64.0.0/16 overlaps with an existing cluster range");
+        let error = cluster::create(&w.app, &w.admin, named("a", None)).await.unwrap_err();
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Conflict, "name has already been taken"));
+        let error = cluster::create(&w.app, &w.admin, named("default", None)).await.unwrap_err();
+        assert_eq!(error.details["name"], ["is reserved"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cluster_with_nodes_stays() {
+    on_both(|db| async move {
+        let w = World::new(db).await;
+        w.cluster("two", None).await;
+        let id = w.node("two").await;
+        let error = cluster::delete(&w.app, &w.admin, "two").await.unwrap_err();
+        assert_eq!(error.message, "cannot delete cluster with 1 node(s) - remove all nodes first");
+        let error = cluster::update(&w.app, &w.admin, "two", Patch::Set(0)).await.unwrap_err();
+        assert_eq!(error.details["node_limit"], ["cannot be less than current node count (1)"]);
+        node::change_cluster(&w.app, &w.admin, &id, "main").await.unwrap();
+        let error = node::change_cluster(&w.app, &w.admin, &id, "main").await.unwrap_err();
+        assert_eq!(error.message, "node is already in this cluster");
+        cluster::delete(&w.app, &w.admin, "two").await.unwrap();
+        assert_eq!(cluster::get(&w.app, &w.admin, "main").await.unwrap().cluster.node_count, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn labels_are_merged_and_checked() {
+    on_both(|db| async move {
+        let w = World::new(db).await;
+        let id = w.node("main").await;
+        let change = |pairs: &[(&str, Option<&str>)]| -> BTreeMap<String, Option<String>> {
+            pairs.iter().map(|(k, v)| (k.to_string(), v.map(str::to_owned))).collect()
+        };
+        node::set_labels(&w.app, &w.admin, &id, change(&[("env", Some("prod")), ("old", Some("1"))])).await.unwrap();
+        let seen = node::set_labels(&w.app, &w.admin, &id, change(&[("old", None)])).await.unwrap();
+        assert_eq!(seen.node.labels.into_iter().collect::<Vec<_>>(), [("env".to_owned(), "prod".to_owned())]);
+        let error = node::set_labels(&w.app, &w.admin, &id, change(&[("-x", Some("1"))])).await.unwrap_err();
+        assert!(error.details.contains_key("labels/-x"));
+    })
+    .await;
+}

@@ -1,0 +1,162 @@
+//! The console's API through its whole pipeline, on both databases; every answer is held to the contract.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod api;
+mod rights;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use futures::future::BoxFuture;
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt;
+use reeve_domain::config::{Config, StaticKeys};
+use reeve_domain::identity::{authenticate, bootstrap};
+use reeve_domain::seal::Seal;
+use reeve_domain::{App, idempotency};
+use reeve_http_kit::idempotency::{IdempotencyStore, Lookup, StoredReply};
+use reeve_http_kit::surface::Kit;
+use reeve_http_kit::{Authenticate, Contract};
+use reeve_surface_console::routes;
+use reeve_testkit::db::TestDb;
+use reeve_types::access::IdempotencyKey;
+use reeve_types::id::SystemIds;
+use reeve_types::{Actor, ErrorKind, ManualClock, Result, Secret, Timestamp};
+use serde_json::Value;
+use tower::ServiceExt;
+
+pub(crate) const ADMIN_PASSWORD: &str = "the first admin's";
+
+struct Seams(Arc<App>);
+
+impl Authenticate for Seams {
+    fn authenticate<'a>(&'a self, bearer: Option<&'a str>, _: Option<IpAddr>) -> BoxFuture<'a, Result<Option<Actor>>> {
+        Box::pin(async move {
+            let Some(bearer) = bearer else { return Ok(None) };
+            match authenticate::authenticate(&self.0, bearer, "").await {
+                Ok(actor) => Ok(Some(actor)),
+                Err(error) if error.kind == ErrorKind::Unauthenticated => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+    }
+}
+
+impl IdempotencyStore for Seams {
+    fn lookup<'a>(&'a self, actor: &'a Actor, _: &'a IdempotencyKey) -> BoxFuture<'a, Result<Lookup>> {
+        Box::pin(async move {
+            Ok(match idempotency::lookup(&self.0, actor).await? {
+                idempotency::Lookup::Fresh => Lookup::Fresh,
+                idempotency::Lookup::Mismatch => Lookup::Mismatch,
+                idempotency::Lookup::InProgress | idempotency::Lookup::AppliedButUnanswered => Lookup::InProgress,
+                idempotency::Lookup::Replay(r) => {
+                    Lookup::Replay(StoredReply { status: r.status, headers: r.headers, body: r.body })
+                }
+            })
+        })
+    }
+    fn complete<'a>(&'a self, actor: &'a Actor, _: &'a IdempotencyKey, r: StoredReply) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let reply = idempotency::StoredReply { status: r.status, headers: r.headers, body: r.body };
+            idempotency::complete(&self.0, actor, &reply).await
+        })
+    }
+}
+
+/// The surface over a test database with a first admin.
+pub(crate) struct Console {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) db: TestDb,
+    router: Router,
+    contract: Contract,
+}
+
+/// An answer.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn data(&self, pointer: &str) -> &Value {
+        self.body["data"].pointer(pointer).unwrap_or(&Value::Null)
+    }
+    pub(crate) fn text(&self, pointer: &str) -> String {
+        self.data(pointer).as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// A request: method, path template, path, bearer, body, extra header.
+pub(crate) struct Ask<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) bearer: &'a str,
+    pub(crate) body: Value,
+    pub(crate) header: Option<(&'a str, &'a str)>,
+}
+
+impl Console {
+    pub(crate) async fn new(db: TestDb) -> Self {
+        let clock = Arc::new(ManualClock::at(Timestamp(1_800_000_000_000_000)));
+        let key = |word: &str| Secret::new(format!("{word}-key"));
+        let keys = StaticKeys {
+            master: key("master"),
+            api: key("api"),
+            metrics: key("metrics"),
+            mcp: key("mcp"),
+            proxy: key("proxy"),
+        };
+        let ids = Arc::new(SystemIds);
+        let seal = Seal::new(vec![("k1".into(), Seal::fresh_key(&*ids))]).unwrap();
+        let store = db.store.clone();
+        let app = Arc::new(App::new(store, clock.clone(), ids.clone(), seal, Config::with_keys(keys), "server".into()));
+        bootstrap::first_admin(&app, Some(Secret::new(ADMIN_PASSWORD))).await.unwrap();
+        let mut kit = Kit::new(clock.clone(), ids, Arc::new(Seams(app.clone())));
+        kit.idempotency = Some(Arc::new(Seams(app.clone())));
+        let router = routes::surface(app, kit, Arc::default()).unwrap().router("", Router::new());
+        Self { clock, db, router, contract: Contract::parse(routes::CONTRACT).unwrap() }
+    }
+
+    pub(crate) async fn ask(&self, ask: Ask<'_>) -> Answer {
+        let mut request = Request::builder().method(ask.method).uri(ask.path);
+        if !ask.bearer.is_empty() {
+            request = request.header("authorization", format!("Bearer {}", ask.bearer));
+        }
+        if let Some((name, value)) = ask.header {
+            request = request.header(name, value);
+        }
+        let body = if ask.body.is_null() { Body::empty() } else { Body::from(ask.body.to_string()) };
+        let request = request.header("content-type", "application/json").body(body).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let body: Value = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+        self.hold_to_contract(&ask, status, &body);
+        Answer { status, headers, body }
+    }
+
+    pub(crate) async fn send(&self, method: &str, path: &str, bearer: &str, body: Value) -> Answer {
+        self.ask(Ask { method, path, bearer, body, header: None }).await
+    }
+
+    pub(crate) async fn login(&self, username: &str, password: &str) -> Answer {
+        let body = serde_json::json!({ "username": username, "password": password });
+        self.send("POST", "/api/auth/login", "", body).await
+    }
+
+    fn hold_to_contract(&self, ask: &Ask<'_>, status: u16, body: &Value) {
+        let path = ask.path.split('?').next().unwrap();
+        let fits = |template: &str| {
+            let (a, b): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
+            a.len() == b.len() && a.iter().zip(&b).all(|(t, p)| t.starts_with('{') || t == p)
+        };
+        let operation = self.contract.operations().iter().find(|o| o.method.as_str() == ask.method && fits(&o.path));
+        let Some(operation) = operation else { return };
+        let shown = (!body.is_null()).then_some(body);
+        let problems = self.contract.answer_problems(&operation.id, status, shown);
+        assert!(problems.is_empty(), "{} {status}: {problems:?} in {body}", operation.id);
+    }
+}

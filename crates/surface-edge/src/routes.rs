@@ -1,0 +1,64 @@
+//! The URL table of the edge surface.
+
+use std::sync::Arc;
+
+use http::Method;
+use reeve_domain::App;
+use reeve_http_kit::surface::Kit;
+use reeve_http_kit::{Access, Contract, Mounted, Surface};
+use reeve_types::{Error, Permission, Result};
+
+use crate::envelope::EdgeEnvelope;
+use crate::{admins, clusters, commands, enrollment_keys, event_types, executions, nodes, streams};
+
+/// The contract, as text.
+pub const CONTRACT: &str = include_str!("../../../compat/edge/openapi.yaml");
+
+/// The surface, ready to be put on a listener.
+///
+/// # Errors
+/// Internal when the table and the contract differ.
+#[rustfmt::skip]
+pub fn surface(app: Arc<App>, kit: Kit) -> Result<Mounted> {
+    use Permission as P;
+    let contract = Contract::parse(CONTRACT).map_err(Error::internal)?;
+    let need = Access::Require;
+    let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
+    Surface::new("edge", Arc::new(contract), Arc::new(EdgeEnvelope), app, kit)
+        .route(get.clone(), "/api/v1/admins/me", "admins.me", need(P::AdminsRead), admins::me)
+        .route(post.clone(), "/api/v1/clusters", "clusters.create", need(P::ClustersWrite), clusters::create)
+        .route(get.clone(), "/api/v1/clusters", "clusters.list", need(P::ClustersRead), clusters::list)
+        .route(get.clone(), "/api/v1/clusters/{name}", "clusters.get", need(P::ClustersRead), clusters::get)
+        .route(patch.clone(), "/api/v1/clusters/{name}", "clusters.update", need(P::ClustersWrite), clusters::update)
+        .route(delete.clone(), "/api/v1/clusters/{name}", "clusters.delete", need(P::ClustersWrite), clusters::delete)
+        .route(post.clone(), "/api/v1/clusters/default/enrollment_keys/public", "enrollment_keys.create_public", Access::Public, enrollment_keys::create_public)
+        .route(post.clone(), "/api/v1/clusters/default/enrollment_keys", "enrollment_keys.create_default", need(P::EnrollmentKeysWrite), enrollment_keys::create_default)
+        .route(post.clone(), "/api/v1/clusters/{cluster_name}/enrollment_keys", "enrollment_keys.create", need(P::EnrollmentKeysWrite), enrollment_keys::create)
+        .route(get.clone(), "/api/v1/enrollment_keys", "enrollment_keys.list", need(P::EnrollmentKeysRead), enrollment_keys::list)
+        .route(get.clone(), "/api/v1/enrollment_keys/{id}", "enrollment_keys.get", need(P::EnrollmentKeysRead), enrollment_keys::get)
+        .route(patch.clone(), "/api/v1/enrollment_keys/{id}", "enrollment_keys.update", need(P::EnrollmentKeysWrite), enrollment_keys::update)
+        .route(delete.clone(), "/api/v1/enrollment_keys/{id}", "enrollment_keys.delete", need(P::EnrollmentKeysWrite), enrollment_keys::delete)
+        .route(get.clone(), "/api/v1/nodes", "nodes.list", need(P::NodesRead), nodes::list)
+        .route(get.clone(), "/api/v1/nodes/{id}", "nodes.get", need(P::NodesRead), nodes::get)
+        .route(delete.clone(), "/api/v1/nodes/{id}", "nodes.delete", need(P::NodesWrite), nodes::delete)
+        .route(patch.clone(), "/api/v1/nodes/{id}/change_cluster", "nodes.change_cluster", need(P::NodesWrite), nodes::change_cluster)
+        .route(patch.clone(), "/api/v1/nodes/{id}/labels", "nodes.label", need(P::NodesWrite), nodes::label)
+        .route(post.clone(), "/api/v1/commands", "commands.create", need(P::CommandsRun), commands::create)
+        .route(get.clone(), "/api/v1/commands", "commands.list", need(P::CommandsRead), commands::list)
+        .route(get.clone(), "/api/v1/commands/{id}", "commands.get", need(P::CommandsRead), commands::get)
+        .route(delete.clone(), "/api/v1/commands/{id}", "commands.delete", need(P::CommandsRun), commands::delete)
+        .route(get.clone(), "/api/v1/commands/{id}/summary", "commands.summary", need(P::CommandsRead), commands::summary)
+        .route(get.clone(), "/api/v1/commands/{id}/stream", "commands.stream", need(P::CommandsRead), streams::command)
+        .route(post.clone(), "/api/v1/commands/{id}/cancel", "commands.cancel", need(P::CommandsRun), commands::cancel)
+        .route(post.clone(), "/api/v1/commands/{id}/rollout/pause", "commands.rollout.pause", need(P::CommandsRun), commands::pause)
+        .route(post.clone(), "/api/v1/commands/{id}/rollout/resume", "commands.rollout.resume", need(P::CommandsRun), commands::resume)
+        .route(post, "/api/v1/commands/{id}/rollout/abort", "commands.rollout.abort", need(P::CommandsRun), commands::abort)
+        .route(get.clone(), "/api/v1/command_executions", "command_executions.list", need(P::CommandsRead), executions::list)
+        .route(get.clone(), "/api/v1/command_executions/{id}", "command_executions.get", need(P::CommandsRead), executions::get)
+        .route(delete, "/api/v1/command_executions/{id}", "command_executions.delete", need(P::CommandsRun), executions::delete)
+        .route(patch, "/api/v1/command_executions/{id}/cancel", "command_executions.cancel", need(P::CommandsRun), executions::cancel)
+        .route(get.clone(), "/api/v1/command_executions/{id}/output", "command_executions.output", need(P::CommandsRead), executions::output)
+        .route(get.clone(), "/api/v1/command_executions/{id}/stream", "command_executions.stream", need(P::CommandsRead), streams::execution)
+        .route(get, "/api/v1/event_types", "event_types.list", need(P::EventsRead), event_types::list)
+        .build()
+}

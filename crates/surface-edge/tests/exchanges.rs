@@ -1,0 +1,64 @@
+//! Every exchange of the edge API, played over HTTP against a whole server on both databases.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+use std::path::Path;
+
+use reeve_testkit::app::TestApp;
+use reeve_testkit::exchange::{Coverage, Player, gates, load_directory};
+
+/// Answers that no exchange brings about for each operation: limits are off, nothing breaks, and conflicts and
+/// outages are played where they have a reason of their own.
+const NOT_PLAYED: [u16; 4] = [429, 500, 503, 409];
+
+/// Documented for the sake of a reader, but the same for every operation: 404 is what a wrong method gets, 422 what a
+/// reused `Idempotency-Key` gets. Both are played where there is more to them.
+const THE_SAME_EVERYWHERE: [&str; 16] = [
+    "admins.me 404",
+    "clusters.list 404",
+    "clusters.create 404",
+    "command_executions.list 404",
+    "commands.list 404",
+    "commands.create 404",
+    "enrollment_keys.list 404",
+    "event_types.list 404",
+    "nodes.list 404",
+    "commands.cancel 422",
+    "commands.rollout.abort 422",
+    "commands.rollout.pause 422",
+    "commands.rollout.resume 422",
+    "enrollment_keys.create_default 422",
+    "enrollment_keys.create_public 422",
+    "enrollment_keys.update 422",
+];
+
+async fn play(fresh: impl AsyncFn() -> TestApp) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compat/edge/exchanges");
+    let mut scripts = load_directory(&folder).unwrap();
+    let mut coverage = Coverage::default();
+    let mut failures = Vec::new();
+    let contract = fresh().await.contract.clone();
+    scripts.push(gates(&contract));
+    for script in &scripts {
+        let mut app = fresh().await;
+        let player = Player::new(&app.url, app.keys.clone(), app.contract.clone());
+        let report = player.play(script, &mut app).await.unwrap();
+        eprintln!("{}: {} fitted\n{}", script.name, report.fitted, report.failures.join("\n"));
+        failures.extend(report.failures);
+        failures.extend(report.skipped.iter().map(|step| format!("{step}: skipped")));
+        coverage.merge(&report.coverage);
+    }
+    assert!(failures.is_empty(), "{} exchanges did not fit:\n{}", failures.len(), failures.join("\n"));
+    let mut missing = coverage.missing(&contract, &NOT_PLAYED);
+    missing.retain(|answer| !THE_SAME_EVERYWHERE.contains(&answer.as_str()));
+    assert!(missing.is_empty(), "documented answers that no exchange shows: {missing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exchanges_on_sqlite() {
+    play(TestApp::sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exchanges_on_postgres() {
+    play(TestApp::postgres).await;
+}

@@ -1,0 +1,160 @@
+//! Agents inside the test's process: they enroll through the domain and run their commands with `sh`, without network.
+
+use std::collections::HashMap;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+
+use reeve_domain::agent::{self, Enrollment, Machine, Report};
+use reeve_domain::{App, enrollment_key};
+use reeve_ports::{AgentLink, Order};
+use reeve_types::execution::{Assignment, EXIT_CANCELLED, EXIT_TIMED_OUT, Outcome};
+use reeve_types::node::{NodeIdType, NodePorts};
+use reeve_types::{Actor, ExecutionId, NodeId};
+use tokio::process::Command;
+use tokio::sync::{mpsc, oneshot};
+
+/// The version that these agents tell.
+pub const VERSION: &str = "9.9.9-test";
+
+/// The agents of one app, and its way to them.
+#[derive(Default)]
+pub struct LocalAgents {
+    app: OnceLock<Weak<App>>,
+    connected: Mutex<HashMap<NodeId, mpsc::UnboundedSender<Order>>>,
+}
+
+impl LocalAgents {
+    /// Agents for `app`, connected as its way to agents.
+    pub fn attach(app: &Arc<App>) -> Arc<Self> {
+        let agents = Arc::new(Self::default());
+        agents.app.set(Arc::downgrade(app)).expect("attached once");
+        app.set_agents(agents.clone());
+        agents
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, mpsc::UnboundedSender<Order>>> {
+        self.connected.lock().expect("no panic while it is held")
+    }
+
+    fn app(&self) -> Arc<App> {
+        self.app.get().and_then(Weak::upgrade).expect("the app is there")
+    }
+
+    /// Enrolls a fresh node into the cluster and connects it.
+    pub async fn enroll(&self, cluster: &str) -> NodeId {
+        let app = self.app();
+        let key = enrollment_key::Create { uses_remaining: Some(1), ..Default::default() };
+        let key = enrollment_key::create(&app, &Actor::system(), cluster, key).await.expect("a key");
+        let mut public_key = vec![0; 32];
+        app.ids.fill(&mut public_key);
+        let node_id = NodeId(app.ids.next());
+        let enrollment = Enrollment {
+            key: key.key.expose().to_owned(),
+            node_id: node_id.clone(),
+            id_type: NodeIdType::Random,
+            public_key,
+            machine: machine(),
+        };
+        agent::enroll(&app, enrollment).await.expect("a working store").expect("a place for the node");
+        self.connect(&node_id).await;
+        node_id
+    }
+
+    /// Connects an enrolled node, with an empty journal.
+    pub async fn connect(&self, node: &NodeId) {
+        let app = self.app();
+        let (orders, received) = mpsc::unbounded_channel();
+        self.lock().insert(node.clone(), orders);
+        tokio::spawn(work(Arc::downgrade(&app), node.clone(), received));
+        agent::connected(&app, node, machine(), Vec::new()).await.expect("the node is known");
+    }
+
+    /// Cuts a node off; what it ran is killed.
+    pub async fn stop(&self, node: &NodeId) {
+        self.lock().remove(node);
+        agent::disconnected(&self.app(), node).await.expect("a working store");
+    }
+}
+
+impl AgentLink for LocalAgents {
+    fn deliver(&self, node: &NodeId, orders: Vec<Order>) -> bool {
+        match self.lock().get(node) {
+            None => false,
+            Some(queue) => orders.into_iter().all(|order| queue.send(order).is_ok()),
+        }
+    }
+
+    fn is_connected(&self, node: &NodeId) -> bool {
+        self.lock().contains_key(node)
+    }
+
+    fn disconnect(&self, node: &NodeId, _: &str) {
+        self.lock().remove(node);
+    }
+
+    fn connected_count(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+fn machine() -> Machine {
+    Machine {
+        version: VERSION.to_owned(),
+        ports: NodePorts::default(),
+        self_update_enabled: false,
+        facts: Some(r#"{"os":"linux","arch":"x86_64"}"#.to_owned()),
+    }
+}
+
+/// Takes orders until the connection is cut.
+async fn work(app: Weak<App>, node: NodeId, mut orders: mpsc::UnboundedReceiver<Order>) {
+    let mut cancels: HashMap<ExecutionId, oneshot::Sender<()>> = HashMap::new();
+    let mut runs = tokio::task::JoinSet::new();
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Run(assignment) => {
+                let (cancel, cancelled) = oneshot::channel();
+                if cancels.insert(assignment.execution_id.clone(), cancel).is_none() {
+                    runs.spawn(run(app.clone(), node.clone(), assignment, cancelled));
+                }
+            }
+            Order::Cancel(id) => {
+                if let Some(cancel) = cancels.remove(&id) {
+                    cancel.send(()).ok();
+                }
+            }
+            Order::Stored(id) | Order::Forget(id) => drop(cancels.remove(&id)),
+        }
+    }
+}
+
+async fn run(app: Weak<App>, node: NodeId, assignment: Assignment, cancelled: oneshot::Receiver<()>) {
+    let id = assignment.execution_id;
+    let tell = async |report| {
+        if let Some(app) = app.upgrade() {
+            agent::report(&app, &node, report).await;
+        }
+    };
+    tell(Report::Accepted(id.clone())).await;
+    tell(Report::Started(id.clone())).await;
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(&*assignment.command_text).stdin(Stdio::null()).kill_on_drop(true);
+    let limit = std::time::Duration::from_millis(assignment.timeout_ms.map_or(u64::from(u32::MAX), i64::unsigned_abs));
+    let (exit_code, output) = tokio::select! {
+        ended = tokio::time::timeout(limit, shell.output()) => match ended {
+            Ok(ended) => {
+                let ended = ended.expect("sh starts");
+                let output = [ended.stdout, ended.stderr].concat();
+                (i64::from(ended.status.code().unwrap_or(1)), String::from_utf8_lossy(&output).into_owned())
+            }
+            Err(_) => (EXIT_TIMED_OUT, "Command timed out\n".to_owned()),
+        },
+        Ok(()) = cancelled => (EXIT_CANCELLED, "Command cancelled\n".to_owned()),
+    };
+    if !output.is_empty() {
+        tell(Report::Output { execution_id: id.clone(), offset: 0, text: output.clone() }).await;
+    }
+    let completed_at = app.upgrade().map(|app| app.now());
+    let outcome = Outcome { execution_id: id, expired: false, exit_code: Some(exit_code), output, completed_at };
+    tell(Report::Outcome(outcome)).await;
+}

@@ -1,0 +1,242 @@
+//! A whole server inside the test's process: domain, background loops and the edge surface on a free port.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
+
+use axum::Router;
+use axum::extract::Request;
+use futures::future::BoxFuture;
+use reeve_domain::config::{Config, StaticKeys};
+use reeve_domain::seal::Seal;
+use reeve_domain::{App, background, idempotency, identity};
+use reeve_http_kit::auth::Authenticate;
+use reeve_http_kit::idempotency::{IdempotencyStore, Lookup, StoredReply};
+use reeve_http_kit::limits::{LimitRates, Limits};
+use reeve_http_kit::listener::{Listener, ListenerOptions};
+use reeve_http_kit::surface::Kit;
+use reeve_http_kit::{Contract, Mounted};
+use reeve_types::access::IdempotencyKey;
+use reeve_types::id::{Ids, SystemIds};
+use reeve_types::{Actor, ErrorKind, NodeId, Result, Secret, ServerId, SystemClock};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::agents::LocalAgents;
+use crate::db::TestDb;
+use crate::exchange::{Given, Keys, TestHost};
+
+/// A running server with its database. Ends when it is dropped.
+pub struct TestApp {
+    /// The domain.
+    pub app: Arc<App>,
+    /// Its agents.
+    pub agents: Arc<LocalAgents>,
+    /// Base URL of the edge surface.
+    pub url: String,
+    /// Its keys.
+    pub keys: Keys,
+    /// What the edge surface promises.
+    pub contract: Arc<Contract>,
+    db: TestDb,
+    seal: Seal,
+    degraded: Arc<AtomicBool>,
+    named: BTreeMap<String, NodeId>,
+    router: Arc<RwLock<Router>>,
+    loops: CancellationToken,
+    draining: CancellationToken,
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.loops.cancel();
+        self.draining.cancel();
+    }
+}
+
+impl TestApp {
+    /// On an empty SQLite store.
+    pub async fn sqlite() -> Self {
+        Self::on(TestDb::sqlite().await).await
+    }
+
+    /// On an empty PostgreSQL store.
+    pub async fn postgres() -> Self {
+        Self::on(TestDb::postgres().await).await
+    }
+
+    /// On this store.
+    pub async fn on(db: TestDb) -> Self {
+        let ids = SystemIds;
+        let fresh = |name: &str| Secret::new(format!("{name}-{}", ids.next()));
+        let keys = StaticKeys {
+            master: fresh("master"),
+            api: fresh("api"),
+            metrics: fresh("metrics"),
+            mcp: fresh("mcp"),
+            proxy: fresh("proxy"),
+        };
+        let shown = Keys {
+            master: keys.master.expose().to_owned(),
+            api: keys.api.expose().to_owned(),
+            metrics: keys.metrics.expose().to_owned(),
+        };
+        let seal = Seal::new(vec![("test".to_owned(), Seal::fresh_key(&ids))]).expect("a sealing key");
+        let (degraded, draining) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        let parts = Parts::build(&db, &seal, Config::with_keys(keys), &degraded, &draining).await;
+
+        let router = Arc::new(RwLock::new(parts.edge.router("", Router::new())));
+        let present = router.clone();
+        // Looked up for each request: `given` steps can put another configuration in its place.
+        let outer = Router::new().fallback(move |request: Request| {
+            let router = present.read().expect("no panic while it is held").clone();
+            async move { router.oneshot(request).await }
+        });
+        let free: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let listener = Listener::bind("edge", free, ListenerOptions::default()).await.expect("a free port");
+        let url = listener.url();
+        tokio::spawn(listener.serve(outer, draining.clone()));
+        let contract = parts.edge.contract().clone();
+        let Parts { app, agents, loops, .. } = parts;
+        Self {
+            app,
+            agents,
+            url,
+            keys: shown,
+            contract,
+            db,
+            seal,
+            degraded,
+            named: BTreeMap::new(),
+            router,
+            loops,
+            draining,
+        }
+    }
+
+    /// Goes on with another configuration on the same store. Agents that were connected are not any more.
+    pub async fn reconfigure(&mut self, change: impl FnOnce(&mut Config)) {
+        let mut config = self.app.config.clone();
+        change(&mut config);
+        self.loops.cancel();
+        let parts = Parts::build(&self.db, &self.seal, config, &self.degraded, &self.draining).await;
+        *self.router.write().expect("no panic while it is held") = parts.edge.router("", Router::new());
+        (self.app, self.agents, self.loops) = (parts.app, parts.agents, parts.loops);
+    }
+
+    async fn bring_about(&mut self, what: &Value) -> Option<BTreeMap<String, Value>> {
+        let mut variables = BTreeMap::new();
+        if let Some(degraded) = what["degraded"].as_bool() {
+            self.degraded.store(degraded, Ordering::SeqCst);
+        } else if let (Some(name), Some(cluster)) = (what["agent"].as_str(), what["enroll"].as_str()) {
+            let node = self.agents.enroll(cluster).await;
+            variables.insert(name.to_owned(), json!(node));
+            self.named.insert(name.to_owned(), node);
+        } else if let (Some(name), Some(true)) = (what["agent"].as_str(), what["stop"].as_bool()) {
+            self.agents.stop(self.named.get(name)?).await;
+        } else if let Some(cluster) = what.get("default_cluster") {
+            let (cluster, public) = (cluster.as_str().map(str::to_owned), what["public_keys"].as_bool() == Some(true));
+            self.reconfigure(|config| (config.default_cluster, config.public_enrollment_keys) = (cluster, public))
+                .await;
+        } else {
+            return None;
+        }
+        if let Some(name) = what["as"].as_str() {
+            variables.insert(name.to_owned(), json!(true));
+        }
+        Some(variables)
+    }
+}
+
+impl TestHost for TestApp {
+    fn given<'a>(&'a mut self, what: &'a Value) -> Given<'a> {
+        Box::pin(async { Ok(self.bring_about(what).await) })
+    }
+}
+
+struct Parts {
+    app: Arc<App>,
+    agents: Arc<LocalAgents>,
+    edge: Mounted,
+    loops: CancellationToken,
+}
+
+impl Parts {
+    async fn build(
+        db: &TestDb,
+        seal: &Seal,
+        config: Config,
+        degraded: &Arc<AtomicBool>,
+        draining: &CancellationToken,
+    ) -> Self {
+        let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+        let id = ServerId("testserver".to_owned());
+        let app = Arc::new(App::new(db.store.clone(), clock.clone(), ids.clone(), seal.clone(), config, id));
+        let mut tx = db.store.begin().await.expect("a working store");
+        reeve_store::server::started(&mut tx, &app.server_id, "test", "{}", app.now()).await.expect("a working store");
+        tx.commit().await.expect("a working store");
+        let agents = LocalAgents::attach(&app);
+        let loops = CancellationToken::new();
+        let mut running = background::start(&app, &loops);
+        tokio::spawn(async move { while running.join_next().await.is_some() {} });
+
+        let mut kit = Kit::new(clock, ids, Arc::new(Bearers(app.clone())));
+        kit.idempotency = Some(Arc::new(KeptReplies(app.clone())));
+        kit.limits = Arc::new(Limits::new(LimitRates::OFF));
+        kit.degraded = degraded.clone();
+        kit.draining = draining.clone();
+        let edge = reeve_surface_edge::routes::surface(app.clone(), kit).expect("routes that fit the contract");
+        Self { app, agents, edge, loops }
+    }
+}
+
+struct Bearers(Arc<App>);
+
+impl Authenticate for Bearers {
+    fn authenticate<'a>(
+        &'a self,
+        bearer: Option<&'a str>,
+        peer: Option<IpAddr>,
+    ) -> BoxFuture<'a, Result<Option<Actor>>> {
+        Box::pin(async move {
+            let Some(bearer) = bearer else { return Ok(None) };
+            let remote = peer.map(|p| p.to_string()).unwrap_or_default();
+            match identity::authenticate::authenticate(&self.0, bearer, &remote).await {
+                Ok(actor) => Ok(Some(actor)),
+                Err(error) if error.kind == ErrorKind::Unauthenticated => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+    }
+}
+
+struct KeptReplies(Arc<App>);
+
+impl IdempotencyStore for KeptReplies {
+    fn lookup<'a>(&'a self, actor: &'a Actor, _: &'a IdempotencyKey) -> BoxFuture<'a, Result<Lookup>> {
+        Box::pin(async move {
+            Ok(match idempotency::lookup(&self.0, actor).await? {
+                idempotency::Lookup::Fresh => Lookup::Fresh,
+                idempotency::Lookup::Mismatch => Lookup::Mismatch,
+                idempotency::Lookup::AppliedButUnanswered | idempotency::Lookup::InProgress => Lookup::InProgress,
+                idempotency::Lookup::Replay(kept) => {
+                    Lookup::Replay(StoredReply { status: kept.status, headers: kept.headers, body: kept.body })
+                }
+            })
+        })
+    }
+
+    fn complete<'a>(
+        &'a self,
+        actor: &'a Actor,
+        _: &'a IdempotencyKey,
+        reply: StoredReply,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let kept = idempotency::StoredReply { status: reply.status, headers: reply.headers, body: reply.body };
+            idempotency::complete(&self.0, actor, &kept).await
+        })
+    }
+}
