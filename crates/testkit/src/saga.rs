@@ -43,6 +43,7 @@ pub async fn survives_everything<W: World>(fresh: impl AsyncFn() -> W) {
     repeats_each_undo(&fresh).await;
     is_killed_at_every_boundary(&fresh).await;
     is_cancelled_at_every_boundary(&fresh).await;
+    is_cancelled_while_the_server_is_down(&fresh).await;
 }
 
 /// Each step fails, once before its effect and once after: everything is undone.
@@ -112,6 +113,24 @@ pub async fn is_cancelled_at_every_boundary<W: World>(fresh: &impl AsyncFn() -> 
     }
 }
 
+/// The server dies at every moment on the way forward, and somebody cancels before another one takes over: what the
+/// step that was under way may have done is undone too.
+pub async fn is_cancelled_while_the_server_is_down<W: World>(fresh: &impl AsyncFn() -> W) {
+    let steps = steps::<W>();
+    for step in 0..steps {
+        for point in [Point::BeforeRun, Point::AfterRun, Point::Recorded] {
+            let mut plan = Plan::new().once(point, step, What::Crash);
+            plan.cancel_when_down = true;
+            let case = format!("killed at {point:?} of step {step}, then cancelled");
+            if (point, step + 1) == (Point::Recorded, steps) {
+                expect_done(&case, fresh, plan).await;
+            } else {
+                expect_undone(&case, &fresh().await, plan, JobState::Cancelled).await;
+            }
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Fail,
@@ -125,6 +144,8 @@ type Visits = HashMap<(Point, usize), u32>;
 struct Plan {
     /// The moment, what happens, and whether only the first time.
     accidents: Vec<(Point, usize, What, bool)>,
+    /// Cancel once the first runner is gone.
+    cancel_when_down: bool,
     visits: Visits,
 }
 
@@ -204,6 +225,11 @@ async fn play<W: World>(world: &W, plan: Plan) -> (Job, Visits) {
         if job.state.is_final() {
             let visits = std::mem::take(&mut plan.lock().unwrap().visits);
             return (job, visits);
+        }
+        if std::mem::take(&mut plan.lock().unwrap().cancel_when_down) {
+            let mut tx = store.begin().await.unwrap();
+            reeve_jobs::cancel(&mut tx, &id, reeve_types::Clock::now(&*clock)).await.unwrap();
+            tx.commit().await.unwrap();
         }
         // Past the lease of what was killed, and past the pause of what waits to be tried again.
         clock.advance_ms(options.lease.max(options.backoff_most).as_millis() as i64 * 2);

@@ -8,7 +8,7 @@ use reeve_jobs::{Body, Failure, NewJob, Options, Registry, Runner, Running};
 use reeve_store::Store;
 use reeve_testkit::db::TestDb;
 use reeve_types::id::SystemIds;
-use reeve_types::job::{Job, JobState};
+use reeve_types::job::Job;
 use reeve_types::{Clock, Error, JobId, ManualClock, Timestamp};
 use tokio::sync::watch;
 
@@ -162,8 +162,5 @@ impl Bench {
     }
     pub async fn until_final(&self, id: &JobId) -> Job {
         self.until(id, |job| job.state.is_final()).await
-    }
-    pub async fn until_state(&self, id: &JobId, state: JobState) -> Job {
-        self.until(id, |job| job.state == state).await
     }
 }
