@@ -218,8 +218,7 @@ async fn play<W: World>(world: &W, plan: Plan) -> (Job, Visits) {
             Arc::new(move |point, step| plan.lock().unwrap().meet(point, step))
         };
         let registry = Registry::new().saga::<W::Saga>().with_faults(faults);
-        let mut runner =
-            Runner::new(world.ctx(), registry, store.clone(), clock.clone(), ids.clone(), options.clone());
+        let mut runner = Runner::new(world.ctx(), registry, store.clone(), clock.clone(), ids.clone(), options.clone());
         runner.run_until_idle().await.unwrap();
         let job = get(store, &id).await;
         if job.state.is_final() {
