@@ -1,12 +1,13 @@
 //! Rows of asynchronous work: put in, claimed by lease, ended in batches.
 //!
 //! A lease belongs to one runner (`owner`, unique per start of a runner). Every write of a runner names its owner, so a
-//! runner that lost a lease changes nothing.
+//! runner that lost a lease changes nothing. Only running jobs have an owner; what is found by id asks for the owner alone,
+//! for a condition on the state leads PostgreSQL to the index of all leases.
 
 use reeve_types::job::{Job, JobState};
 use reeve_types::{JobId, Page, Paged, Result, Timestamp};
 
-use crate::filter::{Where, order_by, page};
+use crate::filter::{Where, page};
 use crate::{Row, Topic, Tx, Value, args, dialect};
 
 const COLUMNS: &str = "id, kind, payload, unique_key, state, progress, attempts, run_at, cancel_requested, error, \
@@ -99,8 +100,8 @@ pub async fn list(tx: &mut Tx, filter: &Filter, asked: Page) -> Result<Paged<Job
     let mut w = Where::new();
     w.any_of("state", filter.states.iter().copied());
     w.eq("kind", filter.kind.as_deref());
-    let order = order_by(&[], &[], "inserted_at", "id");
-    let (rows, total) = page(tx, COLUMNS, "jobs", "jobs", w, &order, asked).await?;
+    // Ids are made in the order of time.
+    let (rows, total) = page(tx, COLUMNS, "jobs", "jobs", w, " ORDER BY id DESC", asked).await?;
     Ok(Paged { items: rows.into_iter().map(read).collect::<Result<_>>()?, total, page: asked })
 }
 
@@ -174,9 +175,7 @@ pub async fn next_due(tx: &mut Tx, now: Timestamp) -> Result<Option<Timestamp>> 
 /// As the store.
 pub async fn heartbeat(tx: &mut Tx, owner: &str, ids: &str, until: Timestamp) -> Result<Vec<JobId>> {
     let these = dialect::json_texts(tx, "$3");
-    let sql = format!(
-        "UPDATE jobs SET lease_until = $2 WHERE state = 'running' AND lease_owner = $1 AND id IN ({these}) RETURNING id"
-    );
+    let sql = format!("UPDATE jobs SET lease_until = $2 WHERE lease_owner = $1 AND id IN ({these}) RETURNING id");
     tx.all(&sql, args![owner, until, ids]).await?.into_iter().map(|mut row| row.get()).collect()
 }
 
@@ -194,7 +193,7 @@ pub async fn cancelling(tx: &mut Tx, owner: &str) -> Result<Vec<JobId>> {
 /// # Errors
 /// As the store.
 pub async fn set_progress(tx: &mut Tx, owner: &str, id: &JobId, progress: &str) -> Result<bool> {
-    let sql = "UPDATE jobs SET progress = $3 WHERE id = $1 AND state = 'running' AND lease_owner = $2";
+    let sql = "UPDATE jobs SET progress = $3 WHERE id = $1 AND lease_owner = $2";
     Ok(tx.execute(sql, args![id, owner, progress]).await? == 1)
 }
 
@@ -203,10 +202,7 @@ pub async fn set_progress(tx: &mut Tx, owner: &str, id: &JobId, progress: &str) 
 /// # Errors
 /// As the store.
 pub async fn holds(tx: &mut Tx, owner: &str, id: &JobId) -> Result<bool> {
-    let sql = format!(
-        "SELECT id FROM jobs WHERE id = $1 AND state = 'running' AND lease_owner = $2{}",
-        dialect::for_update(tx)
-    );
+    let sql = format!("SELECT id FROM jobs WHERE id = $1 AND lease_owner = $2{}", dialect::for_update(tx));
     Ok(tx.opt(&sql, args![id, owner]).await?.is_some())
 }
 
@@ -221,7 +217,7 @@ pub async fn end(tx: &mut Tx, owner: &str, now: Timestamp, ended: &[Ended]) -> R
         let these = dialect::json_texts(tx, "$3");
         let sql = format!(
             "UPDATE jobs SET state = 'succeeded', finished_at = $2, error = NULL, lease_owner = NULL, lease_until = NULL
-             WHERE state = 'running' AND lease_owner = $1 AND id IN ({these})"
+             WHERE lease_owner = $1 AND id IN ({these})"
         );
         let ids = serde_json::to_string(&plain).map_err(reeve_types::Error::internal)?;
         tx.execute(&sql, args![owner, now, ids]).await?;
@@ -229,7 +225,7 @@ pub async fn end(tx: &mut Tx, owner: &str, now: Timestamp, ended: &[Ended]) -> R
     for e in ended.iter().filter(|e| !is_plain(e)) {
         let sql = "UPDATE jobs SET state = $3, finished_at = $4, run_at = coalesce($5, run_at), error = $6,
               progress = coalesce($7, progress), lease_owner = NULL, lease_until = NULL
-            WHERE id = $1 AND state = 'running' AND lease_owner = $2";
+            WHERE id = $1 AND lease_owner = $2";
         let finished_at = e.state.is_final().then_some(now);
         let (error, progress) = (e.error.as_deref(), e.progress.as_deref());
         tx.execute(sql, args![&e.id, owner, e.state, finished_at, e.run_at, error, progress]).await?;

@@ -84,3 +84,15 @@ async fn many_rows_go_in_with_few_statements() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn arguments_are_taken_by_number_wherever_they_stand() {
+    on_both(|db| async move {
+        let mut tx = db.store.begin().await.unwrap();
+        let sql = "SELECT CAST($2 AS TEXT), CAST($1 AS TEXT), CAST($2 AS TEXT)";
+        let mut row = tx.one(sql, args!["first", "second"]).await.unwrap();
+        let read: [String; 3] = [row.get().unwrap(), row.get().unwrap(), row.get().unwrap()];
+        assert_eq!(read, ["second", "first", "second"]);
+    })
+    .await;
+}

@@ -7,3 +7,4 @@ pub mod agents;
 pub mod app;
 pub mod db;
 pub mod exchange;
+pub mod saga;

@@ -1,0 +1,89 @@
+//! Schedules: every tick once, whichever server does it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reeve_jobs::{NewJob, Registry, Schedule};
+use reeve_testkit::db::on_both;
+use reeve_types::Error;
+
+use crate::support::{Act, Bench, Yard};
+
+fn registry() -> Registry<Yard> {
+    let minute = Duration::from_secs(60);
+    let enqueue = Schedule::enqueue("test.enqueue", minute, |_| NewJob::new::<Yard, Act>(&"ok".to_owned(), "schedule"));
+    let inline = Schedule::run("test.inline", minute, |yard: Arc<Yard>| async move {
+        yard.note("inline");
+        Ok(())
+    });
+    Registry::new().job::<Act>().schedule(enqueue.with_jitter_percent(0)).schedule(inline.with_jitter_percent(0))
+}
+
+#[tokio::test]
+async fn every_tick_is_done_once_by_two_runners() {
+    on_both(|db| async move {
+        let bench = Bench::new(db);
+        let (mut a, mut b) = (bench.runner_of(registry()), bench.runner_of(registry()));
+        for ticks in 0..5 {
+            let (done_a, done_b) = tokio::join!(a.run_until_idle(), b.run_until_idle());
+            done_a.unwrap();
+            done_b.unwrap();
+            let notes = bench.yard.notes();
+            let count = |what: &str| notes.iter().filter(|n| *n == what).count();
+            assert_eq!((count("ok#1"), count("inline")), (ticks, ticks));
+            bench.clock.advance_ms(60_000);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn missed_ticks_are_made_up_for_by_one() {
+    on_both(|db| async move {
+        let bench = Bench::new(db);
+        let mut runner = bench.runner_of(registry());
+        runner.run_until_idle().await.unwrap();
+        bench.clock.advance_ms(3_600_000);
+        runner.run_until_idle().await.unwrap();
+        assert_eq!(bench.yard.notes().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn jitter_moves_ticks_and_failures_are_reported() {
+    on_both(|db| async move {
+        let bench = Bench::new(db);
+        let fails = Schedule::run("test.fails", Duration::from_secs(60), |_: Arc<Yard>| async {
+            Err(Error::unavailable("not today"))
+        });
+        let mut runner = bench.runner_of(Registry::new().schedule(fails.with_jitter_percent(10)));
+        runner.run_until_idle().await.unwrap();
+        bench.clock.advance_ms(53_000);
+        runner.run_until_idle().await.unwrap();
+        assert_eq!(runner.status()[0].passes, 0);
+        bench.clock.advance_ms(14_000);
+        runner.run_until_idle().await.unwrap();
+        let status = &runner.status()[0];
+        assert_eq!((status.passes, status.failures, status.last_error.as_deref()), (1, 1, Some("not today")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_started_runner_ticks_by_itself() {
+    on_both(|db| async move {
+        let bench = Bench::new(db);
+        let handle = bench.runner_of(registry()).start();
+        // The first look makes the rows; from then on the clock decides.
+        loop {
+            bench.clock.advance_ms(1_000);
+            if bench.yard.notes().len() >= 2 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        handle.shutdown(Duration::from_secs(5)).await.unwrap();
+    })
+    .await;
+}
