@@ -161,7 +161,7 @@ impl World {
     }
 
     pub async fn executions(&self, command: &reeve_types::CommandId) -> Vec<Execution> {
-        let filter = ExecutionFilter { command_id: Some(command.clone()), ..ExecutionFilter::default() };
+        let filter = ExecutionFilter { command_ids: vec![command.clone()], ..ExecutionFilter::default() };
         let page = Page { number: 1, size: 1000 };
         reeve_domain::execution::list(&self.app, &self.admin, &filter, &[], page).await.unwrap().items
     }

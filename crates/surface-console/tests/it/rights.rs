@@ -20,6 +20,9 @@ const ROUTES: &[(&str, &str, [u8; 9])] = &[
     ("DELETE", "/api/tokens/01900000-0000-7000-8000-000000000001", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
     ("GET", "/api/audit", [1, 0, 0, 0, 1, 0, 0, 0, 0]),
     ("GET", "/api/audit/verify", [1, 0, 0, 0, 1, 0, 0, 0, 0]),
+    ("GET", "/api/events", [1, 1, 1, 1, 1, 1, 0, 0, 0]),
+    ("GET", "/api/doctor", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
+    ("GET", "/api/server", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
 ];
 
 fn body(method: &str, path: &str) -> Value {
