@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::dial::{Connection, Transfer, transfer};
-use crate::executor::{Command, Executor};
+use crate::execution::Command;
+use crate::executor::Executor;
 use crate::facts;
 use crate::identity::Identity;
 use crate::uplink::{Outbox, Uplink};

@@ -1,13 +1,41 @@
 //! The steps of an execution and the states between them.
 
 use std::io;
+use std::time::Duration;
 
-use reeve_agent_proto::message::{ExecutionResult, Progress, Run};
-use tokio::sync::watch;
+use reeve_agent_proto::message::{ExecutionResult, Known, Progress, Run, Sync};
+use tokio::sync::{oneshot, watch};
 
 use crate::journal::Location;
 use crate::record::{self, Fact, Record};
 use crate::runner::{Outcome, Stop};
+
+/// What others ask of the executor.
+pub enum Command {
+    /// Run it, unless it is known already.
+    Run(Box<Run>),
+    /// End it with exit code 143.
+    Cancel(String),
+    /// End it and forget it.
+    Drop(String),
+    /// Its result is safe.
+    Acknowledged(String),
+    /// The server's view after a reconnect.
+    Sync(Sync),
+    /// The session is open: results may be sent.
+    Open,
+    /// The connection is gone.
+    Closed,
+    /// Which executions are there?
+    Known(oneshot::Sender<Vec<Known>>),
+    /// Start nothing more; answer when nothing runs and every result is journalled.
+    Stop {
+        /// How long running commands may go on.
+        grace: Duration,
+        /// Told when done.
+        done: oneshot::Sender<()>,
+    },
+}
 
 /// What the journal and the runners tell the executor.
 pub enum Happened {

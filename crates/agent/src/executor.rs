@@ -8,12 +8,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reeve_agent_proto::message::{Accepted, ExecutionResult, Heartbeat, Known, ResultStatus, Run, Started, Sync};
+use reeve_agent_proto::message::{Accepted, ExecutionResult, Heartbeat, Known, ResultStatus, Run, Started};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
-use crate::execution::{Entry, Happened, Step, Wish, progress, send};
+use crate::execution::{Command, Entry, Happened, Step, Wish, progress, send};
 use crate::journal::{Recovered, is_full};
 use crate::journal_thread::JournalHandle;
 use crate::leftover;
@@ -25,33 +25,6 @@ use crate::uplink::Uplink;
 const RESULT_WINDOW: usize = 4 * 1024 * 1024;
 /// How often a journal without space is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// What others ask of the executor.
-pub enum Command {
-    /// Run it, unless it is known already.
-    Run(Box<Run>),
-    /// End it with exit code 143.
-    Cancel(String),
-    /// End it and forget it.
-    Drop(String),
-    /// Its result is safe.
-    Acknowledged(String),
-    /// The server's view after a reconnect.
-    Sync(Sync),
-    /// The session is open: results may be sent.
-    Open,
-    /// The connection is gone.
-    Closed,
-    /// Which executions are there?
-    Known(oneshot::Sender<Vec<Known>>),
-    /// Start nothing more; answer when nothing runs and every result is journalled.
-    Stop {
-        /// How long running commands may go on.
-        grace: Duration,
-        /// Told when done.
-        done: oneshot::Sender<()>,
-    },
-}
 
 /// Everything the executor stands on.
 pub struct Setup {
@@ -487,15 +460,15 @@ impl State {
         let now = Instant::now();
         if self.retry_at.is_some_and(|t| now >= t) {
             self.retry_at = None;
-            if self.retry.is_empty() && !self.health.borrow().healthy {
-                self.journal(Step::Probe);
-            }
             for step in std::mem::take(&mut self.retry) {
                 match &step {
                     // Acknowledged meanwhile: only the forgetting still has to be written.
                     Step::Result(result) if !self.entries.contains_key(&result.execution_id) => {}
                     _ => self.journal(step),
                 }
+            }
+            if !self.health.borrow().healthy {
+                self.journal(Step::Probe);
             }
         }
         if let Some(stopping) = &mut self.stop

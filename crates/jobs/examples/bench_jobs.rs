@@ -102,7 +102,11 @@ async fn drain(name: &str, db: &TestDb, what: &str, jobs: u64, steps_each: u64) 
     bench.wait_for(jobs * steps_each).await;
     until_finished(&db.store).await;
     let ms = SystemClock.now().ms_since(begin).max(1);
-    println!("{name:<10}{what:<28}{:>8} steps/s   ({} steps in {ms} ms)", jobs * steps_each * 1000 / ms as u64, jobs * steps_each);
+    println!(
+        "{name:<10}{what:<28}{:>8} steps/s   ({} steps in {ms} ms)",
+        jobs * steps_each * 1000 / ms as u64,
+        jobs * steps_each
+    );
     handle.shutdown(Duration::from_secs(5)).await.unwrap();
 }
 
@@ -125,7 +129,11 @@ async fn latency(name: &str, db: &TestDb, samples: usize) {
     }
     took_us.sort_unstable();
     let at = |share: usize| took_us[(samples * share / 100).min(samples - 1)] as f64 / 1000.0;
-    println!("{name:<10}enqueue (with its commit) to start: p50 {:.2} ms, p99 {:.2} ms   ({samples} samples)", at(50), at(99));
+    println!(
+        "{name:<10}enqueue (with its commit) to start: p50 {:.2} ms, p99 {:.2} ms   ({samples} samples)",
+        at(50),
+        at(99)
+    );
     handle.shutdown(Duration::from_secs(5)).await.unwrap();
 }
 

@@ -23,11 +23,7 @@ pub trait Body<C>: Send + Sync + 'static {
     type Payload: Serialize + DeserializeOwned + Send + Sync;
 
     /// Does the work.
-    fn run(
-        ctx: &Arc<C>,
-        job: &Running,
-        payload: Self::Payload,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn run(ctx: &Arc<C>, job: &Running, payload: Self::Payload) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// Why a body did not do its work, and what is to happen.

@@ -266,8 +266,7 @@ impl<C: Send + Sync + 'static> Core<C> {
         let running: Vec<&JobId> = self.in_flight.keys().filter(|id| !done.contains(id)).collect();
         let ids = serde_json::to_string(&running).map_err(Error::internal)?;
         let until = wait::after(now, self.env.options.lease);
-        let held: HashSet<JobId> =
-            table::heartbeat(tx, &self.env.owner, &ids, until).await?.into_iter().collect();
+        let held: HashSet<JobId> = table::heartbeat(tx, &self.env.owner, &ids, until).await?.into_iter().collect();
         Ok(running.into_iter().filter(|id| !held.contains(id)).cloned().collect())
     }
 

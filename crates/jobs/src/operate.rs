@@ -55,7 +55,10 @@ pub async fn retry(tx: &mut Tx, id: &JobId, now: Timestamp) -> Result<Job> {
         error
     })?;
     if !queued {
-        return Err(Error::conflict(format!("only a failed or cancelled job can be retried, this one is {}", job.state.word())));
+        return Err(Error::conflict(format!(
+            "only a failed or cancelled job can be retried, this one is {}",
+            job.state.word()
+        )));
     }
     get(tx, id).await
 }

@@ -84,7 +84,14 @@ impl<C: Send + Sync + 'static> Runner<C> {
         let pokes = registry.pokes();
         let status = {
             let registry = registry.clone();
-            move || registry.reconcilers.iter().map(|r| r.status()).chain(registry.schedules.iter().map(|s| s.status())).collect()
+            move || {
+                registry
+                    .reconcilers
+                    .iter()
+                    .map(|r| r.status())
+                    .chain(registry.schedules.iter().map(|s| s.status()))
+                    .collect()
+            }
         };
         RunnerHandle { tasks, stop, env, pokes, status: Arc::new(status) }
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use reeve_store::job::{self as table, Ended};
 use reeve_store::Tx;
+use reeve_store::job::{self as table, Ended};
 use reeve_types::job::JobState;
 use reeve_types::{Error, Result};
 use serde::Serialize;
@@ -57,7 +57,12 @@ pub trait Step<C, S>: Send + Sync + 'static {
     /// Takes the effect back, however far it came.
     fn undo(&self, ctx: &Arc<C>, job: &Running, state: &mut S) -> impl Future<Output = Result<(), Failure>> + Send;
     /// Takes the database change back, in the transaction that marks the step as undone. The step may not have been recorded.
-    fn record_undo(&self, ctx: &Arc<C>, tx: &mut Tx, state: &mut S) -> impl Future<Output = Result<(), Failure>> + Send {
+    fn record_undo(
+        &self,
+        ctx: &Arc<C>,
+        tx: &mut Tx,
+        state: &mut S,
+    ) -> impl Future<Output = Result<(), Failure>> + Send {
         let _unused = (ctx, tx, state);
         async { Ok(()) }
     }
@@ -173,7 +178,8 @@ where
     async fn travel(&self) -> Result<Outcome, Stop> {
         let Run { job, running, .. } = self.run;
         let attempt = job.attempts;
-        let first_state = || serde_json::from_str::<Value>(&job.payload).map_err(|e| Stop::Unreadable(Error::internal(e)));
+        let first_state =
+            || serde_json::from_str::<Value>(&job.payload).map_err(|e| Stop::Unreadable(Error::internal(e)));
         let mut progress = match &job.progress {
             Some(text) => Progress::parse(text).map_err(Stop::Unreadable)?,
             None => Progress::start(first_state()?, attempt),
@@ -314,7 +320,8 @@ where
 
     async fn save_in(&self, mut tx: Tx, progress: &Progress) -> Result<(), Stop> {
         let text = progress.to_text().map_err(Stop::Unreadable)?;
-        let held = table::set_progress(&mut tx, &self.run.env.owner, &self.run.job.id, &text).await.map_err(Stop::Store)?;
+        let held =
+            table::set_progress(&mut tx, &self.run.env.owner, &self.run.job.id, &text).await.map_err(Stop::Store)?;
         if !held {
             return Err(Stop::Lost);
         }

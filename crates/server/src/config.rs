@@ -139,6 +139,12 @@ impl Default for Settings {
     }
 }
 
+/// Whether the environment's `REEVE_<name>` is one of the settings.
+fn is_setting(name: &str) -> bool {
+    let first = name.split("__").next().unwrap_or_default().to_ascii_lowercase();
+    serde_json::to_value(Settings::default()).is_ok_and(|defaults| defaults.get(&first).is_some())
+}
+
 /// Names of the original's environment that are understood without the `REEVE_` prefix.
 const ORIGINAL_NAMES: [&str; 11] = [
     "MASTER_KEY",

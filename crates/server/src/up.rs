@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use reeve_domain::command::{Create, Progress};
@@ -12,6 +12,7 @@ use reeve_types::enrollment_key::EnrollmentKeyFilter;
 use reeve_types::node::NodeFilter;
 use reeve_types::{Actor, NodeId, Page, Range, TextMatch};
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 
 use crate::config::{ServeArgs, Settings};
 use crate::say;
@@ -66,6 +67,7 @@ async fn welcome_agent(server: &Server) -> Result<Child> {
     Ok(child)
 }
 
+#[allow(clippy::disallowed_methods)] // the local agent is a process of its own, as on any other machine
 async fn start_agent(server: &Server) -> Result<Child> {
     let folder = server.settings.local_agent();
     let log_path = server.settings.data.join("agent.log");

@@ -22,6 +22,9 @@ use tokio_util::sync::CancellationToken;
 /// What agents said, in order.
 pub type Heard = mpsc::UnboundedReceiver<(String, ServerEvent)>;
 
+/// What to say to a node, `None` to hang up; and what cuts it off.
+type Link = (mpsc::UnboundedSender<Option<ServerMessage>>, CancellationToken);
+
 /// Switches and memory of the server.
 #[derive(Default)]
 pub struct Shared {
@@ -33,7 +36,7 @@ pub struct Shared {
     pub deaf: AtomicBool,
     /// Public keys of enrolled nodes.
     pub keys: Mutex<HashMap<String, Vec<u8>>>,
-    links: Mutex<HashMap<String, (mpsc::UnboundedSender<Option<ServerMessage>>, CancellationToken)>>,
+    links: Mutex<HashMap<String, Link>>,
     /// Sessions that were opened.
     pub welcomed: AtomicUsize,
 }

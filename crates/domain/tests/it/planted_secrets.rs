@@ -20,7 +20,8 @@ async fn no_planted_secret_is_in_the_file() {
     let mut actors = Vec::new();
     for i in 0..20 {
         let password = format!("planted-password-of-{i:04}");
-        let input = user::Create { username: format!("user{i}"), password: Secret::new(&*password), role: Role::Operator };
+        let input =
+            user::Create { username: format!("user{i}"), password: Secret::new(&*password), role: Role::Operator };
         user::create(app, &Actor::system(), input).await.unwrap();
         let tokens =
             session::login(app, &nobody_from(""), &format!("user{i}"), &Secret::new(&*password)).await.unwrap();

@@ -59,7 +59,10 @@ async fn users() {
         assert_eq!(path, format!("/api/users/{}", made.text("/id")));
         assert!(!made.body.to_string().contains("argon2"));
         assert_eq!(console.send("POST", "/api/users", &admin, bob).await.status, 409);
-        for bad in [json!({ "username": "Bob!", "password": "x", "role": "viewer" }), json!({ "username": "bo", "password": "short", "role": "viewer" })] {
+        for bad in [
+            json!({ "username": "Bob!", "password": "x", "role": "viewer" }),
+            json!({ "username": "bo", "password": "short", "role": "viewer" }),
+        ] {
             let refused = console.send("POST", "/api/users", &admin, bad).await;
             assert_eq!((refused.status, refused.body["error"]["details"].is_object()), (422, true));
         }
@@ -116,7 +119,9 @@ async fn tokens_and_idempotency() {
         assert_eq!(console.send("GET", "/api/audit", &token, Value::Null).await.status, 200);
         assert_eq!(console.send("GET", "/api/users", &token, Value::Null).await.status, 403);
         assert_eq!(console.send("GET", "/api/tokens", &admin, Value::Null).await.data("").as_array().unwrap().len(), 1);
-        for (bad, status) in [(json!({ "name": "x", "scopes": ["no.such"] }), 422), (json!({ "name": "ci" }), 409), (json!({}), 400)] {
+        for (bad, status) in
+            [(json!({ "name": "x", "scopes": ["no.such"] }), 422), (json!({ "name": "ci" }), 409), (json!({}), 400)]
+        {
             assert_eq!(console.send("POST", "/api/tokens", &admin, bad).await.status, status);
         }
         assert_eq!(console.send("POST", "/api/tokens", "master-key", json!({ "name": "x" })).await.status, 409);
@@ -136,7 +141,13 @@ async fn the_audit_log_is_read_and_checked() {
         let all = console.send("GET", "/api/audit", "master-key", Value::Null).await;
         assert_eq!((all.data("/0/action"), all.data("/0/actor")), (&json!("session.login"), &json!("user:admin")));
         assert_eq!((all.data("/1/action"), all.data("/1/details/role")), (&json!("user.create"), &json!("admin")));
-        for (query, count) in [("action=user.*", 1), ("actor=system", 1), ("since=2090-01-01", 0), ("until=2027-01-15", 2), ("subject=x", 0)] {
+        for (query, count) in [
+            ("action=user.*", 1),
+            ("actor=system", 1),
+            ("since=2090-01-01", 0),
+            ("until=2027-01-15", 2),
+            ("subject=x", 0),
+        ] {
             let some = console.send("GET", &format!("/api/audit?{query}"), "master-key", Value::Null).await;
             assert_eq!(some.body["meta"]["pagination"]["total_count"], count, "{query}");
         }

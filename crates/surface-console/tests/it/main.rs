@@ -102,8 +102,13 @@ impl Console {
     pub(crate) async fn new(db: TestDb) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp(1_800_000_000_000_000)));
         let key = |word: &str| Secret::new(format!("{word}-key"));
-        let keys =
-            StaticKeys { master: key("master"), api: key("api"), metrics: key("metrics"), mcp: key("mcp"), proxy: key("proxy") };
+        let keys = StaticKeys {
+            master: key("master"),
+            api: key("api"),
+            metrics: key("metrics"),
+            mcp: key("mcp"),
+            proxy: key("proxy"),
+        };
         let ids = Arc::new(SystemIds);
         let seal = Seal::new(vec![("k1".into(), Seal::fresh_key(&*ids))]).unwrap();
         let store = db.store.clone();

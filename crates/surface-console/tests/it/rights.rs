@@ -50,7 +50,11 @@ async fn every_route_and_caller_as_in_the_table() {
     let expired = console.login("viewer", "long enough").await.text("/access_token");
     for (method, path, allowed) in ROUTES {
         for bearer in ["", "nonsense", "rv_00000000_nonsense", &format!("{expired}x")] {
-            assert_eq!(console.send(method, path, bearer, body(method, path)).await.status, 401, "{method} {path} {bearer}");
+            assert_eq!(
+                console.send(method, path, bearer, body(method, path)).await.status,
+                401,
+                "{method} {path} {bearer}"
+            );
         }
         for ((caller, bearer), allowed) in callers.iter().zip(allowed) {
             let status = console.send(method, path, bearer, body(method, path)).await.status;
@@ -59,7 +63,11 @@ async fn every_route_and_caller_as_in_the_table() {
     }
     console.clock.advance_ms(24 * 3600 * 1000);
     for (method, path, _) in ROUTES {
-        assert_eq!(console.send(method, path, &expired, body(method, path)).await.status, 401, "{method} {path} expired");
+        assert_eq!(
+            console.send(method, path, &expired, body(method, path)).await.status,
+            401,
+            "{method} {path} expired"
+        );
     }
     let routes = 3 + ROUTES.len();
     let contract = reeve_http_kit::Contract::parse(reeve_surface_console::routes::CONTRACT).unwrap();

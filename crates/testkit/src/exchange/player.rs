@@ -103,12 +103,12 @@ impl Player {
             api: key,
             metrics: std::env::var("REEVE_TEST_EDGE_METRICS_KEY").unwrap_or_default(),
         };
-        Some(Self::new(&base, keys, contract).as_original())
+        Some(Self::new(&base, keys, contract).for_original())
     }
 
     /// Plays as against the original: additions are left out and our contract is not applied to the answers.
     #[must_use]
-    pub fn as_original(mut self) -> Self {
+    pub fn for_original(mut self) -> Self {
         self.original = true;
         self
     }

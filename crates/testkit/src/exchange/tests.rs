@@ -127,7 +127,7 @@ async fn the_player_saves_repeats_skips_and_reports() {
 
     let keys = Keys { master: "m".into(), api: "a".into(), metrics: "k".into() };
     // As the original, so that the toy's answers are not held to our contract.
-    let player = Player::new(&base, keys, contract()).as_original();
+    let player = Player::new(&base, keys, contract()).for_original();
     let script: Script = serde_saphyr::from_str(SCRIPT).unwrap();
     let report = player.play(&script, &mut NoHost).await.unwrap();
     assert_eq!((report.fitted, report.skipped.len(), report.failures.len()), (2, 2, 1), "{report:?}");
