@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{dispatch, intake, presence};
-use crate::{App, command, event, execution};
+use crate::seal::rotate::rotate;
+use crate::{App, command, event, execution, idempotency, identity};
 
 type Pass = for<'a> fn(&'a App) -> BoxFuture<'a, Result<()>>;
 
@@ -28,7 +29,7 @@ const fn timed(name: &'static str, every_secs: u64, pass: Pass) -> Reconciler {
     Reconciler { name, every: Duration::from_secs(every_secs), poke: None, topic: None, pass }
 }
 
-fn reconcilers() -> [Reconciler; 8] {
+fn reconcilers() -> [Reconciler; 11] {
     [
         Reconciler {
             poke: Some(|app| &app.fan_outs),
@@ -47,12 +48,31 @@ fn reconcilers() -> [Reconciler; 8] {
         timed("node.flush", 5, |app| Box::pin(presence::flush(app))),
         timed("node.sweep", 20, |app| Box::pin(presence::sweep(app))),
         timed("server.weigh", 15, |app| Box::pin(presence::weigh(app))),
+        timed("identity.tidy", 60, |app| Box::pin(identity::tidy(app))),
+        timed("idempotency.expire", 600, |app| Box::pin(expire_idempotency_keys(app))),
+        timed("seal.rotate", 3600, |app| Box::pin(rotate_seals(app))),
         timed("event.prune", 600, |app| Box::pin(prune_events(app))),
     ]
 }
 
 async fn prune_events(app: &App) -> Result<()> {
     while event::prune(app).await? > 0 {}
+    Ok(())
+}
+
+async fn expire_idempotency_keys(app: &App) -> Result<()> {
+    idempotency::drop_expired(app).await.map(|_| ())
+}
+
+/// The first pass comes with the start, so a new key in front of the ring is taken up by restarting one server.
+async fn rotate_seals(app: &App) -> Result<()> {
+    let rotated = rotate(app).await?;
+    for place in &rotated.unreadable {
+        tracing::warn!(place, "a sealed text does not open with any key of this server");
+    }
+    if rotated.resealed > 0 {
+        tracing::info!(resealed = rotated.resealed, key = app.seal.newest_id(), "secrets were sealed again with the newest key");
+    }
     Ok(())
 }
 

@@ -129,6 +129,8 @@ impl Console {
             request = request.header(name, value);
         }
         let body = if ask.body.is_null() { Body::empty() } else { Body::from(ask.body.to_string()) };
+        // Without it the events would come as a stream without end.
+        let request = request.header("accept", "application/json");
         let request = request.header("content-type", "application/json").body(body).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
