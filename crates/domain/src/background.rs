@@ -71,7 +71,11 @@ async fn rotate_seals(app: &App) -> Result<()> {
         tracing::warn!(place, "a sealed text does not open with any key of this server");
     }
     if rotated.resealed > 0 {
-        tracing::info!(resealed = rotated.resealed, key = app.seal.newest_id(), "secrets were sealed again with the newest key");
+        tracing::info!(
+            resealed = rotated.resealed,
+            key = app.seal.newest_id(),
+            "secrets were sealed again with the newest key"
+        );
     }
     Ok(())
 }

@@ -206,7 +206,7 @@ impl Agent {
         fs::create_dir_all(data)?;
         let mut command = host.map_or_else(|| Command::new(binary), |host| host.command(binary));
         // Many agents on one machine have one machine id: each takes a random one.
-        command.arg("agent").arg("--data").arg(data).args(args).env("USE_RANDOM_ID", "true");
+        command.arg("agent").arg("--data").arg(data).args(args).env("USE_RANDOM_ID", "true").env("HOME", "/");
         let process = Process::spawn("reeve agent", &mut command, &log_beside(data))?;
         Ok(Self { process, binary: binary.to_owned(), host: host.cloned(), data: data.to_owned() })
     }

@@ -22,7 +22,7 @@ struct Query {
 pub async fn list(app: Arc<App>, call: Call) -> Result<Reply> {
     let query: Query = call.query()?;
     let kinds = query.kind.iter().flat_map(|k| k.split(',')).map(|k| k.trim().to_owned()).collect::<Vec<_>>();
-    if call.accepts("text/event-stream") {
+    if call.header("accept").is_some_and(|accept| accept.contains("text/event-stream")) {
         return follow(app, &call, query.after, kinds).await;
     }
     let most = query.limit.unwrap_or(100);
