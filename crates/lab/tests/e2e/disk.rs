@@ -121,7 +121,9 @@ fn an_agent_on_a_full_disk_says_so_and_recovers() {
 
     disk.fill();
     let effects = folder.path().join("effects");
-    let command = server.run_on_all(&format!("echo done >> {}", effects.display())).unwrap();
+    // Too long for what is left of the journal's last block.
+    let padding = "x".repeat(256 * 1024);
+    let command = server.run_on_all(&format!("echo done >> {} # {padding}", effects.display())).unwrap();
     wait_for("a word about the full disk", LIMIT, || {
         let executions = server.executions(&command)?;
         let said = format!("{}{}", serde_json::to_string(&executions)?, agent.process.output()).to_lowercase();
