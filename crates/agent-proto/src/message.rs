@@ -1,20 +1,23 @@
 //! The messages of the control stream.
 //!
 //! Compatibility: a field or variant is never renumbered or reused; unknown ones are ignored; what is missing reads
-//! as its default. Reserved: variants 16 (metrics push / config), 17 (peers) and 18 (alias requests) on either side.
+//! as its default. Reserved: variants 16 (config) of the server, 17 (peers) and 18 (alias requests) on either side.
+//! Versions: 1 is commands; 2 adds samples and questions, see [`crate::sample`].
 
 use prost::{Enumeration, Message, Oneof};
+
+use crate::sample::{Answer, Ask, Sample};
 
 /// Oldest protocol version this build can speak.
 pub const PROTOCOL_MIN: u32 = 1;
 /// Newest protocol version this build can speak.
-pub const PROTOCOL_MAX: u32 = 1;
+pub const PROTOCOL_MAX: u32 = 2;
 
 /// Anything an agent says on the control stream.
 #[derive(Clone, PartialEq, Message)]
 pub struct AgentMessage {
     /// Absent when the variant is not known to this version.
-    #[prost(oneof = "FromAgent", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "FromAgent", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 19")]
     pub body: Option<FromAgent>,
 }
 
@@ -48,13 +51,19 @@ pub enum FromAgent {
     /// Answers a `Ping`.
     #[prost(message, tag = "9")]
     Pong(Pong),
+    /// What the node measured; sent every sample interval.
+    #[prost(message, tag = "16")]
+    Sample(Box<Sample>),
+    /// Answers an `Ask`.
+    #[prost(message, tag = "19")]
+    Answer(Answer),
 }
 
 /// Anything the server says on the control stream.
 #[derive(Clone, PartialEq, Message)]
 pub struct ServerMessage {
     /// Absent when the variant is not known to this version.
-    #[prost(oneof = "FromServer", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "FromServer", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 19")]
     pub body: Option<FromServer>,
 }
 
@@ -94,6 +103,9 @@ pub enum FromServer {
     /// Answers a `Ping` or a `Heartbeat`.
     #[prost(message, tag = "11")]
     Pong(Pong),
+    /// A question that wants an `Answer` soon.
+    #[prost(message, tag = "19")]
+    Ask(Ask),
 }
 
 /// Ports of the node's own services, 0 when not offered.
@@ -278,6 +290,9 @@ pub struct Welcome {
     /// The protocol version of this session.
     #[prost(uint32, tag = "4")]
     pub protocol_version: u32,
+    /// Milliseconds between samples; 0 wants none.
+    #[prost(uint64, tag = "5")]
+    pub sample_interval_ms: u64,
 }
 
 /// The node's own idea of its health.
@@ -480,6 +495,8 @@ wrap!(
     Result(ExecutionResult),
     Ping(Ping),
     Pong(Pong),
+    Sample(Sample),
+    Answer(Answer),
 );
 wrap!(
     ServerMessage,
@@ -495,4 +512,5 @@ wrap!(
     GoAway(GoAway),
     Ping(Ping),
     Pong(Pong),
+    Ask(Ask),
 );

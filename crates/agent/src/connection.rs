@@ -12,11 +12,13 @@ use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::counters::Counters;
 use crate::dial::{Connection, Transfer, transfer};
 use crate::execution::Command;
 use crate::executor::Executor;
 use crate::facts;
 use crate::identity::Identity;
+use crate::questions::Desk;
 use crate::uplink::{Outbox, Uplink};
 
 /// Messages wait in the outbox while this much output waits for the socket, in bytes.
@@ -59,6 +61,10 @@ pub struct Node {
     pub uplink: Uplink,
     /// Learns the server's time.
     pub clock: Arc<Clock>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// Answers the server's questions.
+    pub desk: Desk,
     /// Ends everything.
     pub stop: CancellationToken,
 }
@@ -70,13 +76,14 @@ pub struct Link<'a> {
     session: AgentSession,
     output: Bytes,
     began: Instant,
+    beats: u64,
 }
 
 impl<'a> Link<'a> {
     /// Wraps a fresh connection.
     pub fn new(node: &'a Node, connection: Connection) -> Self {
         let session = AgentSession::new(rand::random(), 0);
-        Self { node, connection, session, output: Bytes::new(), began: Instant::now() }
+        Self { node, connection, session, output: Bytes::new(), began: Instant::now(), beats: 0 }
     }
 
     /// Registers the node. Ends with `Enrolled` unless something is wrong.
@@ -131,6 +138,10 @@ impl<'a> Link<'a> {
                     return end;
                 }
             }
+            while self.beats < self.session.beats() {
+                self.beats += 1;
+                self.node.counters.heartbeats.add();
+            }
             if self.output.is_empty() {
                 self.output = self.session.take_output();
             }
@@ -181,6 +192,8 @@ impl<'a> Link<'a> {
                     server.version = %welcome.server_version,
                     "connected"
                 );
+                // The server settles what the hello named with each welcome.
+                self.node.counters.syncs.add();
                 executor.tell(Command::Open);
             }
             AgentEvent::Sync(sync) => executor.tell(Command::Sync(sync)),
@@ -188,6 +201,8 @@ impl<'a> Link<'a> {
             AgentEvent::ResultAck(id) => executor.tell(Command::Acknowledged(id)),
             AgentEvent::Cancel(id) => executor.tell(Command::Cancel(id)),
             AgentEvent::Drop(id) => executor.tell(Command::Drop(id)),
+            AgentEvent::Ask(ask) => self.node.desk.answer(ask),
+            AgentEvent::SampleDue => self.node.desk.push(),
             AgentEvent::GoAway(after_ms) => *go_away = Some(Duration::from_millis(after_ms)),
             AgentEvent::Stream(MuxEvent::Opened { stream, open }) => {
                 self.session.streams().reset(stream, &format!("streams of kind {:?} are not offered", open.kind));

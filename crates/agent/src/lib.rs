@@ -8,6 +8,7 @@
 
 mod clock;
 mod connection;
+mod counters;
 mod daemon;
 mod data_dir;
 mod dial;
@@ -22,8 +23,10 @@ mod leftover;
 mod membership;
 mod options;
 mod proxy;
+mod questions;
 mod record;
 mod runner;
+mod sample;
 pub mod simulate;
 mod tls;
 mod uplink;
