@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{dispatch, intake, presence};
 use crate::seal::rotate::rotate;
-use crate::{App, command, event, execution, idempotency, identity};
+use crate::{App, command, event, execution, idempotency, identity, node_metrics};
 
 type Pass = for<'a> fn(&'a App) -> BoxFuture<'a, Result<()>>;
 
@@ -29,7 +29,7 @@ const fn timed(name: &'static str, every_secs: u64, pass: Pass) -> Reconciler {
     Reconciler { name, every: Duration::from_secs(every_secs), poke: None, topic: None, pass }
 }
 
-fn reconcilers() -> [Reconciler; 11] {
+fn reconcilers() -> [Reconciler; 12] {
     [
         Reconciler {
             poke: Some(|app| &app.fan_outs),
@@ -46,6 +46,7 @@ fn reconcilers() -> [Reconciler; 11] {
         },
         timed("execution.expire", 5, |app| Box::pin(execution::expire(app))),
         timed("node.flush", 5, |app| Box::pin(presence::flush(app))),
+        timed("node_metrics.flush", 5, |app| Box::pin(node_metrics::flush(app))),
         timed("node.sweep", 20, |app| Box::pin(presence::sweep(app))),
         timed("server.weigh", 15, |app| Box::pin(presence::weigh(app))),
         timed("identity.tidy", 60, |app| Box::pin(identity::tidy(app))),
@@ -101,7 +102,9 @@ async fn run(r: Reconciler, app: Arc<App>, stop: CancellationToken) {
     let poke = r.poke.map_or(&never, |poke| poke(&app));
     let mut topic = r.topic.map(|topic| app.store.subscribe(topic));
     loop {
+        app.counters.passes.add(1);
         if let Err(error) = (r.pass)(&app).await {
+            app.counters.failed_passes.add(1);
             tracing::error!(reconciler = r.name, %error, source = ?error.source, "a pass failed; the next one tries again");
         }
         let elsewhere = async {

@@ -183,6 +183,7 @@ pub async fn expire(app: &App) -> Result<()> {
     }
     tx.wake(Topic::Output);
     tx.commit().await?;
+    app.counters.expirations.add(1);
     app.rollouts_changed();
     Ok(())
 }
@@ -205,5 +206,6 @@ pub async fn prune(app: &App, age: Duration, most: i64) -> Result<usize> {
         .collect();
     feed::append(&mut tx, &*app.ids, now, &events).await?;
     tx.commit().await?;
+    app.counters.executions_pruned.add(pruned.len() as u64);
     Ok(pruned.len())
 }

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod admin;
+pub mod admin_metrics;
 pub mod agent;
 pub mod app;
 pub mod audit;
@@ -14,12 +15,15 @@ pub mod background;
 pub mod cluster;
 pub mod command;
 pub mod config;
+pub mod counters;
 pub mod enrollment_key;
 pub mod event;
 pub mod execution;
 pub mod idempotency;
 pub mod identity;
 pub mod node;
+pub mod node_metrics;
+pub mod process;
 pub mod seal;
 
 pub use app::App;

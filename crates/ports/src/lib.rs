@@ -4,4 +4,4 @@
 
 pub mod agents;
 
-pub use agents::{AgentLink, Order};
+pub use agents::{AgentLink, Answer, Order, Question, Unreached};

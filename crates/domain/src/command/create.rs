@@ -70,6 +70,7 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<View> {
         tx.wake(reeve_store::Topic::Jobs);
     }
     tx.commit().await?;
+    app.counters.commands.add(1);
     app.fan_outs.notify_one();
     Ok(View { command, summary: CommandSummary::default() })
 }

@@ -1,11 +1,15 @@
 //! Requests and answers as the wire has them, and their way from and to the domain.
 
 pub mod admin;
+pub mod admin_metrics;
+pub mod amount;
 pub mod cluster;
 pub mod command;
 pub mod enrollment_key;
 pub mod execution;
 pub mod node;
+pub mod node_exposition;
+pub mod node_metrics;
 pub mod targeting;
 
 use reeve_types::cluster::network_name;
