@@ -25,7 +25,7 @@
 //! # Matching
 //! Objects must have exactly the listed keys; `"<more>": true` allows others; a key with `+` in front is an addition.
 //! Lists must match item by item; `["<each>", X]` is any number of X, `["<contains>", X]` at least one.
-//! `<any> <string> <int> <bool> <uuid> <timestamp> <micros>` match by type, with `?` in front of `>` also null;
+//! `<any> <string> <int> <number> <bool> <uuid> <timestamp> <micros>` match by type, with `?` in front of `>` also null;
 //! `~regex` matches text; `{"<shape>": name, field: ...}` is a shape with some fields replaced.
 
 mod coverage;
