@@ -24,27 +24,53 @@ const BATCH: usize = 5_000;
 
 /// The newest samples that are not written yet. One per node at the most.
 #[derive(Debug, Default)]
-pub struct Samples(Mutex<HashMap<NodeId, (Timestamp, Sample)>>);
+pub struct Samples {
+    waiting: Mutex<Waiting>,
+    /// Held while samples are written.
+    writing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    noted: u64,
+    by_node: HashMap<NodeId, (u64, Timestamp, Sample)>,
+}
 
 impl Samples {
-    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, (Timestamp, Sample)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, id: &NodeId, at: Timestamp, sample: Sample) {
+        let mut waiting = self.lock();
+        waiting.noted += 1;
+        let number = waiting.noted;
+        waiting.by_node.insert(id.clone(), (number, at, sample));
     }
 
     fn get(&self, id: &NodeId) -> Option<(Timestamp, Sample)> {
-        self.lock().get(id).cloned()
+        self.lock().by_node.get(id).map(|(_, at, sample)| (*at, sample.clone()))
     }
 
-    /// Puts samples back that could not be written, unless newer ones came meanwhile.
-    fn put_back(&self, batch: Vec<(NodeId, Timestamp, Sample)>) {
+    /// Some that wait, with their numbers. They stay visible until they are [`written`](Self::written).
+    fn batch(&self, until: u64) -> (Vec<u64>, Vec<(NodeId, Timestamp, Sample)>) {
+        let waiting = self.lock();
+        let due = waiting.by_node.iter().filter(|(_, (number, _, _))| *number <= until).take(BATCH);
+        due.map(|(id, (number, at, sample))| (*number, (id.clone(), *at, sample.clone()))).unzip()
+    }
+
+    /// Forgets what was written, unless something newer came meanwhile.
+    fn written(&self, numbers: &[u64], batch: &[(NodeId, Timestamp, Sample)]) {
         let mut waiting = self.lock();
-        for (id, at, sample) in batch {
-            waiting.entry(id).or_insert((at, sample));
+        for (number, (id, _, _)) in numbers.iter().zip(batch) {
+            if waiting.by_node.get(id).is_some_and(|(newest, _, _)| newest == number) {
+                waiting.by_node.remove(id);
+            }
         }
     }
 
     pub(crate) fn forget(&self, id: &NodeId) {
-        self.lock().remove(id);
+        self.lock().by_node.remove(id);
     }
 }
 
@@ -71,7 +97,7 @@ pub struct Target {
 /// Takes in a sample that a node pushed. Never waits; the store hears of it within seconds.
 pub fn note(app: &App, id: &NodeId, sample: Sample) {
     app.counters.samples.add(1);
-    app.samples.lock().insert(id.clone(), (app.now(), sample));
+    app.samples.put(id, app.now(), sample);
 }
 
 /// Writes the samples since the last call. Called by its reconciler.
@@ -79,17 +105,15 @@ pub fn note(app: &App, id: &NodeId, sample: Sample) {
 /// # Errors
 /// As the store; what was not written is tried again with the next call.
 pub async fn flush(app: &App) -> Result<()> {
-    let waiting = std::mem::take(&mut *app.samples.lock());
-    let mut waiting = waiting.into_iter().map(|(id, (at, sample))| (id, at, sample));
+    let _alone = app.samples.writing.lock().await;
+    let until = app.samples.lock().noted;
     loop {
-        let batch: Vec<_> = waiting.by_ref().take(BATCH).collect();
+        let (numbers, batch) = app.samples.batch(until);
         if batch.is_empty() {
             return Ok(());
         }
-        if let Err(error) = write(app, &batch).await {
-            app.samples.put_back(batch.into_iter().chain(waiting).collect());
-            return Err(error);
-        }
+        write(app, &batch).await?;
+        app.samples.written(&numbers, &batch);
     }
 }
 
@@ -148,7 +172,7 @@ async fn ask(app: &App, id: &NodeId, deadline: Duration) -> Result<(Timestamp, S
     match app.agents().ask(id, Question::Sample, deadline).await {
         Ok(Answer::Sample(sample)) => {
             let now = app.now();
-            app.samples.lock().insert(id.clone(), (now, (*sample).clone()));
+            app.samples.put(id, now, (*sample).clone());
             Ok((now, *sample))
         }
         Err(why) => {

@@ -7,6 +7,7 @@ mod clusters;
 mod commands;
 mod idempotency;
 mod identity;
+mod node_metrics;
 mod planted_secrets;
 mod seal;
 mod world;
