@@ -1,6 +1,9 @@
 //! Every exchange of the edge API, played over HTTP against a whole server on both databases.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+#[path = "promtool/mod.rs"]
+mod promtool;
+
 use std::path::Path;
 
 use reeve_testkit::app::TestApp;
