@@ -140,7 +140,8 @@ fn host(told: told::Host) -> Host {
     let mut cpus: Vec<CpuTime> = told.cpus.into_iter().take(told::MAX_CPUS).map(cpu).collect();
     cpus.sort_by_key(|cpu| cpu.number);
     cpus.dedup_by_key(|cpu| cpu.number);
-    let mut interfaces: Vec<Interface> = told.interfaces.into_iter().take(told::MAX_INTERFACES).map(interface).collect();
+    let mut interfaces: Vec<Interface> =
+        told.interfaces.into_iter().take(told::MAX_INTERFACES).map(interface).collect();
     interfaces.sort_by(|a, b| a.name.cmp(&b.name));
     interfaces.dedup_by(|a, b| a.name == b.name);
     Host {
@@ -216,7 +217,8 @@ mod tests {
             load_hundredths: vec![1, 2],
             busy_permille: Some(4_000),
             cpus: vec![told::CpuTime::default(); 5_000],
-            interfaces: [vec![interface("a\n"), interface("a"), interface(&long)], vec![interface("b"); 5_000]].concat(),
+            interfaces: [vec![interface("a\n"), interface("a"), interface(&long)], vec![interface("b"); 5_000]]
+                .concat(),
             ..Default::default()
         };
         let host = sample(told::Sample { host: Some(told), agent: None }).host.unwrap();

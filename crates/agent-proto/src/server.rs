@@ -9,8 +9,8 @@ use crate::message::{
     Accepted, AgentMessage, Enroll, Enrolled, ExecutionResult, FromAgent, GoAway, Heartbeat, Hello, OutputChunk, Pong,
     Rejected, ServerMessage, Started, Welcome, common_version,
 };
-use crate::sample::{Answer, QUESTIONS_SINCE, Sample};
 use crate::mux::{Mux, MuxEvent, Side};
+use crate::sample::{Answer, QUESTIONS_SINCE, Sample};
 use crate::{CloseReason, ProtocolError};
 
 /// How long an agent may take until it has introduced itself.

@@ -13,12 +13,14 @@ mod context;
 mod failure;
 mod follow;
 mod human;
+mod keyboard;
 mod names;
 mod out;
 mod sse;
 mod table;
 mod target;
 mod tls;
+mod top;
 mod view;
 mod world;
 
@@ -33,7 +35,7 @@ pub use crate::args::{Globals, With};
 pub use crate::command::doctor::Doctor;
 use crate::command::{
     audit, cluster, commands, contexts, doctor, events, execution, job, key, login, node, run_command, server, token,
-    user,
+    top as fleet, user,
 };
 use crate::failure::{Failure, Outcome};
 pub use crate::out::Out;
@@ -55,6 +57,8 @@ pub enum ClientCommand {
     /// Machines: list, label, move, delete
     #[command(visible_alias = "nodes")]
     Node(With<node::Noun>),
+    /// The fleet's load: processors, memory, disks and network of every machine
+    Top(With<fleet::Arguments>),
     /// Clusters of machines
     #[command(visible_alias = "clusters")]
     Cluster(With<cluster::Noun>),
@@ -136,6 +140,7 @@ async fn dispatch(world: &mut World, command: ClientCommand, program: clap::Comm
         ClientCommand::Logout(with) => with!(with, login::logout),
         ClientCommand::Context(with) => with!(with, contexts::run),
         ClientCommand::Node(with) => with!(with, node::run),
+        ClientCommand::Top(with) => with!(with, fleet::run),
         ClientCommand::Cluster(with) => with!(with, cluster::run),
         ClientCommand::Key(with) => with!(with, key::run),
         ClientCommand::Command(with) => with!(with, commands::run),

@@ -316,7 +316,8 @@ mod tests {
 
     #[test]
     fn hosts_and_ports() {
-        for (text, host) in [("a:1", "a"), ("a", "a"), ("[::1]:5", "[::1]"), ("::1", "::1"), ("1.2.3.4:80", "1.2.3.4")] {
+        for (text, host) in [("a:1", "a"), ("a", "a"), ("[::1]:5", "[::1]"), ("::1", "::1"), ("1.2.3.4:80", "1.2.3.4")]
+        {
             assert_eq!(without_port(text), host);
         }
         assert!(is_host_and_port("control.example:44000") && is_host_and_port("[::1]:9"));

@@ -5,9 +5,9 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use reeve_domain::agent::{self, Enrollment, Machine, Report};
 use reeve_domain::{App, enrollment_key};
-use futures::future::BoxFuture;
 use reeve_ports::{AgentLink, Answer, Order, Question, Unreached};
 use reeve_types::execution::{Assignment, EXIT_CANCELLED, EXIT_TIMED_OUT, Outcome};
 use reeve_types::node::{NodeIdType, NodePorts};

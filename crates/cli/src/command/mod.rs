@@ -11,9 +11,11 @@ pub mod job;
 pub mod key;
 pub mod login;
 pub mod node;
+mod node_metrics;
 pub mod run_command;
 pub mod server;
 pub mod token;
+pub mod top;
 pub mod user;
 mod watch;
 

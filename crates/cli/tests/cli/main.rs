@@ -4,6 +4,7 @@
 mod errors;
 mod fake;
 mod login;
+mod metrics;
 mod nouns;
 mod output;
 mod run;

@@ -35,10 +35,7 @@ async fn a_connected_node_is_asked_and_what_it_pushed_stands_in_for_five_minutes
         let read = async || node_metrics::read(&w.app, &w.admin, &id).await;
         let error = read().await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unavailable);
-        assert_eq!(
-            error.message,
-            "the node did not answer in time, and it has sent no metrics in the last 5 minutes"
-        );
+        assert_eq!(error.message, "the node did not answer in time, and it has sent no metrics in the last 5 minutes");
 
         w.agents.answers.lock().unwrap().insert(id.clone(), with_load(11));
         let live = read().await.unwrap();

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use reeve_domain::agent::{self, Enrolled, Enrollment, Machine, Refusal, Report};
 use reeve_domain::config::{Config, StaticKeys};
 use reeve_domain::seal::Seal;
 use reeve_domain::{App, background, cluster, command, enrollment_key};
-use futures::future::BoxFuture;
 use reeve_ports::{AgentLink, Answer, Order, Question, Unreached};
 use reeve_testkit::db::TestDb;
 use reeve_types::command::{TargetKind, Targeting};

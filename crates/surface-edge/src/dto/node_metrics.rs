@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use reeve_domain::node_metrics::{Measured, Target};
+use reeve_types::Result;
 use reeve_types::node::NodeFilter;
 use reeve_types::node_metrics::{self as measured, AgentProcess, Reading, Sample, Source};
-use reeve_types::Result;
 use serde::{Deserialize, Serialize};
 
 use super::amount::{gb, human, mb, percent};

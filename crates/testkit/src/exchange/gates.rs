@@ -65,7 +65,14 @@ pub fn gates(contract: &Contract) -> Script {
     }
     steps.push(Step { name: "degraded".to_owned(), given: Some(json!({"degraded": true})), ..Step::default() });
     for operation in contract.operations().iter().filter(|o| o.degraded_gate) {
-        steps.push(step(operation, "in degraded mode", sound(operation, keys(operation).0), 503, "degraded_mode", false));
+        steps.push(step(
+            operation,
+            "in degraded mode",
+            sound(operation, keys(operation).0),
+            503,
+            "degraded_mode",
+            false,
+        ));
     }
     steps.push(Step { name: "capacity again".to_owned(), given: Some(json!({"degraded": false})), ..Step::default() });
     Script { name: "gates".to_owned(), steps, ..Script::default() }
