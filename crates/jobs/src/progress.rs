@@ -1,5 +1,6 @@
 //! How far a saga has got: a plain value with one way to move, stored after every step.
 
+use reeve_types::job::{Job, JobState};
 use reeve_types::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -99,6 +100,64 @@ impl Progress {
         }
         Some(self)
     }
+}
+
+/// How a saga's step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepState {
+    /// Not begun.
+    Waiting,
+    /// Begun, or about to be.
+    Current,
+    /// Done and recorded.
+    Done,
+    /// Being undone, or about to be.
+    Undoing,
+    /// Its effects are taken back, or it had none.
+    Undone,
+    /// Its effects could not be taken back.
+    LeftOver,
+}
+
+impl StepState {
+    /// The stable word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Current => "current",
+            Self::Done => "done",
+            Self::Undoing => "undoing",
+            Self::Undone => "undone",
+            Self::LeftOver => "left_over",
+        }
+    }
+}
+
+/// A step as shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepView {
+    /// Its name.
+    pub name: String,
+    /// How it stands.
+    pub state: StepState,
+}
+
+/// How the steps called `names` of `job` stand.
+pub fn steps(job: &Job, names: &[&str]) -> Vec<StepView> {
+    let progress = job.progress.as_deref().and_then(|text| Progress::parse(text).ok());
+    let (at, unwinding) = progress.map_or((0, None), |p| (p.at, p.unwinding));
+    let state = |index: usize| match (&unwinding, job.state) {
+        (_, JobState::Succeeded) => StepState::Done,
+        (Some(u), _) if u.leftover.iter().any(|left| names.get(index) == Some(&left.as_str())) => StepState::LeftOver,
+        (Some(_), JobState::Failed | JobState::Cancelled) => StepState::Undone,
+        (Some(_), JobState::Queued | JobState::Running) if index + 1 == at => StepState::Undoing,
+        (Some(_), JobState::Queued | JobState::Running) if index < at => StepState::Done,
+        (Some(_), JobState::Queued | JobState::Running) => StepState::Undone,
+        (None, _) if index < at => StepState::Done,
+        (None, JobState::Running) if index == at => StepState::Current,
+        (None, _) => StepState::Waiting,
+    };
+    names.iter().enumerate().map(|(index, name)| StepView { name: (*name).to_owned(), state: state(index) }).collect()
 }
 
 /// What a failed saga could not undo.
