@@ -25,7 +25,7 @@ pub use enqueue::{NewJob, enqueue, enqueue_many};
 pub use operate::{backlog, cancel, depths, get, list, prune, retry};
 pub use output::{HEAD_BYTES, Meter, OutputPage, Printer, TAIL_BYTES, read_output};
 pub use progress::{Leftover, StepState, StepView, leftover, steps};
-pub use reconcile::{Loop, Pass, Pokes, Reconciler, ReconcilerStatus, Recurs};
+pub use reconcile::{Loop, Pass, Pokes, Reconciler, ReconcilerStatus, Recurs, row_name};
 pub use registry::Registry;
 pub use runner::{Options, Runner, RunnerHandle};
 pub use saga::{Saga, Step, Steps};

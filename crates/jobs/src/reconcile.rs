@@ -342,7 +342,7 @@ impl<C: Send + Sync + 'static> Slot<C> {
 }
 
 /// The name of a reconciler's row among the schedules.
-pub(crate) fn row_name(name: &str) -> String {
+pub fn row_name(name: &str) -> String {
     format!("reconciler {name}")
 }
 
