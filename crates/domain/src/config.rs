@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reeve_jobs::Cron;
+pub use reeve_jobs::Cron;
 use reeve_types::Secret;
 
 /// The static keys of the edge API. Generated at the first start where unset.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reeve_jobs::{Filter, StepView};
+pub use reeve_jobs::{Filter, StepView};
 use reeve_store::Topic;
 use reeve_types::job::{Job, JobState};
 use reeve_types::{Actor, JobId, Page, Paged, Permission, Result};

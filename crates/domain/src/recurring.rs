@@ -1,6 +1,6 @@
 //! Schedules and reconcilers as people see them: how they are doing, and a pass or tick out of turn.
 
-use reeve_jobs::{ReconcilerStatus, Recurs};
+pub use reeve_jobs::{ReconcilerStatus, Recurs};
 use reeve_store::schedule as table;
 use reeve_types::{Actor, Error, Permission, Result, Timestamp};
 use serde_json::json;
