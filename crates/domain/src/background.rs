@@ -39,6 +39,7 @@ pub fn registry(config: &Config) -> Registry<App> {
         .looping(Loop::new("node.flush", secs(5), |app| Box::pin(presence::flush(app))))
         .looping(Loop::new("server.weigh", secs(15), |app| Box::pin(presence::weigh(app))))
         .looping(Loop::new("identity.flush", MINUTE, |app| Box::pin(identity::write_uses(app))))
+        .looping(Loop::new("job.measure", secs(15), |app| Box::pin(job::measure(app))))
         // On one server at a time.
         .looping(Loop::new("execution.expire", secs(5), |app| Box::pin(execution::expire(app))).on_one_server())
         .looping(Loop::new("node.sweep", secs(20), |app| Box::pin(presence::sweep(app))).on_one_server())

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+mod health;
+
+pub use health::{Health, health, measure};
 pub use reeve_jobs::{Filter, StepView};
 use reeve_store::Topic;
 use reeve_types::job::{Job, JobState};

@@ -22,7 +22,7 @@ mod wait;
 pub use body::{Body, Failure, Running};
 pub use cron::Cron;
 pub use enqueue::{NewJob, enqueue, enqueue_many};
-pub use operate::{backlog, cancel, depths, get, list, prune, retry};
+pub use operate::{backlog, cancel, depths, failed_since, get, list, prune, retry};
 pub use output::{HEAD_BYTES, Meter, OutputPage, Printer, TAIL_BYTES, read_output};
 pub use progress::{Leftover, StepState, StepView, leftover, steps};
 pub use reconcile::{Loop, Pass, Pokes, Reconciler, ReconcilerStatus, Recurs, row_name};

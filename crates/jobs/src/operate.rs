@@ -87,6 +87,14 @@ pub async fn depths(tx: &mut Tx) -> Result<Vec<Depth>> {
     table::depths(tx).await
 }
 
+/// How many jobs failed since then.
+///
+/// # Errors
+/// As the store.
+pub async fn failed_since(tx: &mut Tx, since: Timestamp) -> Result<i64> {
+    table::failed_since(tx, since).await
+}
+
 fn past(state: JobState) -> &'static str {
     match state {
         JobState::Queued | JobState::Running => "been begun",

@@ -84,6 +84,11 @@ impl<C: Send + Sync + 'static> Registry<C> {
         self
     }
 
+    /// The kinds of jobs and sagas.
+    pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        self.bodies.keys().copied()
+    }
+
     /// The names of a saga's steps in order; None for other kinds.
     pub fn steps_of(&self, kind: &str) -> Option<Vec<&'static str>> {
         self.bodies.get(kind)?.steps()

@@ -366,6 +366,15 @@ pub async fn depths(tx: &mut Tx) -> Result<Vec<Depth>> {
     Ok(depths)
 }
 
+/// How many jobs failed since then.
+///
+/// # Errors
+/// As the store.
+pub async fn failed_since(tx: &mut Tx, since: Timestamp) -> Result<i64> {
+    let sql = "SELECT count(*) FROM jobs WHERE finished_at IS NOT NULL AND finished_at >= $1 AND state = 'failed'";
+    tx.one(sql, args![since]).await?.get()
+}
+
 fn read(mut row: Row) -> Result<Job> {
     Ok(Job {
         id: row.get()?,

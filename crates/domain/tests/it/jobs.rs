@@ -126,7 +126,30 @@ async fn what_recurs_is_listed_and_can_be_asked_for() {
     .await;
 }
 
-/// The store's lists of what recurs, on a bench whose pruning is on.
+#[tokio::test]
+async fn health_counts_what_waits_and_names_what_fails() {
+    on_both(|db| async move {
+        let bench = Bench::new(db);
+        let quiet = job::health(&bench.app).await.unwrap();
+        assert_eq!((quiet.depths.len(), quiet.oldest_waiting_ms, quiet.failed, quiet.failing.len()), (0, 0, 0, 0));
+        enqueue_pruning(&bench).await;
+        bench.clock.advance_ms(5000);
+        let behind = job::health(&bench.app).await.unwrap();
+        assert_eq!((behind.count(JobState::Queued), behind.oldest_waiting_ms), (1, 5000));
+        bench.sql("ALTER TABLE jobs RENAME TO away").await;
+        let mut runner = runner(&bench);
+        assert!(runner.run_until_idle().await.is_err());
+        bench.sql("ALTER TABLE away RENAME TO jobs").await;
+        bench.sql("ALTER TABLE rollouts RENAME TO away").await;
+        runner.run_until_idle().await.unwrap();
+        let failing = job::health(&bench.app).await.unwrap().failing;
+        assert_eq!(failing.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [background::ROLLOUT]);
+        job::measure(&bench.app).await.unwrap();
+    })
+    .await;
+}
+
+/// A world whose pruning is on.
 async fn pruning_world(db: TestDb) -> World {
     World::configured(db, |config: &mut Config| config.execution_pruning.enabled = true).await
 }
