@@ -255,7 +255,11 @@ async fn a_jobs_output_is_followed_to_its_end_and_the_exit_code_says_how_it_ende
         let end = event("", "end", json!({"state": "failed", "error": "the disk is full"}));
         stream(vec![piece(8, "three\n"), end], false)
     });
-    let ran = User::of(&fake).run(&format!("job logs -f {id}")).await;
+    fake.on("GET /api/jobs", move |seen| {
+        assert_eq!(seen.param("order_by"), None);
+        page(vec![json!({"id": id})], 1, false)
+    });
+    let ran = User::of(&fake).run("job logs -f last").await;
     assert_eq!((ran.code, ran.stdout.as_str()), (1, "one\ntwo\nthree\n"), "{ran:?}");
     assert!(ran.stderr.ends_with("the job has failed: the disk is full\n"), "{ran:?}");
 }
