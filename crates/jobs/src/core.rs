@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Running;
-use crate::output::{Meter, Printer, Stored};
+use crate::output::{Meter, Printer, Said, Stored};
 use crate::registry::{Env, Outcome, Registry, Run};
 use crate::wait;
 
@@ -40,7 +40,7 @@ struct Flushed {
     printer: Printer,
     meter: Meter,
     output: Option<Stored>,
-    said: Option<(i64, Option<i64>)>,
+    said: Option<Said>,
 }
 
 /// A runner's state between rounds.

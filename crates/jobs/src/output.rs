@@ -22,10 +22,13 @@ pub struct Printer {
     dirty: Arc<Notify>,
 }
 
+/// Done, and in all where that is known.
+pub(crate) type Said = (i64, Option<i64>);
+
 /// Where a plain body says how far it has got. Cheap to clone; what is said last counts.
 #[derive(Clone)]
 pub struct Meter {
-    said: Arc<Mutex<Option<(i64, Option<i64>)>>>,
+    said: Arc<Mutex<Option<Said>>>,
     dirty: Arc<Notify>,
 }
 
@@ -42,11 +45,11 @@ impl Meter {
     }
 
     /// What was said and not stored yet.
-    pub(crate) fn unstored(&self) -> Option<(i64, Option<i64>)> {
+    pub(crate) fn unstored(&self) -> Option<Said> {
         *self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn stored(&self, what: (i64, Option<i64>)) {
+    pub(crate) fn stored(&self, what: Said) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if *said == Some(what) {
             *said = None;

@@ -172,3 +172,54 @@ pub fn leftover(progress: Option<&str>) -> Option<Leftover> {
     let unwinding = Progress::parse(progress?).ok()?.unwinding?;
     (!unwinding.leftover.is_empty()).then_some(Leftover { steps: unwinding.leftover })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reeve_types::{JobId, Timestamp};
+
+    fn job(state: JobState, progress: Option<&str>) -> Job {
+        Job {
+            id: JobId("j".into()),
+            kind: "k".into(),
+            payload: "null".into(),
+            subject: String::new(),
+            unique_key: None,
+            state,
+            progress: progress.map(str::to_owned),
+            done: None,
+            total: None,
+            attempts: 1,
+            run_at: Timestamp(0),
+            cancel_requested: false,
+            error: None,
+            requested_by: "test".into(),
+            inserted_at: Timestamp(0),
+            started_at: None,
+            finished_at: None,
+        }
+    }
+
+    #[test]
+    fn steps_stand_as_the_saga_does() {
+        let back = |at: usize, more: &str| {
+            format!(r#"{{"state":0,"at":{at},"since":1,"unwinding":{{"cancelled":false,"error":"no"{more}}}}}"#)
+        };
+        let ahead = |at: usize| format!(r#"{{"state":0,"at":{at},"since":1}}"#);
+        for (state, progress, shown) in [
+            (JobState::Queued, None, "waiting waiting waiting"),
+            (JobState::Running, None, "current waiting waiting"),
+            (JobState::Running, Some(ahead(1)), "done current waiting"),
+            (JobState::Queued, Some(ahead(1)), "done waiting waiting"),
+            (JobState::Succeeded, Some(ahead(3)), "done done done"),
+            (JobState::Running, Some(back(2, "")), "done undoing undone"),
+            (JobState::Failed, Some(back(0, "")), "undone undone undone"),
+            (JobState::Cancelled, Some(back(0, "")), "undone undone undone"),
+            (JobState::Failed, Some(back(2, r#","leftover":["b","a"]"#)), "left_over left_over undone"),
+        ] {
+            let steps = steps(&job(state, progress.as_deref()), &["a", "b", "c"]);
+            let words: Vec<&str> = steps.iter().map(|step| step.state.word()).collect();
+            assert_eq!(words.join(" "), shown, "{state:?} {progress:?}");
+        }
+    }
+}

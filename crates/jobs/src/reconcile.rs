@@ -351,8 +351,8 @@ pub(crate) fn every(period: Duration) -> String {
     let secs = period.as_secs();
     match secs {
         0 => format!("every {}ms", period.as_millis()),
-        _ if secs % 3600 == 0 => format!("every {}h", secs / 3600),
-        _ if secs % 60 == 0 => format!("every {}m", secs / 60),
+        _ if secs.is_multiple_of(3600) => format!("every {}h", secs / 3600),
+        _ if secs.is_multiple_of(60) => format!("every {}m", secs / 60),
         _ => format!("every {secs}s"),
     }
 }

@@ -37,7 +37,7 @@ enum Work<C> {
 enum Rhythm {
     /// From one tick to the next, give or take a share in percent.
     Every(Duration, u32),
-    Cron(Cron),
+    Cron(Box<Cron>),
 }
 
 impl Rhythm {
@@ -119,7 +119,7 @@ impl<C: Send + Sync + 'static> Schedule<C> {
 
     /// Ticks by a cron pattern instead of a period.
     pub fn by_cron(mut self, cron: Cron) -> Self {
-        self.rhythm = Rhythm::Cron(cron);
+        self.rhythm = Rhythm::Cron(Box::new(cron));
         self.status.lock().rhythm = self.rhythm.words();
         self
     }
