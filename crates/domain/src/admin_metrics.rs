@@ -30,6 +30,10 @@ pub struct AdminMetrics {
     pub clusters: Option<i64>,
     /// Jobs by kind.
     pub jobs: Vec<Tally>,
+    /// Passes and ticks of what recurs, in this process.
+    pub passes: u64,
+    /// Those that failed.
+    pub failed_passes: u64,
 }
 
 /// This server's numbers.
@@ -44,6 +48,7 @@ pub async fn me(app: &App, actor: &Actor) -> Result<AdminMetrics> {
     let alone = alive.iter().all(|id| *id == app.server_id);
     let clusters = if alone { Some(cluster::count(&mut tx).await?) } else { None };
     let jobs = job::tally(&mut tx, now, now.plus_ms(-ENDED_SINCE_MS)).await?;
+    let recurring = app.registry.status();
     Ok(AdminMetrics {
         taken_at: now,
         uptime_ms: now.ms_since(app.started_at).max(0),
@@ -52,5 +57,7 @@ pub async fn me(app: &App, actor: &Actor) -> Result<AdminMetrics> {
         degraded: app.is_degraded(),
         clusters,
         jobs,
+        passes: recurring.iter().map(|status| status.passes).sum(),
+        failed_passes: recurring.iter().map(|status| status.failures).sum(),
     })
 }

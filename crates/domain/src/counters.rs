@@ -74,8 +74,6 @@ counters! {
     expirations = "reeve_expire_passes_total": "Passes over commands that are overdue",
     weighings = "reeve_capacity_passes_total": "Comparisons of nodes with the servers' capacity",
     joins = "reeve_membership_joins_total": "Times this server took its place among the servers",
-    passes = "reeve_reconciler_passes_total": "Passes of background loops",
-    failed_passes = "reeve_reconciler_failures_total": "Passes of background loops that failed",
     ssh_verifications = "reeve_ssh_verifications_total": "SSH credentials that agents had checked",
     ssh_refusals = "reeve_ssh_refusals_total": "SSH credentials that were refused",
     self_updates = "reeve_self_updates_completed_total": "Self-update requests worked off",

@@ -21,9 +21,11 @@ pub mod event;
 pub mod execution;
 pub mod idempotency;
 pub mod identity;
+pub mod job;
 pub mod node;
 pub mod node_metrics;
 pub mod process;
+pub mod recurring;
 pub mod seal;
 
 pub use app::App;

@@ -29,13 +29,25 @@ pub enum Topic {
     Output,
     /// Executions can be delivered or must be cancelled.
     Executions,
+    /// Commands wait for their fan-out.
+    Commands,
+    /// Somebody asked for a tick or a pass out of turn.
+    Schedules,
     /// Users, tokens or keys changed: caches of rights are void.
     Access,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Topic; 5] = [Topic::Events, Topic::Jobs, Topic::Output, Topic::Executions, Topic::Access];
+    pub const ALL: [Topic; 7] = [
+        Topic::Events,
+        Topic::Jobs,
+        Topic::Output,
+        Topic::Executions,
+        Topic::Commands,
+        Topic::Schedules,
+        Topic::Access,
+    ];
     /// The word sent between servers.
     pub fn word(self) -> &'static str {
         match self {
@@ -43,12 +55,14 @@ impl Topic {
             Topic::Jobs => "jobs",
             Topic::Output => "output",
             Topic::Executions => "executions",
+            Topic::Commands => "commands",
+            Topic::Schedules => "schedules",
             Topic::Access => "access",
         }
     }
 }
 
-pub(crate) struct Wakes([watch::Sender<u64>; 5]);
+pub(crate) struct Wakes([watch::Sender<u64>; Topic::ALL.len()]);
 
 impl Wakes {
     fn new() -> Arc<Self> {
@@ -107,7 +121,7 @@ impl Store {
             Backend::Sqlite(db) => Inner::Sqlite(db.begin().await?),
             Backend::Postgres(db) => Inner::Postgres(db.begin().await?),
         };
-        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; 5] })
+        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; Topic::ALL.len()] })
     }
 
     /// Starts a transaction that only reads one consistent state. Dropping it ends it.
@@ -119,7 +133,7 @@ impl Store {
             Backend::Sqlite(db) => Inner::Sqlite(db.read().await?),
             Backend::Postgres(db) => Inner::Postgres(db.read().await?),
         };
-        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; 5] })
+        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; Topic::ALL.len()] })
     }
 
     /// Fires when a commit of any server woke `topic`.
@@ -174,8 +188,11 @@ pub(crate) enum Inner {
 pub struct Tx {
     inner: Inner,
     wakes: Arc<Wakes>,
-    woken: [bool; 5],
+    woken: [bool; Topic::ALL.len()],
 }
+
+/// Rows of one `INSERT` of [`Tx::insert_many`].
+const INSERT_ROWS: [usize; 5] = [500, 100, 20, 5, 1];
 
 impl Tx {
     /// Runs a statement and says how many rows it changed.
@@ -226,10 +243,15 @@ impl Tx {
     /// As [`execute`](Self::execute).
     pub async fn insert_many(&mut self, into: &str, rows: &[Vec<Value<'_>>], tail: &str) -> Result<u64> {
         let Some(width) = rows.first().map(Vec::len) else { return Ok(0) };
-        // Full chunks share one statement text, so both drivers keep it prepared.
-        let per_statement = (crate::dialect::MAX_ARGS / width.max(1)).clamp(1, 500);
-        let mut inserted = 0;
-        for chunk in rows.chunks(per_statement) {
+        // A few fixed sizes: the drivers keep every statement prepared, whatever the number of rows. SQLite compares a new
+        // `$N` with every parameter before it, `?N` with none.
+        let mark = if self.is_postgres() { '$' } else { '?' };
+        let most = (crate::dialect::MAX_ARGS / width.max(1)).max(1);
+        let (mut rest, mut inserted) = (rows, 0);
+        while !rest.is_empty() {
+            let size = INSERT_ROWS.into_iter().find(|size| *size <= rest.len() && *size <= most).unwrap_or(1);
+            let (chunk, after) = rest.split_at(size);
+            rest = after;
             let mut sql = format!("INSERT INTO {into} VALUES ");
             let mut args = Vec::with_capacity(chunk.len() * width);
             for (i, row) in chunk.iter().enumerate() {
@@ -239,7 +261,8 @@ impl Tx {
                         sql.push(',');
                     }
                     args.push(value.clone());
-                    sql.push_str(&format!("${}", args.len()));
+                    sql.push(mark);
+                    sql.push_str(&args.len().to_string());
                 }
                 sql.push(')');
             }

@@ -26,7 +26,9 @@ macro_rules! migrations {
 migrations! {
     1 "0001_foundation",
     2 "0002_edge",
+    3 "0003_fan_out",
     6 "0006_node_metrics",
+    8 "0008_jobs",
 }
 
 /// The newest schema number this binary knows.

@@ -18,14 +18,11 @@ pub fn gates(contract: &Contract) -> Script {
         let (key, wrong_key) = keys(operation);
         if !public {
             steps.push(step(operation, "without a key", sound(operation, "none"), 401, "unauthorized", false));
-            steps.push(step(
-                operation,
-                "with a key for something else",
-                sound(operation, wrong_key),
-                403,
-                "forbidden",
-                false,
-            ));
+            let mut refused =
+                step(operation, "with a key for something else", sound(operation, wrong_key), 403, "forbidden", false);
+            let why = json!({"permission": ["~^`[a-z_.]+` is missing$"]});
+            refused.response.error = Some(json!({"code": "forbidden", "message": "Forbidden", "+details": why}));
+            steps.push(refused);
         }
         if ["{id}", "{node_id}"].into_iter().any(|id| operation.path.split('/').any(|segment| segment == id)) {
             let mut request = sound(operation, key);
@@ -84,7 +81,7 @@ fn keys(operation: &Operation) -> (&'static str, &'static str) {
 }
 
 /// A request that satisfies the contract and names things that do not exist.
-fn sound(operation: &Operation, key: &str) -> RequestSpec {
+pub(super) fn sound(operation: &Operation, key: &str) -> RequestSpec {
     let path = operation.path.replace("{id}", NOBODY).replace("{node_id}", NOBODY);
     let path = path.replace("{name}", "nowhere").replace("{cluster_name}", "nowhere");
     let body = match operation.id.as_str() {
