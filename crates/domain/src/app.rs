@@ -44,6 +44,8 @@ pub struct App {
     pub(crate) rollouts: Notify,
     pub(crate) audit: audit::Chain,
     pub(crate) identity: identity::State,
+    /// Apart from the passwords of users: who guesses at nodes' doors does not keep people from logging in.
+    pub(crate) ssh_passwords: identity::password::Passwords,
     agents: OnceLock<Arc<dyn AgentLink>>,
 }
 
@@ -73,6 +75,7 @@ impl App {
             rollouts: Notify::new(),
             audit: audit::Chain::default(),
             identity,
+            ssh_passwords: identity::password::Passwords::default(),
             agents: OnceLock::new(),
         }
     }

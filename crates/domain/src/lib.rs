@@ -7,6 +7,7 @@
 pub mod address;
 pub mod admin;
 pub mod agent;
+pub mod alias;
 pub mod app;
 pub mod audit;
 pub mod authz;
@@ -21,5 +22,7 @@ pub mod idempotency;
 pub mod identity;
 pub mod node;
 pub mod seal;
+pub mod ssh_public_key;
+pub mod ssh_username;
 
 pub use app::App;

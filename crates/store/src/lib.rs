@@ -13,6 +13,7 @@ mod sqlite;
 mod sqlite_sync;
 pub mod value;
 
+pub mod alias;
 pub mod api_token;
 pub mod audit;
 pub mod cluster;
@@ -32,6 +33,8 @@ pub mod schedule;
 pub mod sealed;
 pub mod server;
 pub mod setting;
+pub mod ssh_public_key;
+pub mod ssh_username;
 pub mod user;
 
 pub use db::{Location, Store, Topic, Tx};
