@@ -124,6 +124,7 @@ async fn work(app: Weak<App>, node: NodeId, mut orders: mpsc::UnboundedReceiver<
                 }
             }
             Order::Stored(id) | Order::Forget(id) => drop(cancels.remove(&id)),
+            Order::SshVerified { .. } | Order::SelfUpdate(_) => {}
         }
     }
 }

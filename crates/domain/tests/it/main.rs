@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod agents;
+mod aliases;
 mod audit;
 mod clusters;
 mod commands;
@@ -9,6 +10,7 @@ mod idempotency;
 mod identity;
 mod planted_secrets;
 mod seal;
+mod ssh;
 mod world;
 
 use std::sync::Arc;
