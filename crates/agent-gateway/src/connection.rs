@@ -8,8 +8,9 @@ use reeve_agent_proto::message::{Enroll, Enrolled, Hello};
 use reeve_agent_proto::proof::{EXPORTER_LEN, Purpose, verify};
 use reeve_agent_proto::{MuxEvent, ServerEvent, ServerSession};
 use reeve_domain::agent::{self, Enrollment, Report};
+use reeve_domain::self_update;
 use reeve_types::node::NodeStatus;
-use reeve_types::{Error, ErrorKind, ExecutionId, NodeId};
+use reeve_types::{Error, ErrorKind, ExecutionId, NodeId, SelfUpdateRequestId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -204,7 +205,13 @@ impl Connection<'_> {
                     self.session.send(refusal);
                 }
             }
-            ServerEvent::SelfUpdateAnswer(_) => {}
+            ServerEvent::SelfUpdateAnswer(answer) => {
+                let request = SelfUpdateRequestId(answer.request_id);
+                let noted = self_update::answered(app, node, &request, answer.triggered, &answer.reason).await;
+                if let Err(error) = noted {
+                    tracing::error!(node.id = %node, %error, source = ?error.source, "an answer to a self-update request is lost");
+                }
+            }
             ServerEvent::Stream(MuxEvent::Opened { stream, .. }) => {
                 self.session.streams().reset(stream, "agents open no streams");
             }

@@ -42,6 +42,7 @@ pub struct App {
     pub degraded: Arc<AtomicBool>,
     pub(crate) fan_outs: Notify,
     pub(crate) rollouts: Notify,
+    pub(crate) self_updates: Notify,
     pub(crate) audit: audit::Chain,
     pub(crate) identity: identity::State,
     /// Apart from the passwords of users: who guesses at nodes' doors does not keep people from logging in.
@@ -73,6 +74,7 @@ impl App {
             degraded: Arc::new(AtomicBool::new(false)),
             fan_outs: Notify::new(),
             rollouts: Notify::new(),
+            self_updates: Notify::new(),
             audit: audit::Chain::default(),
             identity,
             ssh_passwords: identity::password::Passwords::default(),

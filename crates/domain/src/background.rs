@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{dispatch, intake, presence};
 use crate::seal::rotate::rotate;
-use crate::{App, command, event, execution, idempotency, identity};
+use crate::{App, command, event, execution, idempotency, identity, self_update};
 
 type Pass = for<'a> fn(&'a App) -> BoxFuture<'a, Result<()>>;
 
@@ -29,7 +29,7 @@ const fn timed(name: &'static str, every_secs: u64, pass: Pass) -> Reconciler {
     Reconciler { name, every: Duration::from_secs(every_secs), poke: None, topic: None, pass }
 }
 
-fn reconcilers() -> [Reconciler; 11] {
+fn reconcilers() -> [Reconciler; 12] {
     [
         Reconciler {
             poke: Some(|app| &app.fan_outs),
@@ -43,6 +43,11 @@ fn reconcilers() -> [Reconciler; 11] {
         Reconciler {
             topic: Some(Topic::Executions),
             ..timed("execution.dispatch", 5, |app| Box::pin(dispatch::pass(app)))
+        },
+        Reconciler {
+            poke: Some(|app| &app.self_updates),
+            topic: Some(Topic::Jobs),
+            ..timed("self_update.advance", 5, |app| Box::pin(self_update::advance_all(app)))
         },
         timed("execution.expire", 5, |app| Box::pin(execution::expire(app))),
         timed("node.flush", 5, |app| Box::pin(presence::flush(app))),

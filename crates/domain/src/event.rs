@@ -6,6 +6,7 @@ use reeve_types::enrollment_key::EnrollmentKey;
 use reeve_types::event::{Event, NewEvent};
 use reeve_types::execution::Execution;
 use reeve_types::node::Node;
+use reeve_types::self_update::SelfUpdateRequest;
 use reeve_types::ssh_username::{AuthMethod, SshUsername, is_username};
 use reeve_types::{Actor, Permission, Result, Timestamp};
 use serde_json::{Value, json};
@@ -122,6 +123,18 @@ pub fn of_ssh_attempt(
         "result": if verified { "success" } else { "failure" }, "verified_at": at.rfc3339_secs(),
     });
     NewEvent { kind: SSH_USERNAME_VERIFIED, subject: known.map(|u| u.id.0.clone()).unwrap_or_default(), data }
+}
+
+/// The event of a completed self-update request.
+pub fn of_self_update(q: &SelfUpdateRequest) -> NewEvent {
+    let summary = q.summary.map(|s| json!({"total": s.total, "triggered": s.triggered, "failed": s.failed}));
+    // The document was JSON when it was stored.
+    let targeting: Value = serde_json::from_str(&q.targeting).unwrap_or_default();
+    let data = json!({
+        "self_update_request_id": q.id, "status": q.status, "targeting": targeting, "summary": summary,
+        "inserted_at": q.inserted_at.rfc3339_secs(), "updated_at": q.updated_at.rfc3339_secs(),
+    });
+    NewEvent { kind: SELF_UPDATE_COMPLETED, subject: q.id.0.clone(), data }
 }
 
 fn short(text: &str) -> &str {

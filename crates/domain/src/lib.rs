@@ -22,6 +22,7 @@ pub mod idempotency;
 pub mod identity;
 pub mod node;
 pub mod seal;
+pub mod self_update;
 pub mod ssh_public_key;
 pub mod ssh_username;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use reeve_ports::Order;
-use reeve_store::{Tx, alias, cluster, event as feed, execution, node as table};
+use reeve_store::{Tx, alias, cluster, event as feed, execution, node as table, self_update};
 use reeve_types::execution::ExecutionStatus;
 use reeve_types::node::{Node, NodeFilter, NodeSecrets};
 use reeve_types::selector::{is_label_key, is_label_value};
@@ -96,6 +96,7 @@ pub async fn delete(app: &App, actor: &Actor, id: &NodeId) -> Result<()> {
     let ids: Vec<_> = ended.iter().map(|(execution, _, _)| execution.clone()).collect();
     let cancelled = execution::by_ids(&mut tx, &ids).await?;
     cluster::free_place(&mut tx, &node.cluster_id).await?;
+    let updates = self_update::fail_of_node(&mut tx, id, "the node was deleted", now).await?;
     table::delete(&mut tx, id).await?;
     audit::record(app, &mut tx, actor, "node.delete", id.as_str(), json!({"cluster": node.cluster_name})).await?;
     let events: Vec<_> = cancelled.iter().map(|e| event::of_execution(event::EXECUTION_CANCELLED, e)).collect();
@@ -105,6 +106,9 @@ pub async fn delete(app: &App, actor: &Actor, id: &NodeId) -> Result<()> {
     app.agents().disconnect(id, "the node was deleted");
     app.presence.forget(id);
     app.rollouts_changed();
+    if updates > 0 {
+        app.self_updates.notify_one();
+    }
     Ok(())
 }
 

@@ -31,6 +31,7 @@ pub mod refresh_token;
 pub mod rollout;
 pub mod schedule;
 pub mod sealed;
+pub mod self_update;
 pub mod server;
 pub mod setting;
 pub mod ssh_public_key;

@@ -15,6 +15,7 @@ mod executions;
 mod ids;
 mod nodes;
 pub mod routes;
+mod self_updates;
 mod ssh_public_keys;
 mod ssh_usernames;
 mod streams;

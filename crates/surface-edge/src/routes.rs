@@ -10,8 +10,8 @@ use reeve_types::{Error, Permission, Result};
 
 use crate::envelope::EdgeEnvelope;
 use crate::{
-    admins, aliases, clusters, commands, enrollment_keys, event_types, executions, nodes, ssh_public_keys,
-    ssh_usernames, streams,
+    admins, aliases, clusters, commands, enrollment_keys, event_types, executions, nodes, self_updates,
+    ssh_public_keys, ssh_usernames, streams,
 };
 
 /// The contract, as text.
@@ -59,6 +59,14 @@ pub fn surface(app: Arc<App>, kit: Kit) -> Result<Mounted> {
         .route(get.clone(), "/api/v1/ssh_public_keys", "ssh_public_keys.list", need(P::SshRead), ssh_public_keys::list)
         .route(get.clone(), "/api/v1/ssh_public_keys/{id}", "ssh_public_keys.get", need(P::SshRead), ssh_public_keys::get)
         .route(delete.clone(), "/api/v1/ssh_public_keys/{id}", "ssh_public_keys.delete", need(P::SshWrite), ssh_public_keys::delete)
+        .route(post.clone(), "/api/v1/self_update_requests", "self_update_requests.create", need(P::SelfUpdatesWrite), self_updates::create)
+        .route(get.clone(), "/api/v1/self_update_requests", "self_update_requests.list", need(P::SelfUpdatesRead), self_updates::list)
+        .route(get.clone(), "/api/v1/self_update_requests/{id}", "self_update_requests.get", need(P::SelfUpdatesRead), self_updates::get)
+        .route(delete.clone(), "/api/v1/self_update_requests/{id}", "self_update_requests.delete", need(P::SelfUpdatesWrite), self_updates::delete)
+        .route(get.clone(), "/api/v1/self_update_requests/{id}/nodes", "self_update_requests.nodes", need(P::SelfUpdatesRead), self_updates::nodes)
+        .route(post.clone(), "/api/v1/self_update_requests/{id}/rollout/pause", "self_update_requests.rollout.pause", need(P::SelfUpdatesWrite), self_updates::pause)
+        .route(post.clone(), "/api/v1/self_update_requests/{id}/rollout/resume", "self_update_requests.rollout.resume", need(P::SelfUpdatesWrite), self_updates::resume)
+        .route(post.clone(), "/api/v1/self_update_requests/{id}/rollout/abort", "self_update_requests.rollout.abort", need(P::SelfUpdatesWrite), self_updates::abort)
         .route(post.clone(), "/api/v1/commands", "commands.create", need(P::CommandsRun), commands::create)
         .route(get.clone(), "/api/v1/commands", "commands.list", need(P::CommandsRead), commands::list)
         .route(get.clone(), "/api/v1/commands/{id}", "commands.get", need(P::CommandsRead), commands::get)

@@ -20,6 +20,7 @@ pub mod patch;
 pub mod rollout;
 pub mod secret;
 pub mod selector;
+pub mod self_update;
 pub mod ssh_public_key;
 pub mod ssh_username;
 pub mod text_match;

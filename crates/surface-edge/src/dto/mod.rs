@@ -7,6 +7,8 @@ pub mod command;
 pub mod enrollment_key;
 pub mod execution;
 pub mod node;
+pub mod rollout;
+pub mod self_update;
 pub mod ssh;
 pub mod targeting;
 

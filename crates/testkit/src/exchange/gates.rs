@@ -88,6 +88,7 @@ fn sound(operation: &Operation, key: &str) -> RequestSpec {
         "commands.create" => {
             Some(json!({"command_text": "true", "targeting": {"type": "nodes", "node_ids": [NOBODY]}}))
         }
+        "self_update_requests.create" => Some(json!({"targeting": {"type": "nodes", "node_ids": [NOBODY]}})),
         "aliases.create" => Some(json!({"name": "gate"})),
         "ssh_usernames.create" => Some(json!({"username": "gate"})),
         "ssh_usernames.verify" => Some(json!({"username": "gate", "password": "gate"})),
