@@ -13,7 +13,7 @@ use reeve_domain::App;
 use reeve_domain::config::{Config, StaticKeys};
 use reeve_domain::seal::Seal;
 use reeve_domain::ssh_public_key::NewKey;
-use reeve_domain::{cluster, command, enrollment_key, node, ssh_username};
+use reeve_domain::{cluster, command, enrollment_key, node, self_update, ssh_username};
 use reeve_ports::AgentLink;
 use reeve_testkit::db::TestDb;
 use reeve_types::command::{TargetKind, Targeting};
@@ -83,19 +83,11 @@ impl Server {
     }
 
     async fn run_everywhere(&self, text: &str) -> CommandId {
-        let targeting = Targeting {
-            kind: TargetKind::All,
-            node_ids: vec![],
-            cluster_names: vec![],
-            nodes: Default::default(),
-            clusters: Default::default(),
-            labels: None,
-        };
         let input = command::Create {
             command_text: text.into(),
             timeout_ms: None,
             expired_at: None,
-            targeting,
+            targeting: everything(),
             targeting_document: serde_json::json!({}),
             rollout: None,
         };
@@ -144,6 +136,17 @@ impl Server {
             heartbeat_ms: None,
         };
         tokio::spawn(async move { simulate::run(options, |_| {}).await.unwrap() })
+    }
+}
+
+fn everything() -> Targeting {
+    Targeting {
+        kind: TargetKind::All,
+        node_ids: vec![],
+        cluster_names: vec![],
+        nodes: Default::default(),
+        clusters: Default::default(),
+        labels: None,
     }
 }
 
@@ -199,6 +202,35 @@ async fn an_agent_gets_its_names_and_asks_who_is_let_in() {
     agent.await.unwrap().unwrap();
     let late = credentials.verify("deploy", typed("correct horse battery")).await;
     assert_eq!(late, Err(Unanswered::NotConnected));
+}
+
+#[tokio::test]
+async fn an_agent_says_that_it_cannot_replace_itself() {
+    let server = Server::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    let enroll = Some(server.key(Some(1)).await);
+    let options = Options { enroll, random_id: true, self_update: true, ..Options::new(dir.path().join("agent")) };
+    let agent = tokio::spawn(reeve_agent::run(options, stop.clone()));
+    let node = server.only_node(|node| node.node.self_update_enabled && node.node.connected_server.is_some()).await;
+    let input = self_update::Create { targeting: everything(), targeting_document: Default::default(), rollout: None };
+    let id = self_update::create(&server.app, &Actor::system(), input).await.unwrap().request.id;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let request = self_update::get(&server.app, &Actor::system(), &id).await.unwrap().request;
+        if let Some(summary) = request.summary {
+            assert_eq!((summary.total, summary.triggered, summary.failed), (1, 0, 1));
+            break;
+        }
+        assert!(Instant::now() < deadline, "{request:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let nodes = self_update::targets(&server.app, &Actor::system(), &id, &[], Page::default()).await.unwrap();
+    let [target] = &nodes.items[..] else { panic!("{nodes:?}") };
+    assert_eq!(target.node_id.as_ref(), Some(&node));
+    assert!(target.reason.as_ref().unwrap().contains("cannot replace its own binary"), "{target:?}");
+    stop.cancel();
+    agent.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ async fn find_nodes(app: &App, id: &SelfUpdateRequestId, plan: &str) -> Result<(
     }
     let Some(request) = table::by_id(&mut tx, id).await? else { return Ok(()) };
     let nodes: Vec<NodeId> = match narrowed(targeting) {
-        Some(targeting) => commands::targets(&mut tx, &targeting).await?,
+        Some(targeting) => commands::targets(&mut tx, &targeting, "", i64::MAX).await?,
         None => Vec::new(),
     };
     let total = i64::try_from(nodes.len()).unwrap_or(i64::MAX);

@@ -10,6 +10,7 @@ mod idempotency;
 mod identity;
 mod planted_secrets;
 mod seal;
+mod self_updates;
 mod ssh;
 mod world;
 

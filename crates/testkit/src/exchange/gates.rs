@@ -22,14 +22,11 @@ pub fn gates(contract: &Contract) -> Script {
         let public = operation.permission.is_none();
         if !public {
             steps.push(step(operation, "without a key", sound(operation, "none"), 401, "unauthorized", false));
-            steps.push(step(
-                operation,
-                "with a key for something else",
-                sound(operation, "metrics"),
-                403,
-                "forbidden",
-                false,
-            ));
+            let mut refused =
+                step(operation, "with a key for something else", sound(operation, "metrics"), 403, "forbidden", false);
+            let why = json!({"permission": ["~^`[a-z_.]+` is missing$"]});
+            refused.response.error = Some(json!({"code": "forbidden", "message": "Forbidden", "+details": why}));
+            steps.push(refused);
         }
         if UUIDS.iter().any(|parameter| operation.path.contains(parameter)) {
             let mut request = sound(operation, "api");
@@ -76,7 +73,7 @@ pub fn gates(contract: &Contract) -> Script {
 }
 
 /// A request that satisfies the contract and names things that do not exist.
-fn sound(operation: &Operation, key: &str) -> RequestSpec {
+pub(super) fn sound(operation: &Operation, key: &str) -> RequestSpec {
     let mut path = operation.path.replace("{name}", "nowhere").replace("{cluster_name}", "nowhere");
     for parameter in UUIDS {
         path = path.replace(parameter, NOBODY);
