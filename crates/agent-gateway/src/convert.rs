@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reeve_agent_proto::message::{
     Cancel, ExecutionResult, Forget, IdType, Known, Ports, Progress, Rejected, ResultAck, ResultStatus, Run,
-    ServerMessage,
+    SelfUpdate, ServerMessage, SshVerified,
 };
 use reeve_agent_proto::sample as told;
 use reeve_domain::agent::{self, Machine, Refusal, Stage};
@@ -88,6 +88,10 @@ pub(crate) fn order(order: Order) -> ServerMessage {
         Order::Cancel(id) => Cancel { execution_id: id.0 }.into(),
         Order::Stored(id) => ResultAck { execution_id: id.0 }.into(),
         Order::Forget(id) => Forget { execution_id: id.0 }.into(),
+        Order::SshVerified { question, verified, problem } => {
+            SshVerified { request_id: question, verified, problem }.into()
+        }
+        Order::SelfUpdate(id) => SelfUpdate { request_id: id.0 }.into(),
     }
 }
 

@@ -1,10 +1,16 @@
 //! The messages of the control stream.
 //!
 //! Compatibility: a field or variant is never renumbered or reused; unknown ones are ignored; what is missing reads
-//! as its default. Reserved: variants 16 (config) of the server, 17 (peers) and 18 (alias requests) on either side.
+//! as its default. Reserved: variants 16 (config) of the server and 17 (peers) on either side.
 //! Versions: 1 is commands; 2 adds samples and questions, see [`crate::sample`].
 
+mod access;
+
 use prost::{Enumeration, Message, Oneof};
+
+pub use access::{
+    AliasOutcome, AliasesRegistered, RegisterAliases, SelfUpdate, SelfUpdateAnswer, SshVerified, VerifySsh,
+};
 
 use crate::sample::{Answer, Ask, Sample};
 
@@ -17,7 +23,7 @@ pub const PROTOCOL_MAX: u32 = 2;
 #[derive(Clone, PartialEq, Message)]
 pub struct AgentMessage {
     /// Absent when the variant is not known to this version.
-    #[prost(oneof = "FromAgent", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 19")]
+    #[prost(oneof = "FromAgent", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 18, 19, 20, 21")]
     pub body: Option<FromAgent>,
 }
 
@@ -51,11 +57,20 @@ pub enum FromAgent {
     /// Answers a `Ping`.
     #[prost(message, tag = "9")]
     Pong(Pong),
+    /// Names the node would like to have.
+    #[prost(message, tag = "18")]
+    RegisterAliases(RegisterAliases),
+    /// Asks whether somebody is let in.
+    #[prost(message, tag = "19")]
+    VerifySsh(Box<VerifySsh>),
+    /// Answers a `SelfUpdate`.
+    #[prost(message, tag = "20")]
+    SelfUpdateAnswer(SelfUpdateAnswer),
     /// What the node measured; sent every sample interval.
     #[prost(message, tag = "16")]
     Sample(Box<Sample>),
     /// Answers an `Ask`.
-    #[prost(message, tag = "19")]
+    #[prost(message, tag = "21")]
     Answer(Answer),
 }
 
@@ -63,7 +78,7 @@ pub enum FromAgent {
 #[derive(Clone, PartialEq, Message)]
 pub struct ServerMessage {
     /// Absent when the variant is not known to this version.
-    #[prost(oneof = "FromServer", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 19")]
+    #[prost(oneof = "FromServer", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 18, 19, 20, 21")]
     pub body: Option<FromServer>,
 }
 
@@ -103,8 +118,17 @@ pub enum FromServer {
     /// Answers a `Ping` or a `Heartbeat`.
     #[prost(message, tag = "11")]
     Pong(Pong),
-    /// A question that wants an `Answer` soon.
+    /// Answers `RegisterAliases`.
+    #[prost(message, tag = "18")]
+    AliasesRegistered(AliasesRegistered),
+    /// Answers a `VerifySsh`.
     #[prost(message, tag = "19")]
+    SshVerified(SshVerified),
+    /// Update yourself.
+    #[prost(message, tag = "20")]
+    SelfUpdate(SelfUpdate),
+    /// A question that wants an `Answer` soon.
+    #[prost(message, tag = "21")]
     Ask(Ask),
 }
 
@@ -497,6 +521,9 @@ wrap!(
     Pong(Pong),
     Sample(Sample),
     Answer(Answer),
+    RegisterAliases(RegisterAliases),
+    VerifySsh(VerifySsh),
+    SelfUpdateAnswer(SelfUpdateAnswer),
 );
 wrap!(
     ServerMessage,
@@ -513,4 +540,7 @@ wrap!(
     Ping(Ping),
     Pong(Pong),
     Ask(Ask),
+    AliasesRegistered(AliasesRegistered),
+    SshVerified(SshVerified),
+    SelfUpdate(SelfUpdate),
 );

@@ -7,7 +7,7 @@ use prost::Message;
 
 use crate::message::{
     Accepted, AgentMessage, Enroll, Enrolled, ExecutionResult, FromAgent, GoAway, Heartbeat, Hello, OutputChunk, Pong,
-    Rejected, ServerMessage, Started, Welcome, common_version,
+    RegisterAliases, Rejected, SelfUpdateAnswer, ServerMessage, Started, VerifySsh, Welcome, common_version,
 };
 use crate::mux::{Mux, MuxEvent, Side};
 use crate::sample::{Answer, QUESTIONS_SINCE, Sample};
@@ -37,6 +37,12 @@ pub enum ServerEvent {
     Sample(Box<Sample>),
     /// The answer to a question.
     Answer(Answer),
+    /// The node would like to have names; answer with `AliasesRegistered`.
+    RegisterAliases(RegisterAliases),
+    /// Somebody wants in; answer with `SshVerified`.
+    VerifySsh(Box<VerifySsh>),
+    /// The agent began to update itself, or not.
+    SelfUpdateAnswer(SelfUpdateAnswer),
     /// Something happened on a byte stream.
     Stream(MuxEvent),
     /// The session is over; nothing follows.
@@ -242,6 +248,13 @@ impl ServerSession {
             (FromAgent::Result(result), State::Open) => self.events.push_back(ServerEvent::Result(result)),
             (FromAgent::Sample(sample), State::Open) => self.events.push_back(ServerEvent::Sample(sample)),
             (FromAgent::Answer(answer), State::Open) => self.events.push_back(ServerEvent::Answer(answer)),
+            (FromAgent::RegisterAliases(names), State::Open) => {
+                self.events.push_back(ServerEvent::RegisterAliases(names));
+            }
+            (FromAgent::VerifySsh(question), State::Open) => self.events.push_back(ServerEvent::VerifySsh(question)),
+            (FromAgent::SelfUpdateAnswer(answer), State::Open) => {
+                self.events.push_back(ServerEvent::SelfUpdateAnswer(answer));
+            }
             (
                 FromAgent::Enroll(_)
                 | FromAgent::Hello(_)
@@ -251,7 +264,10 @@ impl ServerSession {
                 | FromAgent::Output(_)
                 | FromAgent::Result(_)
                 | FromAgent::Sample(_)
-                | FromAgent::Answer(_),
+                | FromAgent::Answer(_)
+                | FromAgent::RegisterAliases(_)
+                | FromAgent::VerifySsh(_)
+                | FromAgent::SelfUpdateAnswer(_),
                 _,
             ) => {
                 return Err(ProtocolError::Unexpected("message in this state of the session"));

@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use reeve_agent_proto::backoff::{Jitter, full_jitter};
 use reeve_agent_proto::message::{
-    Accepted, Enroll, ExecutionResult, Heartbeat, Hello, IdType, Known, Ports, Progress, ResultStatus, Run, Started,
+    Accepted, Enroll, ExecutionResult, Heartbeat, Hello, IdType, Known, Ports, Progress, ResultStatus, Run,
+    SelfUpdateAnswer, Started,
 };
 use reeve_agent_proto::proof::{self, Purpose};
 use reeve_agent_proto::sample::{Answer, Answered, Ask, Asked, Refused, Sample};
@@ -306,7 +307,14 @@ impl Agent {
                 let sample = self.measure();
                 line.session.send(sample);
             }
-            AgentEvent::Enrolled(_) | AgentEvent::Stream(_) => {}
+            AgentEvent::SelfUpdate(request_id) => {
+                let reason = "a virtual agent has no binary to replace".to_owned();
+                line.session.send(SelfUpdateAnswer { request_id, triggered: false, reason });
+            }
+            AgentEvent::Enrolled(_)
+            | AgentEvent::Stream(_)
+            | AgentEvent::AliasesRegistered(_)
+            | AgentEvent::SshVerified(_) => {}
         }
         Ok(None)
     }

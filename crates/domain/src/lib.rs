@@ -8,6 +8,7 @@ pub mod address;
 pub mod admin;
 pub mod admin_metrics;
 pub mod agent;
+pub mod alias;
 pub mod app;
 pub mod audit;
 pub mod authz;
@@ -27,5 +28,8 @@ pub mod node_metrics;
 pub mod process;
 pub mod recurring;
 pub mod seal;
+pub mod self_update;
+pub mod ssh_public_key;
+pub mod ssh_username;
 
 pub use app::App;

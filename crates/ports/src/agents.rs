@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use reeve_types::execution::Assignment;
 use reeve_types::node_metrics::Sample;
-use reeve_types::{ExecutionId, NodeId};
+use reeve_types::{ExecutionId, NodeId, SelfUpdateRequestId};
 use serde::{Deserialize, Serialize};
 
 /// What a connected agent is told.
@@ -19,6 +19,17 @@ pub enum Order {
     Stored(ExecutionId),
     /// The server does not know this execution (any more): stop it if it runs, forget it, report nothing.
     Forget(ExecutionId),
+    /// The answer to a question of the agent's SSH server. Not kept: who is gone meanwhile asks again.
+    SshVerified {
+        /// The question's number.
+        question: u64,
+        /// Whether somebody is let in.
+        verified: bool,
+        /// Why it could not be found out; empty when it was.
+        problem: String,
+    },
+    /// Begin to update, as this request asks. A repeat starts nothing.
+    SelfUpdate(SelfUpdateRequestId),
 }
 
 /// What a connected agent is asked, once. Serialisable, so that a server can pass it on to the one that holds the agent's

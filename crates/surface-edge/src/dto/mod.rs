@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod admin_metrics;
+pub mod alias;
 pub mod amount;
 pub mod cluster;
 pub mod command;
@@ -10,6 +11,9 @@ pub mod execution;
 pub mod node;
 pub mod node_exposition;
 pub mod node_metrics;
+pub mod rollout;
+pub mod self_update;
+pub mod ssh;
 pub mod targeting;
 
 use reeve_types::cluster::network_name;
