@@ -3,11 +3,11 @@
 //! Each vendor has a file for what it says on the wire (`shape`) and one for what we ask of it. They share how to send
 //! (`wire`) and what to remember (`remember`), and retry nothing: that is the caller's, who has a journal.
 
-mod aws;
-mod hetzner;
+pub mod aws;
+pub mod hetzner;
 mod remember;
 mod systems;
-mod upcloud;
+pub mod upcloud;
 mod wire;
 
 use std::sync::Arc;

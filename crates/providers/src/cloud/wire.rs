@@ -247,6 +247,13 @@ pub fn encode(text: &str) -> String {
     encoded
 }
 
+/// An id as part of a path. NotFound for what no vendor's id looks like, so that `..` or `x?y` leads nowhere else.
+pub fn segment(id: &reeve_ports::cloud::CloudServerId) -> Result<&str, CloudError> {
+    let text = id.as_str();
+    let plausible = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if plausible { Ok(text) } else { Err(CloudError::server_not_found()) }
+}
+
 /// A header that holds a credential. Invalid (`credentials`) for text that no header can hold.
 pub fn secret_header(value: &reeve_types::Secret) -> Result<HeaderValue, CloudError> {
     let mut header = HeaderValue::from_str(value.expose())

@@ -3,6 +3,7 @@
 //! An order carries a client token, so the vendor itself refuses to double it. A terminated instance is still told of
 //! for about an hour; here it is gone. Prices are another service's and are not told.
 
+mod cloud;
 mod shape;
 mod sign;
 mod systems;
@@ -21,7 +22,7 @@ use sha2::{Digest, Sha256};
 use self::systems::{SYSTEMS, login_user_of};
 use super::Endpoint;
 use super::remember::RememberedBy;
-use super::wire::{Call, Wire, encode};
+use super::wire::{Call, Wire, encode, segment};
 use shape::{Instance, InstanceTypes, Instances, MachineImage, MachineImages, Reservation, Zones, parse, refusal};
 pub use sign::AwsKeys;
 
@@ -307,14 +308,14 @@ impl Aws {
     }
 
     async fn instance(&self, id: &CloudServerId) -> Result<Instance, CloudError> {
-        let answer: Instances = self.ask("DescribeInstances", vec![pair("InstanceId.1", id.as_str())]).await?;
+        let answer: Instances = self.ask("DescribeInstances", vec![pair("InstanceId.1", segment(id)?)]).await?;
         let instances = answer.reservation_set.item.into_iter().flat_map(|r| r.instances_set.item);
-        let mut instances = instances.filter(|instance| !instance.is_terminated());
+        let mut instances = instances.filter(|i| !i.is_terminated() && i.instance_id == id.as_str());
         instances.next().ok_or_else(CloudError::server_not_found)
     }
 
     async fn act(&self, action: &str, id: &CloudServerId, more: Form) -> Result<(), CloudError> {
-        let mut form = vec![pair("InstanceId.1", id.as_str())];
+        let mut form = vec![pair("InstanceId.1", segment(id)?)];
         form.extend(more);
         self.send::<serde::de::IgnoredAny>(action, form, true).await.map(|_| ())
     }
@@ -402,5 +403,3 @@ fn image_noun(image: &MachineImage) -> Image {
         login_user: login_user_of(&image.name).to_owned(),
     }
 }
-
-mod cloud;

@@ -22,7 +22,7 @@ use serde_json::json;
 
 use super::remember::Remembered;
 use super::systems;
-use super::wire::{Call, Reply, Wire, encode, secret_header};
+use super::wire::{Call, Reply, Wire, encode, secret_header, segment};
 use super::{Endpoint, bearer};
 use shape::{
     ImageItem, LOGIN_USER, Location, PricingAnswer, Server, ServerAnswer, ServerType, Volume, our_field, refusal,
@@ -211,11 +211,11 @@ impl Hetzner {
     }
 
     async fn server(&self, id: &CloudServerId) -> Result<Server, CloudError> {
-        Ok(self.send(Call::get(path(id, ""))).await?.json::<ServerAnswer>()?.server)
+        Ok(self.send(Call::get(path(id, "")?)).await?.json::<ServerAnswer>()?.server)
     }
 
     async fn act(&self, id: &CloudServerId, action: &str) -> Result<(), CloudError> {
-        self.send(Call::change(Method::POST, path(id, &format!("/actions/{action}")))).await.map(|_| ())
+        self.send(Call::change(Method::POST, path(id, &format!("/actions/{action}"))?)).await.map(|_| ())
     }
 
     async fn remove(&self, id: &CloudServerId) -> Result<Removal, CloudError> {
@@ -232,7 +232,7 @@ impl Hetzner {
             let body = json!({"labels": {DOOMED_LABEL: id.as_str()}});
             self.send(Call::change(Method::PUT, format!("/volumes/{volume}")).json(&body)).await?;
         }
-        match self.send(Call::change(Method::DELETE, path(id, ""))).await {
+        match self.send(Call::change(Method::DELETE, path(id, "")?)).await {
             Ok(_) => Ok(Removal::Pending),
             Err(error) if matches!(error.kind, CloudErrorKind::NotFound | CloudErrorKind::Busy) => Ok(Removal::Pending),
             Err(error) => Err(error),
@@ -261,8 +261,8 @@ impl Hetzner {
     }
 }
 
-fn path(id: &CloudServerId, rest: &str) -> String {
-    format!("/servers/{}{rest}", encode(id.as_str()))
+fn path(id: &CloudServerId, rest: &str) -> Result<String, CloudError> {
+    Ok(format!("/servers/{}{rest}", segment(id)?))
 }
 
 /// A remembered list as a stream.

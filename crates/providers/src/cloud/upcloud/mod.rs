@@ -22,7 +22,7 @@ use serde_json::json;
 
 use super::remember::Remembered;
 use super::systems;
-use super::wire::{Call, Reply, Wire, encode, secret_header};
+use super::wire::{Call, Reply, Wire, encode, secret_header, segment};
 use super::{Endpoint, bearer};
 use shape::{
     LOGIN_USER, PlansAnswer, PlanItem, PricesAnswer, ServerAnswer, ServersAnswer, StoragesAnswer, Template, ZonePrices,
@@ -172,7 +172,7 @@ impl UpCloud {
     }
 
     async fn server(&self, id: &CloudServerId) -> Result<CloudServer, CloudError> {
-        let answer: ServerAnswer = self.send(Call::get(path(id, ""))).await?.json()?;
+        let answer: ServerAnswer = self.send(Call::get(path(id, "")?)).await?.json()?;
         Ok(answer.server.into_noun())
     }
 
@@ -211,8 +211,8 @@ impl UpCloud {
             Err(error) => return Err(error),
         };
         let step = match state {
-            ServerState::Stopped => self.send(Call::change(Method::DELETE, path(id, "/?storages=1"))).await,
-            ServerState::Running => self.send(stop_call(id, Stop::Hard)).await,
+            ServerState::Stopped => self.send(Call::change(Method::DELETE, path(id, "/?storages=1")?)).await,
+            ServerState::Running => self.send(stop_call(id, Stop::Hard)?).await,
             _ => return Ok(Removal::Pending),
         };
         match step {
@@ -228,17 +228,17 @@ impl UpCloud {
     }
 }
 
-fn path(id: &CloudServerId, rest: &str) -> String {
-    format!("/server/{}{rest}", encode(id.as_str()))
+fn path(id: &CloudServerId, rest: &str) -> Result<String, CloudError> {
+    Ok(format!("/server/{}{rest}", segment(id)?))
 }
 
-fn stop_call(id: &CloudServerId, how: Stop) -> Call {
+fn stop_call(id: &CloudServerId, how: Stop) -> Result<Call, CloudError> {
     let (kind, timeout) = match how {
         Stop::Soft { timeout_s } => ("soft", timeout_s.clamp(1, 600)),
         Stop::Hard => ("hard", 1),
     };
     let body = json!({"stop_server": {"stop_type": kind, "timeout": timeout.to_string()}});
-    Call::change(Method::POST, path(id, "/stop")).json(&body)
+    Ok(Call::change(Method::POST, path(id, "/stop")?).json(&body))
 }
 
 fn order_body(spec: &ServerSpec, parts: &Parts) -> serde_json::Value {
@@ -341,16 +341,16 @@ impl Cloud for UpCloud {
     }
 
     fn start<'a>(&'a self, id: &'a CloudServerId) -> Answer<'a, ()> {
-        self.switch(id, Call::change(Method::POST, path(id, "/start")), ServerState::Running).boxed()
+        async { self.switch(id, Call::change(Method::POST, path(id, "/start")?), ServerState::Running).await }.boxed()
     }
 
     fn stop<'a>(&'a self, id: &'a CloudServerId, how: Stop) -> Answer<'a, ()> {
-        self.switch(id, stop_call(id, how), ServerState::Stopped).boxed()
+        async move { self.switch(id, stop_call(id, how)?, ServerState::Stopped).await }.boxed()
     }
 
     fn reboot<'a>(&'a self, id: &'a CloudServerId) -> Answer<'a, ()> {
         let body = json!({"restart_server": {"stop_type": "soft", "timeout": "60", "timeout_action": "destroy"}});
-        async move { self.send(Call::change(Method::POST, path(id, "/restart")).json(&body)).await.map(|_| ()) }.boxed()
+        async move { self.send(Call::change(Method::POST, path(id, "/restart")?).json(&body)).await.map(|_| ()) }.boxed()
     }
 
     fn delete<'a>(&'a self, id: &'a CloudServerId) -> Answer<'a, Removal> {
