@@ -26,6 +26,8 @@ struct Upstream {
 impl Proxy {
     /// A door before `upstream` (`http://127.0.0.1:PORT`).
     pub async fn before(upstream: &str, time: Arc<SimulatedTime>) -> io::Result<Self> {
+        // An error only says that somebody installed a provider before; there is only one in the tree.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let client = reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?;
         let upstream = Upstream { url: upstream.trim_end_matches('/').to_owned(), client };
         let routes = Router::new().fallback(pass).with_state(upstream);

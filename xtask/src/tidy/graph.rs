@@ -24,7 +24,7 @@ const SEE_EVERYTHING: [&str; 3] = ["reeve-server", "reeve-testkit", "xtask"];
 fn allowed(name: &str) -> Option<&'static [&'static str]> {
     Some(match name {
         "types" | "agent-proto" => &[],
-        "ports" | "store" => &["types"],
+        "ports" | "store" | "simulators" => &["types"],
         "jobs" => &["types", "store"],
         "manifests" => &["types"],
         "domain" => &["types", "store", "jobs", "ports", "manifests"],
@@ -52,7 +52,7 @@ const WALLS: &[Wall] = &[
     Wall { dependency: "tokio-postgres-rustls", holders: &["reeve-store"], tests: false },
     Wall {
         dependency: "axum",
-        holders: &["reeve-http-kit", "reeve-surface-*", "reeve-server", "reeve-testkit", "xtask"],
+        holders: &["reeve-http-kit", "reeve-surface-*", "reeve-server", "reeve-testkit", "reeve-simulators", "xtask"],
         tests: true,
     },
     Wall { dependency: "kube", holders: &["reeve-provider-kube"], tests: false },
@@ -79,7 +79,7 @@ fn check_member(member: &Member) -> Vec<Finding> {
     for dependency in &member.dependencies {
         let line = line_of(&member.text, &dependency.name);
         if let Some(other) = dependency.name.strip_prefix(PREFIX) {
-            let testing = dependency.dev && matches!(other, "testkit" | "agent");
+            let testing = dependency.dev && matches!(other, "testkit" | "agent" | "simulators");
             if let Some(list) = allowed
                 && !sees_everything
                 && !testing

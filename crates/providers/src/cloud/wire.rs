@@ -59,7 +59,6 @@ impl Call {
 /// An answer of any status.
 pub struct Reply {
     pub status: u16,
-    pub headers: HeaderMap,
     pub body: Vec<u8>,
     vendor: &'static str,
     changes: bool,
@@ -176,7 +175,7 @@ impl Wire {
             body.extend_from_slice(&chunk);
         }
         self.keep_pace(status, &headers);
-        Ok(Reply { status, headers, body, vendor: self.vendor, changes })
+        Ok(Reply { status, body, vendor: self.vendor, changes })
     }
 
     /// Errors of reqwest name the URL and the cause, never headers or bodies; ours leaves out the URL as well.

@@ -5,8 +5,11 @@ import time
 
 import upcloud_api.server
 import upcloud_api.utils
-from upcloud_api import API, CloudManager, Server, Storage, UpCloudAPIError, login_user_block
+from upcloud_api import CloudManager, Server, Storage
+from upcloud_api.api import API
+from upcloud_api.errors import UpCloudAPIError
 from upcloud_api.label import Label
+from upcloud_api.server import login_user_block
 
 base, token, username, password = sys.argv[1:]
 API.api_root = base + "/1.3"

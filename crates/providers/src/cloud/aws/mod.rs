@@ -11,10 +11,10 @@ mod user_data;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use reeve_ports::cloud::{
-    Answer, Cloud, CloudError, CloudErrorKind, CloudServer, CloudServerId, Created, Image, Items, LabelFilter, Plan,
-    Preview, Removal, ServerSpec, ServerState, Stop, Zone,
+    Cloud, CloudError, CloudErrorKind, CloudServer, CloudServerId, Created, Image, Items, LabelFilter, Plan, Preview,
+    Removal, ServerSpec, ServerState, Zone,
 };
 use reqwest::Method;
 use sha2::{Digest, Sha256};
@@ -23,7 +23,7 @@ use self::systems::{SYSTEMS, login_user_of};
 use super::Endpoint;
 use super::remember::RememberedBy;
 use super::wire::{Call, Wire, encode, segment};
-use shape::{Instance, InstanceTypes, Instances, MachineImage, MachineImages, Reservation, Zones, parse, refusal};
+use shape::{Instance, InstanceTypes, Instances, MachineImage, MachineImages, Reservation, parse, refusal};
 pub use sign::AwsKeys;
 
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
@@ -206,15 +206,16 @@ impl Aws {
             form.push(pair(format!("SecurityGroupId.{}", index + 1), group));
         }
         let root = parts.machine_image.root_device_name.as_str();
-        let mut disks: Vec<&str> = parts.machine_image.disks().collect();
-        if !root.is_empty() && !disks.contains(&root) && spec.disk_gb.is_some() {
-            disks.push(root);
+        let mut disks: Vec<(&str, Option<u64>)> = parts.machine_image.disks().collect();
+        if !root.is_empty() && !disks.iter().any(|(disk, _)| *disk == root) && spec.disk_gb.is_some() {
+            disks.push((root, None));
         }
-        for (index, disk) in disks.iter().enumerate() {
+        for (index, (disk, size)) in disks.iter().enumerate() {
             let at = format!("BlockDeviceMapping.{}", index + 1);
             form.push(pair(format!("{at}.DeviceName"), *disk));
             form.push(pair(format!("{at}.Ebs.DeleteOnTermination"), "true"));
-            if let Some(gb) = spec.disk_gb.filter(|_| *disk == root) {
+            let asked = spec.disk_gb.map(u64::from).filter(|_| *disk == root);
+            if let Some(gb) = asked.or(*size) {
                 form.push(pair(format!("{at}.Ebs.VolumeSize"), gb.to_string()));
             }
         }

@@ -112,7 +112,6 @@ pub struct BlockDevice {
 struct Ebs {
     #[serde(default)]
     delete_on_termination: String,
-    volume_size: Option<u64>,
 }
 
 impl Instance {
@@ -275,9 +274,10 @@ struct ImageEbs {
 }
 
 impl MachineImage {
-    /// Disks that a machine from this image starts with.
-    pub fn disks(&self) -> impl Iterator<Item = &str> {
-        self.block_device_mapping.item.iter().filter(|d| d.ebs.is_some()).map(|d| d.device_name.as_str())
+    /// Disks that a machine from this image starts with, and their sizes in GB where told.
+    pub fn disks(&self) -> impl Iterator<Item = (&str, Option<u64>)> {
+        let size = |disk: &'_ ImageDisk| disk.ebs.as_ref().map(|ebs| ebs.volume_size);
+        self.block_device_mapping.item.iter().filter_map(move |d| Some((d.device_name.as_str(), size(d)?)))
     }
     pub fn disk_gb(&self) -> Option<u64> {
         let disks = self.block_device_mapping.item.iter();

@@ -9,7 +9,7 @@ mod shape;
 
 use std::collections::BTreeSet;
 
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 use reeve_ports::cloud::{
     Answer, Cloud, CloudError, CloudErrorKind, CloudServer, CloudServerId, Created, Image, Items, LabelFilter, Plan,
     Preview, Removal, ServerSpec, ServerState, Stop, Zone,
@@ -269,7 +269,8 @@ fn path(id: &CloudServerId, rest: &str) -> Result<String, CloudError> {
 fn items<'a, T: Clone + Send + Sync + 'a>(
     fetch: impl Future<Output = Result<std::sync::Arc<Vec<T>>, CloudError>> + Send + 'a,
 ) -> Items<'a, T> {
-    fetch.map_ok_or_else(|error| vec![Err(error)], |list| list.iter().cloned().map(Ok).collect())
+    fetch
+        .map_ok_or_else(|error| vec![Err(error)], |list| list.iter().cloned().map(Ok).collect())
         .map(stream::iter)
         .flatten_stream()
         .boxed()
