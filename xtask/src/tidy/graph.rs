@@ -152,6 +152,8 @@ mod tests {
             ("reeve-agent", &["reeve-agent-proto"]),
             ("reeve-agent-gateway", &["reeve-types", "reeve-ports", "reeve-domain", "reeve-agent-proto"]),
             ("reeve-provider-kube", &["reeve-types", "reeve-ports", "kube"]),
+            ("reeve-providers", &["reeve-types", "reeve-ports", "dev:reeve-simulators"]),
+            ("reeve-simulators", &["reeve-types", "axum"]),
             ("reeve-cli", &["reqwest", "dev:axum"]),
             ("reeve-server", &["reeve-store", "reeve-surface-edge", "axum"]),
             ("reeve-testkit", &["reeve-store", "reeve-agent"]),
@@ -185,6 +187,8 @@ mod tests {
             ("reeve-agent-gateway", "reeve-store"),
             ("reeve-cli", "reeve-domain"),
             ("reeve-store", "dev:reeve-jobs"),
+            ("reeve-providers", "reeve-simulators"),
+            ("reeve-simulators", "reeve-ports"),
         ] {
             assert_eq!(findings(name, &[dependency]).len(), 1, "{name} -> {dependency}");
         }

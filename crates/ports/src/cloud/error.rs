@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn messages_are_one_bounded_line() {
-        let error = CloudError::new(CloudErrorKind::State, "a\nb\u{1b}[31m".to_owned() + &"x".repeat(9999)).with_code("C\n");
+        let error =
+            CloudError::new(CloudErrorKind::State, "a\nb\u{1b}[31m".to_owned() + &"x".repeat(9999)).with_code("C\n");
         assert!(error.message.starts_with("a b [31mxx"));
         assert_eq!(error.message.chars().count(), CloudError::MESSAGE_CHARS);
         assert!(error.to_string().ends_with("… (C )"));

@@ -227,7 +227,9 @@ mod tests {
         }
         let user_data = Some(Secret::new("x".repeat(ServerSpec::USER_DATA_BYTES + 1)));
         assert_eq!(field(&ServerSpec { user_data, ..spec() }), "user_data");
-        for (key, value) in [(OPERATION_LABEL, "x"), ("k", "x"), ("UP", "x"), ("key", "a b"), ("key", "-x"), ("_k", "x")] {
+        for (key, value) in
+            [(OPERATION_LABEL, "x"), ("k", "x"), ("UP", "x"), ("key", "a b"), ("key", "-x"), ("_k", "x")]
+        {
             let labels = Labels::from([(key.to_owned(), value.to_owned())]);
             assert_eq!(field(&ServerSpec { labels, ..spec() }), "labels", "{key}={value}");
         }

@@ -105,7 +105,11 @@ impl Wire {
         if base.scheme() != "https" && !(base.scheme() == "http" && loopback) {
             return Err(bad("must begin with https://; plain HTTP is for loopback only"));
         }
-        if !base.username().is_empty() || base.password().is_some() || base.query().is_some() || base.fragment().is_some() {
+        if !base.username().is_empty()
+            || base.password().is_some()
+            || base.query().is_some()
+            || base.fragment().is_some()
+        {
             return Err(bad("holds more than scheme, host, port and path; credentials are a setting of their own"));
         }
         let mut builder = Client::builder()

@@ -22,9 +22,8 @@ pub fn place(world: &mut World, order: &Value, now: Timestamp) -> Result<u64, Re
     };
     let server_type = catalogue::TYPES.iter().find(|t| same(order.get("server_type"), t.0, t.1));
     let server_type = server_type.ok_or_else(|| Refusal::new(404, "not_found", "server type not found"))?;
-    let fits = |image: &&(u64, &str, &str, &str)| {
-        same(order.get("image"), image.0, image.1) && image.3 == server_type.5
-    };
+    let fits =
+        |image: &&(u64, &str, &str, &str)| same(order.get("image"), image.0, image.1) && image.3 == server_type.5;
     let image = catalogue::IMAGES.iter().find(fits);
     let image = image.ok_or_else(|| Refusal::new(404, "not_found", "image not found"))?;
     let location = match order.get("location") {
@@ -88,7 +87,10 @@ pub fn labels(order: &Value) -> Result<BTreeMap<String, String>, Refusal> {
         };
         let (prefix, name) = key.rsplit_once('/').unwrap_or(("", key));
         if name.is_empty() || !framed(name) || prefix.len() > 253 || !framed(value) {
-            return Err(Refusal::invalid("labels", "label keys and values have at most 63 letters, digits, '.', '_' and '-'"));
+            return Err(Refusal::invalid(
+                "labels",
+                "label keys and values have at most 63 letters, digits, '.', '_' and '-'",
+            ));
         }
         labels.insert(key.clone(), value.to_owned());
     }

@@ -93,7 +93,9 @@ async fn admit(State(inner): Sim, request: Request, next: Next) -> Response {
         Ok(left) => now.as_secs() + (i64::from(limit) - left) * 3600 / i64::from(limit.max(1)),
         Err(seconds) => now.as_secs() + seconds,
     };
-    for (name, value) in [("ratelimit-limit", i64::from(limit)), ("ratelimit-remaining", left), ("ratelimit-reset", reset)] {
+    for (name, value) in
+        [("ratelimit-limit", i64::from(limit)), ("ratelimit-remaining", left), ("ratelimit-reset", reset)]
+    {
         response.headers_mut().insert(name, HeaderValue::from(value));
     }
     response
@@ -115,7 +117,9 @@ impl Inner {
 fn page(key: &str, items: Vec<Value>, params: &HashMap<String, String>) -> Answer {
     let number = |name: &str, or: usize| match params.get(name) {
         None => Ok(or),
-        Some(text) => text.parse::<usize>().ok().filter(|n| *n > 0).ok_or_else(|| Refusal::invalid(name, "is no number")),
+        Some(text) => {
+            text.parse::<usize>().ok().filter(|n| *n > 0).ok_or_else(|| Refusal::invalid(name, "is no number"))
+        }
     };
     let (page, per_page) = (number("page", 1)?, number("per_page", 25)?);
     if per_page > 50 {

@@ -75,7 +75,8 @@ pub fn templates() -> Value {
 
 /// Here the numbers are strings.
 pub fn server_sizes() -> Value {
-    let size = |(cores, memory): (u32, u32)| json!({"core_number": cores.to_string(), "memory_amount": memory.to_string()});
+    let size =
+        |(cores, memory): (u32, u32)| json!({"core_number": cores.to_string(), "memory_amount": memory.to_string()});
     let sizes = [(1, 512), (1, 1024), (2, 2048), (2, 4096), (4, 8192)].map(size);
     json!({"server_sizes": {"server_size": sizes}})
 }

@@ -8,10 +8,33 @@ use super::routes::Refusal;
 use super::world::{CREATE_MS, Phase, Server, Storage, World};
 
 const KNOWN: &[&str] = &[
-    "avoid_host", "boot_order", "core_number", "firewall", "host", "hostname", "interfaces", "ip_addresses", "labels",
-    "login_user", "memory_amount", "metadata", "networking", "nic_model", "password_delivery", "plan",
-    "remote_access_enabled", "server_group", "simple_backup", "storage_devices", "timezone", "title", "user_data",
-    "video_model", "vnc", "vnc_password", "zone",
+    "avoid_host",
+    "boot_order",
+    "core_number",
+    "firewall",
+    "host",
+    "hostname",
+    "interfaces",
+    "ip_addresses",
+    "labels",
+    "login_user",
+    "memory_amount",
+    "metadata",
+    "networking",
+    "nic_model",
+    "password_delivery",
+    "plan",
+    "remote_access_enabled",
+    "server_group",
+    "simple_backup",
+    "storage_devices",
+    "timezone",
+    "title",
+    "user_data",
+    "video_model",
+    "vnc",
+    "vnc_password",
+    "zone",
 ];
 
 fn refuse<T>(status: u16, code: &str, message: &str) -> Result<T, Refusal> {
@@ -31,7 +54,9 @@ pub fn place(world: &mut World, body: &Value, now: Timestamp) -> Result<Server, 
     let Some(order) = body.get("server").filter(|server| server.is_object()) else {
         return refuse(400, "SERVER_MISSING", "The server object is missing.");
     };
-    if let Some(unknown) = order.as_object().into_iter().flatten().map(|(k, _)| k).find(|k| !KNOWN.contains(&k.as_str())) {
+    if let Some(unknown) =
+        order.as_object().into_iter().flatten().map(|(k, _)| k).find(|k| !KNOWN.contains(&k.as_str()))
+    {
         return refuse(400, "UNKNOWN_ATTRIBUTE", &format!("The attribute {unknown} is unknown."));
     }
     let hostname = text(order, "hostname", "HOSTNAME")?;
@@ -169,7 +194,8 @@ fn interfaces(order: &Value, number: u64) -> Vec<(String, String, String)> {
         }
     }
     if wanted.is_empty() {
-        wanted = [("public", "IPv4"), ("utility", "IPv4"), ("public", "IPv6")].map(|(a, b)| (a.into(), b.into())).into();
+        wanted =
+            [("public", "IPv4"), ("utility", "IPv4"), ("public", "IPv6")].map(|(a, b)| (a.into(), b.into())).into();
     }
     if !wanted.iter().any(|(kind, _)| kind == "utility") {
         wanted.push(("utility".to_owned(), "IPv4".to_owned()));

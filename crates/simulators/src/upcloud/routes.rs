@@ -13,10 +13,10 @@ use http::{HeaderMap, StatusCode, header};
 use reeve_types::{Clock, Timestamp};
 use serde_json::{Value, json};
 
+use super::Inner;
 use super::catalogue;
 use super::order;
 use super::world::{Phase, Server, World};
-use super::Inner;
 
 /// An error answer.
 pub struct Refusal {
@@ -103,16 +103,21 @@ fn parse(body: &Bytes) -> Result<Value, Refusal> {
 }
 
 fn is_uuid(text: &str) -> bool {
-    text.len() == 36 && text.chars().enumerate().all(|(i, c)| if matches!(i, 8 | 13 | 18 | 23) { c == '-' } else { c.is_ascii_hexdigit() })
+    text.len() == 36
+        && text
+            .chars()
+            .enumerate()
+            .all(|(i, c)| if matches!(i, 8 | 13 | 18 | 23) { c == '-' } else { c.is_ascii_hexdigit() })
 }
 
 fn find<'a>(world: &'a World, uuid: &str) -> Result<&'a Server, Refusal> {
     if !is_uuid(uuid) {
         return Err(Refusal::old(400, "SERVER_INVALID", "The server's UUID is invalid."));
     }
-    world.servers.get(uuid).ok_or_else(|| {
-        Refusal::old(404, "SERVER_NOT_FOUND", &format!("The server {uuid} does not exist."))
-    })
+    world
+        .servers
+        .get(uuid)
+        .ok_or_else(|| Refusal::old(404, "SERVER_NOT_FOUND", &format!("The server {uuid} does not exist.")))
 }
 
 fn state_illegal(uuid: &str, state: &str) -> Refusal {
@@ -124,7 +129,8 @@ async fn account(State(inner): Sim) -> Answer {
     let world = inner.world();
     let credits = if world.switches.credit { 10_000 } else { 0 };
     let limits = json!({"cores": 1000, "memory": 4_096_000, "storage_maxiops": 102_400});
-    Ok(Json(json!({"account": {"credits": credits, "username": "simulated", "resource_limits": limits}})).into_response())
+    Ok(Json(json!({"account": {"credits": credits, "username": "simulated", "resource_limits": limits}}))
+        .into_response())
 }
 
 async fn servers(State(inner): Sim, RawQuery(query): RawQuery) -> Answer {
@@ -156,7 +162,8 @@ fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let (mut decoded, mut i) = (Vec::new(), 0);
     while i < bytes.len() {
-        let hex = (bytes[i] == b'%').then(|| text.get(i + 1..i + 3).and_then(|h| u8::from_str_radix(h, 16).ok())).flatten();
+        let hex =
+            (bytes[i] == b'%').then(|| text.get(i + 1..i + 3).and_then(|h| u8::from_str_radix(h, 16).ok())).flatten();
         match (hex, bytes[i]) {
             (Some(byte), _) => {
                 decoded.push(byte);

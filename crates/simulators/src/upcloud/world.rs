@@ -14,12 +14,18 @@ const HARD_STOP_MS: i64 = 3_000;
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Phase {
-    Maintenance { until: Timestamp },
+    Maintenance {
+        until: Timestamp,
+    },
     Started,
     /// Still shown as started.
-    Stopping { at: Timestamp },
+    Stopping {
+        at: Timestamp,
+    },
     Stopped,
-    Error { until: Timestamp },
+    Error {
+        until: Timestamp,
+    },
 }
 
 #[derive(Clone)]
@@ -73,8 +79,7 @@ pub struct World {
 
 impl Default for World {
     fn default() -> Self {
-        let switches =
-            Switches { server_limit: 1000, credit: true, capacity: true, obedient: true, lists_lag_ms: 0 };
+        let switches = Switches { server_limit: 1000, credit: true, capacity: true, obedient: true, lists_lag_ms: 0 };
         Self { servers: BTreeMap::new(), storages: BTreeMap::new(), switches, next: 0 }
     }
 }
@@ -128,8 +133,7 @@ impl World {
     /// As lists tell it: without addresses, networking and disks.
     pub fn brief(&self, server: &Server) -> Value {
         let plan = catalogue::plan(&server.plan);
-        let labels: Vec<Value> =
-            server.labels.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
+        let labels: Vec<Value> = server.labels.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
         let state = match server.phase {
             Phase::Maintenance { .. } => "maintenance",
             Phase::Started | Phase::Stopping { .. } => "started",
@@ -158,7 +162,8 @@ impl World {
     /// As a single answer tells it. `host` is missing at creation.
     pub fn detail(&self, server: &Server, fresh: bool) -> Value {
         let mut detail = self.brief(server);
-        let address = |(kind, family, ip): &(String, String, String)| json!({"access": kind, "address": ip, "family": family});
+        let address =
+            |(kind, family, ip): &(String, String, String)| json!({"access": kind, "address": ip, "family": family});
         let interface = |(index, (kind, family, ip)): (usize, &(String, String, String))| {
             json!({"index": index + 1, "type": kind, "mac": "de:ff:ff:ff:00:01", "network": "03000000-0000-4000-8000-000000000001",
                    "source_ip_filtering": "yes", "bootable": "no",
@@ -179,8 +184,7 @@ impl World {
         detail["nic_model"] = json!("virtio");
         detail["progress"] = json!(if matches!(server.phase, Phase::Maintenance { .. }) { "0" } else { "100" });
         detail["remote_access_enabled"] = json!("no");
-        detail["storage_devices"] =
-            json!({"storage_device": server.storages.iter().map(device).collect::<Vec<_>>()});
+        detail["storage_devices"] = json!({"storage_device": server.storages.iter().map(device).collect::<Vec<_>>()});
         detail["timezone"] = json!("UTC");
         detail["video_model"] = json!("vga");
         if fresh {

@@ -37,7 +37,8 @@ impl Cloud for Aws {
     }
 
     fn images(&self) -> Items<'_, Image> {
-        let named = stream::iter(SYSTEMS).flat_map(|system| stream::iter(["x86_64", "arm64"]).map(move |a| (system, a)));
+        let named =
+            stream::iter(SYSTEMS).flat_map(|system| stream::iter(["x86_64", "arm64"]).map(move |a| (system, a)));
         let latest = named.filter_map(move |(system, architecture)| async move {
             let plan = Plan {
                 name: architecture.to_owned(),

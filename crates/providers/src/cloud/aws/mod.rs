@@ -95,8 +95,7 @@ impl Aws {
         let region = &self.settings.region;
         let subject = sign::Subject { host: &host, region, service: "ec2", content_type: FORM, body: &body, at };
         let headers = sign::sign(&self.keys, &subject)?;
-        let call =
-            Call { method: Method::POST, path: "/".to_owned(), headers, body: Some((FORM, body)), changes };
+        let call = Call { method: Method::POST, path: "/".to_owned(), headers, body: Some((FORM, body)), changes };
         let reply = self.wire.send(call).await?;
         if reply.is_success() {
             return parse(&reply);
@@ -322,17 +321,21 @@ impl Aws {
     }
 
     /// Switches power, and takes a refusal for a success when the server is what was wanted.
-    async fn switch(&self, action: &str, id: &CloudServerId, more: Form, wanted: ServerState) -> Result<(), CloudError> {
+    async fn switch(
+        &self,
+        action: &str,
+        id: &CloudServerId,
+        more: Form,
+        wanted: ServerState,
+    ) -> Result<(), CloudError> {
         match self.act(action, id, more).await {
-            Err(refused) if refused.kind == CloudErrorKind::State => {
-                match self.instance(id).await?.into_noun().state {
-                    state if state == wanted => Ok(()),
-                    ServerState::Changing | ServerState::Creating => {
-                        Err(CloudError { kind: CloudErrorKind::Busy, ..refused })
-                    }
-                    _ => Err(refused),
+            Err(refused) if refused.kind == CloudErrorKind::State => match self.instance(id).await?.into_noun().state {
+                state if state == wanted => Ok(()),
+                ServerState::Changing | ServerState::Creating => {
+                    Err(CloudError { kind: CloudErrorKind::Busy, ..refused })
                 }
-            }
+                _ => Err(refused),
+            },
             other => other,
         }
     }

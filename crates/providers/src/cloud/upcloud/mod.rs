@@ -25,7 +25,7 @@ use super::systems;
 use super::wire::{Call, Reply, Wire, encode, secret_header, segment};
 use super::{Endpoint, bearer};
 use shape::{
-    LOGIN_USER, PlansAnswer, PlanItem, PricesAnswer, ServerAnswer, ServersAnswer, StoragesAnswer, Template, ZonePrices,
+    LOGIN_USER, PlanItem, PlansAnswer, PricesAnswer, ServerAnswer, ServersAnswer, StoragesAnswer, Template, ZonePrices,
     ZonesAnswer, refusal,
 };
 
@@ -242,8 +242,10 @@ fn stop_call(id: &CloudServerId, how: Stop) -> Result<Call, CloudError> {
 }
 
 fn order_body(spec: &ServerSpec, parts: &Parts) -> serde_json::Value {
-    let interface = |kind: &str, family: &str| json!({"type": kind, "ip_addresses": {"ip_address": [{"family": family}]}});
-    let labels: Vec<_> = spec.all_labels().into_iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
+    let interface =
+        |kind: &str, family: &str| json!({"type": kind, "ip_addresses": {"ip_address": [{"family": family}]}});
+    let labels: Vec<_> =
+        spec.all_labels().into_iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
     let keys: Vec<&str> = spec.ssh_keys.iter().map(|key| key.public_key.as_str()).collect();
     let tier = &parts.plan.get().storage_tier;
     let mut server = json!({
@@ -273,9 +275,7 @@ fn order_body(spec: &ServerSpec, parts: &Parts) -> serde_json::Value {
 }
 
 /// One fetched list as a stream.
-fn items<'a, T: Send + 'a>(
-    fetch: impl Future<Output = Result<Vec<T>, CloudError>> + Send + 'a,
-) -> Items<'a, T> {
+fn items<'a, T: Send + 'a>(fetch: impl Future<Output = Result<Vec<T>, CloudError>> + Send + 'a) -> Items<'a, T> {
     let flat = |fetched: Result<Vec<T>, CloudError>| match fetched {
         Ok(list) => stream::iter(list.into_iter().map(Ok).collect::<Vec<_>>()),
         Err(error) => stream::iter(vec![Err(error)]),
@@ -320,7 +320,7 @@ impl Cloud for UpCloud {
                 let known = systems::some(zones.iter().map(|zone| zone.name.as_str()));
                 CloudError::invalid("zone", format!("UpCloud has no zone {}; it has {known}", spec.zone))
             })?;
-            let plan = parts.plan.get().noun(&*self.all_prices().await?);
+            let plan = parts.plan.get().noun(&self.all_prices().await?);
             let price = plan.price(&zone.name).cloned();
             let existing = self.ordered(spec).await?.into_iter().next();
             Ok(Preview { plan, zone, image: parts.template.noun(), disk_gb: Some(parts.disk_gb), price, existing })
@@ -350,7 +350,8 @@ impl Cloud for UpCloud {
 
     fn reboot<'a>(&'a self, id: &'a CloudServerId) -> Answer<'a, ()> {
         let body = json!({"restart_server": {"stop_type": "soft", "timeout": "60", "timeout_action": "destroy"}});
-        async move { self.send(Call::change(Method::POST, path(id, "/restart")?).json(&body)).await.map(|_| ()) }.boxed()
+        async move { self.send(Call::change(Method::POST, path(id, "/restart")?).json(&body)).await.map(|_| ()) }
+            .boxed()
     }
 
     fn delete<'a>(&'a self, id: &'a CloudServerId) -> Answer<'a, Removal> {

@@ -79,8 +79,7 @@ struct IpAddress {
 
 impl Server {
     pub fn into_noun(self) -> CloudServer {
-        let address =
-            |ip: IpAddress| Some(Address { ip: ip.address.parse().ok()?, public: ip.access == "public" });
+        let address = |ip: IpAddress| Some(Address { ip: ip.address.parse().ok()?, public: ip.access == "public" });
         CloudServer {
             id: self.uuid.as_str().into(),
             hostname: self.hostname,

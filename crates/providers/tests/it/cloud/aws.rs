@@ -112,7 +112,8 @@ impl Stage for Moto {
         Trouble::Answer { status: 503, body: body.to_owned(), headers: Vec::new() }
     }
     fn broken(&self) -> Trouble {
-        let body = "<Response><Errors><Error><Code>InternalError</Code><Message>broken</Message></Error></Errors></Response>";
+        let body =
+            "<Response><Errors><Error><Code>InternalError</Code><Message>broken</Message></Error></Errors></Response>";
         Trouble::Answer { status: 500, body: body.to_owned(), headers: Vec::new() }
     }
     async fn disks(&self) -> usize {

@@ -2,8 +2,8 @@
 
 use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt};
-use reeve_ports::cloud::{Image, LabelFilter, Plan, Removal, ServerSpec, ServerState, Stop, Zone};
 use reeve_ports::CloudErrorKind;
+use reeve_ports::cloud::{Image, LabelFilter, Plan, Removal, ServerSpec, ServerState, Stop, Zone};
 
 use super::stage::{Stage, kind};
 
@@ -43,7 +43,11 @@ pub async fn a_servers_life(stage: &impl Stage) {
     let id = created.server.id.clone();
     assert!(!created.found && created.surplus.is_empty() && !created.login_user.is_empty());
     assert_eq!(created.server.hostname, spec.hostname);
-    assert!(matches!(created.server.state, ServerState::Creating | ServerState::Changing), "{:?}", created.server.state);
+    assert!(
+        matches!(created.server.state, ServerState::Creating | ServerState::Changing),
+        "{:?}",
+        created.server.state
+    );
 
     let server = stage.until(&id, ServerState::Running).await;
     assert!(server.address().is_some(), "{server:?}");

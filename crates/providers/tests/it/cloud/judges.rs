@@ -8,7 +8,8 @@ use super::python;
 async fn upclouds_own_client_finds_nothing_strange() {
     let simulator = UpCloudSimulator::start().await.unwrap();
     simulator.time.advance_per_call_ms(5_000);
-    let words = [simulator.front.url().as_str(), upcloud::TOKEN, upcloud::USERNAME, upcloud::PASSWORD].map(str::to_owned);
+    let words =
+        [simulator.front.url().as_str(), upcloud::TOKEN, upcloud::USERNAME, upcloud::PASSWORD].map(str::to_owned);
     python::run("upcloud.py", words.into()).await;
     assert_eq!((simulator.servers(), simulator.disks()), (0, 0));
 }

@@ -43,7 +43,7 @@ async fn life(cloud: &dyn Cloud, plan: &str, zone: &str) {
         labels: Labels::new(),
     };
     cloud.authenticate().await.unwrap();
-    println!("{:?}", cloud.check(&spec).await.unwrap());
+    assert_eq!(cloud.check(&spec).await.unwrap().existing, None);
     let created = cloud.create(&spec).await.unwrap();
     until(cloud, &created.server.id, ServerState::Running).await;
     assert!(cloud.create(&spec).await.unwrap().found);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::join_all;
 use reeve_ports::CloudErrorKind;
 use reeve_ports::cloud::{Cloud, CloudServerId, Removal, ServerSpec, ServerState, Stop};
 use reeve_providers::cloud::{Endpoint, UpCloud, UpCloudKeys};
@@ -168,10 +169,33 @@ async fn deletion_goes_on_after_lost_answers_and_over_other_peoples_hands() {
     assert_eq!(stage.cloud.delete(&id).await.unwrap(), Removal::Gone);
 }
 
+#[tokio::test]
+async fn two_hundred_servers_come_and_go_in_a_known_number_of_calls() {
+    let stage = Simulated::open().await;
+    let specs: Vec<ServerSpec> = (0..200).map(|n| stage.spec(&format!("fleet-{n}"))).collect();
+    let created = join_all(specs.iter().map(|spec| stage.cloud.create(spec))).await;
+    let ids: Vec<CloudServerId> = created.into_iter().map(|created| created.unwrap().server.id).collect();
+    stage.pass_ms(60_000).await;
+    // One call tells the states of all; only the addresses are asked for one by one.
+    assert!(stage.ours().await.iter().all(|server| server.state == ServerState::Running));
+    for server in join_all(ids.iter().map(|id| stage.cloud.get(id))).await {
+        assert!(server.unwrap().address().is_some());
+    }
+    for _ in 0..2 {
+        join_all(ids.iter().map(|id| stage.cloud.delete(id))).await;
+        stage.pass_ms(10_000).await;
+    }
+    assert_eq!((stage.simulator.servers(), stage.simulator.disks()), (0, 0));
+    // Look, order, address, then twice look and act; and the catalogue, and one list.
+    assert_eq!(stage.front().calls(""), 200 * (2 + 1 + 4) + 3);
+}
+
 #[test]
 fn credentials_do_not_travel_in_the_clear() {
     let clock: Arc<dyn Clock> = Arc::new(reeve_types::SystemClock);
-    for url in ["http://api.upcloud.com", "ftp://127.0.0.1", "nonsense", "https://u:p@x.example", "https://x.example/?a=b"] {
+    for url in
+        ["http://api.upcloud.com", "ftp://127.0.0.1", "nonsense", "https://u:p@x.example", "https://x.example/?a=b"]
+    {
         let refused = UpCloud::new(Endpoint::new(url, clock.clone()), &token("t")).err().expect(url);
         assert_eq!(refused.kind, CloudErrorKind::Invalid { field: "base_url" }, "{url}");
     }
