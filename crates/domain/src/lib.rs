@@ -19,7 +19,9 @@ pub mod event;
 pub mod execution;
 pub mod idempotency;
 pub mod identity;
+pub mod job;
 pub mod node;
+pub mod recurring;
 pub mod seal;
 
 pub use app::App;

@@ -7,6 +7,7 @@ mod clusters;
 mod commands;
 mod idempotency;
 mod identity;
+mod jobs;
 mod planted_secrets;
 mod seal;
 mod world;

@@ -138,10 +138,15 @@ impl Wire {
     pub async fn send(&self, call: Call) -> Result<Reply, CloudError> {
         let deadline = Instant::now() + self.endpoint.timeout;
         let slot = tokio::time::timeout_at(deadline, self.slots.acquire()).await;
-        let Ok(Ok(_slot)) = slot else {
+        let no_slot = || {
             let text = format!("too many calls to {} are under way", self.vendor);
-            return Err(CloudError::new(CloudErrorKind::Unavailable, text).with_code("NO_SLOT"));
+            CloudError::new(CloudErrorKind::Unavailable, text).with_code("NO_SLOT")
         };
+        let Ok(Ok(_slot)) = slot else { return Err(no_slot()) };
+        if Instant::now() >= deadline {
+            // A slot at the last moment: do not begin what cannot be waited for.
+            return Err(no_slot());
+        }
         let pause_ms = Timestamp(self.paused_until.load(Ordering::Relaxed)).ms_since(self.now());
         if pause_ms > 0 {
             return Err(self.rate_limited(pause_ms.unsigned_abs()));
