@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that must hold before a change lands, in stages, from cheap to dear. A stage that
 //! cannot run here fails and says what is missing: nothing is skipped in silence.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use crate::{shell, tidy, up};
 
 mod needs;
 mod postgres;
+mod python;
 mod tally;
 
 pub use needs::apt_missing;
@@ -43,7 +45,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "fmt", about: "formatting", after: &[], run: fmt },
     Stage { name: "tidy", about: "the house rules", after: &[], run: tidy },
     Stage { name: "clippy", about: "lints, warnings denied", after: &[], run: clippy },
-    Stage { name: "services", about: "a PostgreSQL of our own", after: &["needs"], run: services },
+    Stage { name: "services", about: "a PostgreSQL and a Python of our own", after: &["needs"], run: services },
     Stage { name: "tests", about: "unit and integration tests", after: &["needs", "services"], run: tests },
     Stage { name: "doc", about: "examples in the docs", after: &[], run: doc },
     Stage { name: "e2e", about: "real processes in network namespaces", after: &["needs", "services"], run: e2e },
@@ -54,6 +56,8 @@ struct Session {
     selected: Vec<&'static str>,
     filter: Option<String>,
     postgres: Option<Postgres>,
+    /// The interpreter with the packages that tests need.
+    python: Option<PathBuf>,
     tally: Tally,
 }
 
@@ -63,6 +67,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         selected: stages.iter().map(|stage| stage.name).collect(),
         filter: args.filter.clone(),
         postgres: None,
+        python: None,
         tally: Tally::default(),
     };
     let started = Instant::now();
@@ -138,6 +143,7 @@ fn services(session: &mut Session) -> Result<()> {
     let postgres = Postgres::start()?;
     println!("      PostgreSQL {} on port {}", postgres.version, postgres.port);
     session.postgres = Some(postgres);
+    session.python = Some(python::prepare()?);
     Ok(())
 }
 
@@ -166,6 +172,9 @@ impl Session {
         cargo.arg("test").args(before).args(&self.filter).args(after).envs(environment.iter().cloned());
         if let Some(postgres) = &self.postgres {
             cargo.env("REEVE_TEST_POSTGRES_URL", postgres.url());
+        }
+        if let Some(python) = &self.python {
+            cargo.env("REEVE_TEST_PYTHON", python);
         }
         self.tally.run(&mut cargo)
     }

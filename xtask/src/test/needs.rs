@@ -17,6 +17,7 @@ struct Need {
 const NEEDS: &[Need] = &[
     Need { program: "initdb", package: "postgresql", stages: &["services"] },
     Need { program: "setpriv", package: "util-linux", stages: &["services", "e2e"] },
+    Need { program: "python3", package: "python3-venv", stages: &["services"] },
     Need { program: "ip", package: "iproute2", stages: &["e2e"] },
     Need { program: "nft", package: "nftables", stages: &["e2e"] },
     Need { program: "mount", package: "mount", stages: &["e2e"] },
@@ -71,7 +72,12 @@ fn missing(selected: &[&str]) -> Vec<&'static str> {
 }
 
 fn present(program: &str) -> bool {
-    if program == "initdb" { postgres::folder().is_some() } else { shell::has(program) }
+    match program {
+        "initdb" => postgres::folder().is_some(),
+        // Debian's python3 comes without what makes a virtual environment.
+        "python3" => shell::capture(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_ok(),
+        _ => shell::has(program),
+    }
 }
 
 /// The end-to-end tests make network namespaces; a container often forbids it.

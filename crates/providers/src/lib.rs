@@ -1,0 +1,6 @@
+//! The light implementations of ports, a module each. What needs a heavy library has a crate of its own.
+//!
+//! Must not know the domain: settings and secrets come in, plain answers go out.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod cloud;
