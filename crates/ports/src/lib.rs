@@ -3,5 +3,7 @@
 //! Must not do IO and must not know who implements a trait.
 
 pub mod agents;
+pub mod fetch;
 
 pub use agents::{AgentLink, Order};
+pub use fetch::Fetch;

@@ -31,11 +31,14 @@ pub enum Topic {
     Executions,
     /// Users, tokens or keys changed: caches of rights are void.
     Access,
+    /// Webhooks changed or have deliveries that are due.
+    Webhooks,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Topic; 5] = [Topic::Events, Topic::Jobs, Topic::Output, Topic::Executions, Topic::Access];
+    pub const ALL: [Topic; 6] =
+        [Topic::Events, Topic::Jobs, Topic::Output, Topic::Executions, Topic::Access, Topic::Webhooks];
     /// The word sent between servers.
     pub fn word(self) -> &'static str {
         match self {
@@ -44,11 +47,12 @@ impl Topic {
             Topic::Output => "output",
             Topic::Executions => "executions",
             Topic::Access => "access",
+            Topic::Webhooks => "webhooks",
         }
     }
 }
 
-pub(crate) struct Wakes([watch::Sender<u64>; 5]);
+pub(crate) struct Wakes([watch::Sender<u64>; Topic::ALL.len()]);
 
 impl Wakes {
     fn new() -> Arc<Self> {
@@ -107,7 +111,7 @@ impl Store {
             Backend::Sqlite(db) => Inner::Sqlite(db.begin().await?),
             Backend::Postgres(db) => Inner::Postgres(db.begin().await?),
         };
-        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; 5] })
+        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; Topic::ALL.len()] })
     }
 
     /// Starts a transaction that only reads one consistent state. Dropping it ends it.
@@ -119,7 +123,7 @@ impl Store {
             Backend::Sqlite(db) => Inner::Sqlite(db.read().await?),
             Backend::Postgres(db) => Inner::Postgres(db.read().await?),
         };
-        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; 5] })
+        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; Topic::ALL.len()] })
     }
 
     /// Fires when a commit of any server woke `topic`.
@@ -174,7 +178,7 @@ pub(crate) enum Inner {
 pub struct Tx {
     inner: Inner,
     wakes: Arc<Wakes>,
-    woken: [bool; 5],
+    woken: [bool; Topic::ALL.len()],
 }
 
 impl Tx {

@@ -33,6 +33,8 @@ pub mod sealed;
 pub mod server;
 pub mod setting;
 pub mod user;
+pub mod webhook;
+pub mod webhook_delivery;
 
 pub use db::{Location, Store, Topic, Tx};
 pub use value::{Cell, FromCell, Row, Value};

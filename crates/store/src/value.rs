@@ -181,7 +181,9 @@ ids!(
     SessionId,
     JobId,
     EventId,
-    ServerId
+    ServerId,
+    WebhookId,
+    DeliveryId
 );
 
 macro_rules! words {
@@ -206,5 +208,7 @@ words!(
     reeve_types::execution::ExecutionStatus,
     reeve_types::rollout::RolloutState,
     reeve_types::job::JobState,
+    reeve_types::webhook::WebhookState,
+    reeve_types::webhook::DeliveryState,
     reeve_types::Role
 );

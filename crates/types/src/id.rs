@@ -60,6 +60,10 @@ ids! {
     EventId,
     /// One server process on the store.
     ServerId,
+    /// A subscription to events.
+    WebhookId,
+    /// One event on its way to one webhook.
+    DeliveryId,
 }
 
 /// Where fresh ids and random bytes come from.

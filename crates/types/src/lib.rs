@@ -22,6 +22,7 @@ pub mod selector;
 pub mod text_match;
 pub mod time;
 pub mod user;
+pub mod webhook;
 
 pub use access::{Actor, Permission, Principal, Role};
 pub use error::{Error, ErrorKind, Result};
