@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{dispatch, intake, presence};
 use crate::seal::rotate::rotate;
-use crate::{App, command, event, execution, idempotency, identity};
+use crate::{App, command, event, execution, idempotency, identity, webhook};
 
 type Pass = for<'a> fn(&'a App) -> BoxFuture<'a, Result<()>>;
 
@@ -29,7 +29,7 @@ const fn timed(name: &'static str, every_secs: u64, pass: Pass) -> Reconciler {
     Reconciler { name, every: Duration::from_secs(every_secs), poke: None, topic: None, pass }
 }
 
-fn reconcilers() -> [Reconciler; 11] {
+fn reconcilers() -> [Reconciler; 13] {
     [
         Reconciler {
             poke: Some(|app| &app.fan_outs),
@@ -52,6 +52,8 @@ fn reconcilers() -> [Reconciler; 11] {
         timed("idempotency.expire", 600, |app| Box::pin(expire_idempotency_keys(app))),
         timed("seal.rotate", 3600, |app| Box::pin(rotate_seals(app))),
         timed("event.prune", 600, |app| Box::pin(prune_events(app))),
+        timed("webhook.tidy", 10, |app| Box::pin(webhook::upkeep::tidy(app))),
+        timed("webhook_delivery.prune", 600, |app| Box::pin(webhook::upkeep::prune(app))),
     ]
 }
 
@@ -90,6 +92,9 @@ pub fn start(app: &Arc<App>, stop: &CancellationToken) -> JoinSet<()> {
             () = s.cancelled() => {}
         }
     });
+    let (a, s) = (app.clone(), stop.clone());
+    loops.spawn(async move { webhook::fan_out::run(&a, &s).await });
+    loops.spawn(webhook::engine::run(app.clone(), stop.clone()));
     for reconciler in reconcilers() {
         loops.spawn(run(reconciler, app.clone(), stop.clone()));
     }

@@ -88,8 +88,7 @@ pub async fn set_state(
     w.eq("id", Some(id));
     w.any_of("state", from.iter().copied());
     let fresh = if to == WebhookState::Active { ", failing_since = NULL, failures = 0" } else { "" };
-    let sql =
-        format!("UPDATE webhooks SET state = {state}, state_reason = {why}, updated_at = {at}{fresh}{}", w.sql());
+    let sql = format!("UPDATE webhooks SET state = {state}, state_reason = {why}, updated_at = {at}{fresh}{}", w.sql());
     tx.wake(Topic::Webhooks);
     Ok(tx.execute(&sql, w.args()).await? == 1)
 }
@@ -155,6 +154,16 @@ pub async fn subscriptions(tx: &mut Tx) -> Result<Vec<(WebhookId, Vec<String>, i
     let sql = "SELECT id, subscribed_events, start_position FROM webhooks WHERE state <> 'disabled' ORDER BY id";
     let rows = tx.all(sql, &[]).await?;
     rows.into_iter().map(|mut r| Ok((r.get()?, texts(r.get()?)?, r.get()?))).collect()
+}
+
+/// Position up to which the feed was turned into deliveries, and the position of its newest event.
+///
+/// # Errors
+/// As the store.
+pub async fn feed_lag(tx: &mut Tx) -> Result<(i64, i64)> {
+    let sql = "SELECT position, (SELECT coalesce(max(seq), 0) FROM events) FROM webhook_feed WHERE id = 1";
+    let mut row = tx.one(sql, &[]).await?;
+    Ok((row.get()?, row.get()?))
 }
 
 /// Position up to which the feed was turned into deliveries, kept from others until the transaction ends. None while
@@ -258,14 +267,23 @@ pub async fn failed(tx: &mut Tx, id: &WebhookId, failures: i64, now: Timestamp) 
     row.map(|mut r| Ok((r.get()?, r.get()?))).transpose()
 }
 
-/// Counts the waiting deliveries of a webhook up to `most`, and notes the count.
+/// Every webhook with how many of its deliveries wait.
 ///
 /// # Errors
 /// As the store.
-pub async fn count_backlog(tx: &mut Tx, id: &WebhookId, most: i64) -> Result<i64> {
-    let sql = "SELECT count(*) FROM
-        (SELECT 1 FROM webhook_deliveries WHERE webhook_id = $1 AND state = 'pending' LIMIT $2) AS waiting";
-    let waiting: i64 = tx.one(sql, args![id, most]).await?.get()?;
-    tx.execute("UPDATE webhooks SET backlog = $2 WHERE id = $1 AND backlog <> $2", args![id, waiting]).await?;
-    Ok(waiting)
+pub async fn backlogs(tx: &mut Tx) -> Result<Vec<(WebhookId, WebhookState, i64, i64)>> {
+    let sql = "SELECT w.id, w.state, w.backlog, coalesce(p.waiting, 0) FROM webhooks w LEFT JOIN
+        (SELECT webhook_id, count(*) AS waiting FROM webhook_deliveries WHERE state = 'pending' GROUP BY webhook_id) AS p
+        ON p.webhook_id = w.id ORDER BY w.id";
+    let rows = tx.all(sql, &[]).await?;
+    rows.into_iter().map(|mut r| Ok((r.get()?, r.get()?, r.get()?, r.get()?))).collect()
+}
+
+/// Notes how many deliveries wait.
+///
+/// # Errors
+/// As the store.
+pub async fn set_backlog(tx: &mut Tx, id: &WebhookId, waiting: i64) -> Result<()> {
+    tx.execute("UPDATE webhooks SET backlog = $2 WHERE id = $1", args![id, waiting]).await?;
+    Ok(())
 }

@@ -187,7 +187,9 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled], now: Timestamp) -> Result<
 /// # Errors
 /// As the store.
 pub async fn requeue(tx: &mut Tx, id: &DeliveryId, now: Timestamp) -> Result<bool> {
-    let sql = "UPDATE webhook_deliveries SET state = 'pending', tries = 0, next_at = $2, finished_at = NULL WHERE id = $1";
+    let sql =
+        "UPDATE webhook_deliveries SET state = 'pending', tries = 0, next_at = $2, inserted_at = $2, finished_at = NULL
+        WHERE id = $1";
     Ok(tx.execute(sql, args![id, now]).await? == 1)
 }
 
@@ -202,7 +204,8 @@ pub async fn requeue_since(
     until: Timestamp,
     now: Timestamp,
 ) -> Result<u64> {
-    let sql = "UPDATE webhook_deliveries SET state = 'pending', tries = 0, next_at = $4, finished_at = NULL
+    let sql = "UPDATE webhook_deliveries SET state = 'pending', tries = 0, next_at = $4, inserted_at = $4,
+          finished_at = NULL
         WHERE webhook_id = $1 AND state IN ('failed', 'dropped') AND event_at >= $2 AND event_at <= $3 AND event_seq > 0";
     tx.execute(sql, args![webhook, since, until, now]).await
 }
@@ -211,13 +214,7 @@ pub async fn requeue_since(
 ///
 /// # Errors
 /// As the store.
-pub async fn drop_old(
-    tx: &mut Tx,
-    webhook: &WebhookId,
-    before: Timestamp,
-    now: Timestamp,
-    most: i64,
-) -> Result<u64> {
+pub async fn drop_old(tx: &mut Tx, webhook: &WebhookId, before: Timestamp, now: Timestamp, most: i64) -> Result<u64> {
     let sql = "UPDATE webhook_deliveries SET state = 'dropped', finished_at = $3, error = 'older than the maximum age'
         WHERE id IN (SELECT id FROM webhook_deliveries WHERE webhook_id = $1 AND state = 'pending' AND inserted_at < $2
           AND next_at < $3 ORDER BY next_at LIMIT $4)";

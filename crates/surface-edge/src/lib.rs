@@ -15,3 +15,4 @@ mod ids;
 mod nodes;
 pub mod routes;
 mod streams;
+mod webhooks;

@@ -146,7 +146,7 @@ pub struct Delivery {
     pub answer: Option<String>,
     /// Length of the last attempt.
     pub duration_ms: Option<i64>,
-    /// When the event was noted for the webhook.
+    /// When it was queued, for the first time or again.
     pub inserted_at: Timestamp,
     /// When it became final.
     pub finished_at: Option<Timestamp>,
@@ -167,6 +167,6 @@ pub struct DeliveryFilter {
     pub http_status: Range<i64>,
     /// On what went wrong last.
     pub error: Option<TextMatch>,
-    /// On when the event was noted.
+    /// On when it was queued.
     pub inserted_at: Range<Timestamp>,
 }

@@ -67,7 +67,8 @@ impl Guard {
         if !matches!(url.scheme(), "http" | "https") {
             return refuse("must begin with http:// or https://");
         }
-        let Some(authority) = text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(rest))
+        let Some(authority) =
+            text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(rest))
         else {
             return refuse("is not an absolute http or https URL");
         };

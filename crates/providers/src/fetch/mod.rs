@@ -141,7 +141,9 @@ fn client(guard: Guard, lookup: Arc<dyn Lookup>) -> Result<reqwest::Client, Stri
     let mut roots = rustls::RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        tracing::warn!("no certificate authorities found on this machine: https receivers cannot be reached; install ca-certificates");
+        tracing::warn!(
+            "no certificate authorities found on this machine: https receivers cannot be reached; install ca-certificates"
+        );
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -179,6 +181,9 @@ fn failure(error: &reqwest::Error) -> Failure {
         return Failure::TimedOut;
     }
     let what = if error.is_connect() { "cannot connect" } else { "the connection broke" };
-    Failure::Unreachable(if error.is_builder() { "a header cannot be sent".to_owned() } else { format!("{what}: {deepest}") })
+    Failure::Unreachable(if error.is_builder() {
+        "a header cannot be sent".to_owned()
+    } else {
+        format!("{what}: {deepest}")
+    })
 }
-

@@ -7,6 +7,7 @@ pub mod enrollment_key;
 pub mod execution;
 pub mod node;
 pub mod targeting;
+pub mod webhook;
 
 use reeve_types::cluster::network_name;
 use reeve_types::{Range, TextMatch, Timestamp};

@@ -79,6 +79,10 @@ fn sound(operation: &Operation, key: &str) -> RequestSpec {
         "commands.create" => {
             Some(json!({"command_text": "true", "targeting": {"type": "nodes", "node_ids": [NOBODY]}}))
         }
+        "webhooks.create" => Some(
+            json!({"url": "https://192.0.2.1/", "secret": "s".repeat(32), "subscribed_events": ["edge.node.registered"]}),
+        ),
+        "webhooks.redeliver" => Some(json!({"since": "2026-01-01T00:00:00Z"})),
         _ if operation.has_body() => Some(json!({})),
         _ => None,
     };
