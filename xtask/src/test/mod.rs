@@ -12,6 +12,7 @@ use crate::{shell, tidy, up};
 mod needs;
 mod postgres;
 mod tally;
+mod verifiers;
 
 pub use needs::apt_missing;
 use postgres::Postgres;
@@ -114,7 +115,8 @@ fn seconds(duration: Duration) -> String {
 }
 
 fn install(session: &mut Session) -> Result<()> {
-    needs::install(&session.selected)
+    needs::install(&session.selected)?;
+    if session.selected.contains(&"tests") { verifiers::install() } else { Ok(()) }
 }
 
 fn fmt(_: &mut Session) -> Result<()> {
@@ -167,6 +169,7 @@ impl Session {
         if let Some(postgres) = &self.postgres {
             cargo.env("REEVE_TEST_POSTGRES_URL", postgres.url());
         }
+        cargo.env("REEVE_TEST_VERIFIERS", verifiers::folder());
         self.tally.run(&mut cargo)
     }
 }

@@ -16,6 +16,7 @@ pub mod server;
 pub mod token;
 pub mod user;
 mod watch;
+pub mod webhook;
 
 use serde_json::Value;
 

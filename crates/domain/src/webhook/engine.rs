@@ -12,7 +12,7 @@ use std::time::Duration;
 use reeve_store::{Topic, server, webhook as table, webhook_delivery as log};
 use reeve_types::webhook::Webhook;
 use reeve_types::{Result, Timestamp, WebhookId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,11 +27,11 @@ const OUTCOMES: usize = 4_096;
 /// How long a stop waits for what runs.
 const DRAIN: Duration = Duration::from_secs(8);
 /// The server that holds a webhook says so this often.
-const RENEW_MS: i64 = 4_000;
+const RENEW_MS: i64 = 2_500;
 /// A server that says nothing for this long has lost its webhooks.
-const LEASE_MS: i64 = 15_000;
+const LEASE_MS: i64 = 9_000;
 /// A webhook that nobody holds is taken beyond the fair share after this long.
-const UNWANTED_MS: i64 = 5_000;
+const UNWANTED_MS: i64 = 2_000;
 /// A server that was not seen for this long does not count for the fair share.
 const AWAY_MS: i64 = 20_000;
 
@@ -119,7 +119,7 @@ impl Engine {
         let mut look = true;
         let (mut freed, mut stored) = (Vec::new(), Vec::new());
         loop {
-            if let Err(error) = self.pass(look).await {
+            if let Err(error) = self.pass(look, &changes).await {
                 tracing::error!(%error, source = ?error.source, "webhooks could not be looked at; trying again");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
@@ -163,7 +163,7 @@ impl Engine {
         Duration::from_millis(ms.unsigned_abs())
     }
 
-    async fn pass(&mut self, look: bool) -> Result<()> {
+    async fn pass(&mut self, look: bool, changes: &watch::Receiver<u64>) -> Result<()> {
         let shared = self.app.store.is_shared();
         let renew = shared && self.app.now() >= self.lease.renew_at;
         if renew {
@@ -177,6 +177,10 @@ impl Engine {
             return Ok(());
         }
         self.read_rows().await?;
+        if changes.has_changed().unwrap_or(false) {
+            // A row may be younger than a change of its webhook that was not seen yet.
+            self.reload().await?;
+        }
         self.begin();
         Ok(())
     }

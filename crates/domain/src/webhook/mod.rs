@@ -261,13 +261,11 @@ async fn steer(
 ) -> Result<Webhook> {
     let mut tx = app.begin(actor).await?;
     let before = table::by_id_for_update(&mut tx, id).await?.ok_or_else(absent)?;
-    if before.state != to {
-        if !table::set_state(&mut tx, id, from, to, None, app.now()).await? {
-            let state = before.state.word();
-            return Err(Error::conflict(format!("cannot pause a webhook that is {state}; resume it first")));
-        }
-        audit::record(app, &mut tx, actor, action, id.as_str(), json!({"was": before.state.word()})).await?;
+    if before.state != to && !table::set_state(&mut tx, id, from, to, None, app.now()).await? {
+        let state = before.state.word();
+        return Err(Error::conflict(format!("cannot pause a webhook that is {state}; resume it first")));
     }
+    audit::record(app, &mut tx, actor, action, id.as_str(), json!({"was": before.state.word()})).await?;
     let after = table::by_id(&mut tx, id).await?.ok_or_else(absent)?;
     tx.commit().await?;
     Ok(after)

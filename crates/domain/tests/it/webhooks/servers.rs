@@ -41,8 +41,8 @@ async fn two_servers_share_and_one_takes_over() {
 
     hooks.kill();
     happen(&second, A, 100..110).await;
-    // The dead server's leases end, the live one prolongs its own.
-    for _ in 0..4 {
+    // The dead server's leases end, and it does not count for the shares any more.
+    for _ in 0..6 {
         hooks.clock.advance_ms(5_000);
         tokio::task::yield_now().await;
     }
