@@ -33,7 +33,7 @@ pub use crate::args::{Globals, With};
 pub use crate::command::doctor::Doctor;
 use crate::command::{
     alias, audit, cluster, commands, contexts, doctor, events, execution, job, key, login, node, run_command,
-    self_update, server, ssh_user, token, user,
+    self_update, server, ssh_user, token, user, webhook,
 };
 use crate::failure::{Failure, Outcome};
 pub use crate::out::Out;
@@ -76,6 +76,9 @@ pub enum ClientCommand {
     /// What a command did on each node: results and output
     #[command(visible_aliases = ["executions", "exec"])]
     Execution(With<execution::Noun>),
+    /// Webhooks: URLs that events are posted to, and what came of it
+    #[command(visible_alias = "webhooks")]
+    Webhook(With<webhook::Noun>),
     /// What happens: the stream of events
     Events(With<events::Events>),
     /// Who did what: the audit log
@@ -152,6 +155,7 @@ async fn dispatch(world: &mut World, command: ClientCommand, program: clap::Comm
         ClientCommand::Key(with) => with!(with, key::run),
         ClientCommand::Command(with) => with!(with, commands::run),
         ClientCommand::Execution(with) => with!(with, execution::run),
+        ClientCommand::Webhook(with) => with!(with, webhook::run),
         ClientCommand::Events(with) => with!(with, events::run),
         ClientCommand::Audit(with) => with!(with, audit::run),
         ClientCommand::Job(with) => with!(with, job::run),

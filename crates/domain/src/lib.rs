@@ -27,5 +27,6 @@ pub mod seal;
 pub mod self_update;
 pub mod ssh_public_key;
 pub mod ssh_username;
+pub mod webhook;
 
 pub use app::App;

@@ -5,6 +5,8 @@
 
 pub mod agents;
 pub mod cloud;
+pub mod fetch;
 
 pub use agents::{AgentLink, Order};
 pub use cloud::{Cloud, CloudError, CloudErrorKind};
+pub use fetch::Fetch;

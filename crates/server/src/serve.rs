@@ -16,6 +16,7 @@ use reeve_http_kit::measure::Metrics;
 use reeve_http_kit::probes::{Probes, metrics_router};
 use reeve_http_kit::surface::Kit;
 use reeve_http_kit::tls::Identity;
+use reeve_providers::fetch::{Fetcher, Guard};
 use reeve_store::Store;
 use reeve_types::id::{Ids, SystemIds};
 use reeve_types::{Actor, Secret, SystemClock};
@@ -103,6 +104,7 @@ impl Server {
         let endpoint = config.agent_endpoints.first().cloned().unwrap_or_default();
 
         let app = Arc::new(App::new(store, Arc::new(SystemClock), ids.clone(), me.seal, config, me.id));
+        app.set_fetch(Arc::new(Fetcher::new(Guard { allow_private: settings.webhook_allow_private_ips })));
         prepare(&app, &settings, &credentials, &listeners).await?;
 
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());

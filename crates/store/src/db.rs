@@ -35,11 +35,13 @@ pub enum Topic {
     Schedules,
     /// Users, tokens or keys changed: caches of rights are void.
     Access,
+    /// Webhooks changed or have deliveries that are due.
+    Webhooks,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Topic; 7] = [
+    pub const ALL: [Topic; 8] = [
         Topic::Events,
         Topic::Jobs,
         Topic::Output,
@@ -47,6 +49,7 @@ impl Topic {
         Topic::Commands,
         Topic::Schedules,
         Topic::Access,
+        Topic::Webhooks,
     ];
     /// The word sent between servers.
     pub fn word(self) -> &'static str {
@@ -58,6 +61,7 @@ impl Topic {
             Topic::Commands => "commands",
             Topic::Schedules => "schedules",
             Topic::Access => "access",
+            Topic::Webhooks => "webhooks",
         }
     }
 }

@@ -85,6 +85,19 @@ pub fn json_texts(tx: &Tx, placeholder: &str) -> String {
     }
 }
 
+/// A query with the rows of a JSON array of objects: any number of rows in one argument, and one statement text. `columns`
+/// pairs each field with `TEXT` or `BIGINT`.
+pub fn json_records(tx: &Tx, placeholder: &str, columns: &[(&str, &str)]) -> String {
+    if tx.is_postgres() {
+        let list: Vec<String> = columns.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
+        let rows = format!("jsonb_to_recordset(CAST(CAST({placeholder} AS TEXT) AS jsonb))");
+        format!("SELECT * FROM {rows} AS record({})", list.join(", "))
+    } else {
+        let list: Vec<String> = columns.iter().map(|(name, _)| format!("value ->> '$.{name}' AS {name}")).collect();
+        format!("SELECT {} FROM json_each({placeholder})", list.join(", "))
+    }
+}
+
 /// Keeps other writers out of `table` until the transaction ends. SQLite has one writer anyway.
 ///
 /// # Errors

@@ -37,6 +37,8 @@ pub mod setting;
 pub mod ssh_public_key;
 pub mod ssh_username;
 pub mod user;
+pub mod webhook;
+pub mod webhook_delivery;
 
 pub use db::{Location, Store, Topic, Tx};
 pub use value::{Cell, FromCell, Row, Value};

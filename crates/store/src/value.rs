@@ -185,7 +185,9 @@ ids!(
     AliasId,
     SshUsernameId,
     SshPublicKeyId,
-    SelfUpdateRequestId
+    SelfUpdateRequestId,
+    WebhookId,
+    DeliveryId
 );
 
 macro_rules! words {
@@ -213,5 +215,7 @@ words!(
     reeve_types::self_update::SelfUpdateStatus,
     reeve_types::ssh_public_key::SshKeyType,
     reeve_types::job::JobState,
+    reeve_types::webhook::WebhookState,
+    reeve_types::webhook::DeliveryState,
     reeve_types::Role
 );

@@ -11,6 +11,7 @@ use console::style;
 use crate::{shell, tidy, up};
 
 mod needs;
+mod node;
 mod postgres;
 mod python;
 mod tally;
@@ -58,6 +59,7 @@ struct Session {
     postgres: Option<Postgres>,
     /// The interpreter with the packages that tests need.
     python: Option<PathBuf>,
+    node: Option<PathBuf>,
     tally: Tally,
 }
 
@@ -68,6 +70,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         filter: args.filter.clone(),
         postgres: None,
         python: None,
+        node: None,
         tally: Tally::default(),
     };
     let started = Instant::now();
@@ -144,6 +147,7 @@ fn services(session: &mut Session) -> Result<()> {
     println!("      PostgreSQL {} on port {}", postgres.version, postgres.port);
     session.postgres = Some(postgres);
     session.python = Some(python::prepare()?);
+    session.node = Some(node::prepare()?);
     Ok(())
 }
 
@@ -175,6 +179,9 @@ impl Session {
         }
         if let Some(python) = &self.python {
             cargo.env("REEVE_TEST_PYTHON", python);
+        }
+        if let Some(node) = &self.node {
+            cargo.env("REEVE_TEST_NODE_FOLDER", node);
         }
         self.tally.run(&mut cargo)
     }

@@ -19,6 +19,7 @@ pub mod ssh_user;
 pub mod token;
 pub mod user;
 mod watch;
+pub mod webhook;
 
 use serde_json::Value;
 

@@ -9,3 +9,4 @@ mod output;
 mod run;
 mod streams;
 mod tls;
+mod webhooks;

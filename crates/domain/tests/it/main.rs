@@ -13,6 +13,7 @@ mod planted_secrets;
 mod seal;
 mod self_updates;
 mod ssh;
+mod webhooks;
 mod world;
 
 use std::sync::Arc;
