@@ -32,6 +32,7 @@ pub mod schedule;
 pub mod sealed;
 pub mod server;
 pub mod setting;
+pub mod snapshot;
 pub mod user;
 
 pub use db::{Location, Store, Topic, Tx};
