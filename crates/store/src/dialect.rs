@@ -183,11 +183,6 @@ pub(crate) fn as_stored<'a>(tx: &Tx, text: &'a str) -> std::borrow::Cow<'a, str>
     if tx.is_postgres() && text.contains('\0') { text.replace('\0', "\u{2400}").into() } else { text.into() }
 }
 
-/// At the end of a DROP TABLE that also drops what refers to the table.
-pub(crate) fn cascade(tx: &Tx) -> &'static str {
-    if tx.is_postgres() { " CASCADE" } else { "" }
-}
-
 /// Whether there is a table called `name`.
 pub(crate) async fn has_table(tx: &mut Tx, name: &str) -> Result<bool> {
     let sql = if tx.is_postgres() {

@@ -225,18 +225,21 @@ pub async fn is_empty(tx: &mut Tx) -> Result<bool> {
     Ok(names.is_empty())
 }
 
-/// Drops every table of ours.
+/// Drops every table of ours on PostgreSQL. A SQLite database is replaced as a file.
 ///
 /// # Errors
-/// Conflict when there are tables and none of them says that they are ours.
+/// Conflict on SQLite, and when there are tables and none of them says that they are ours.
 pub async fn drop_all(tx: &mut Tx) -> Result<()> {
+    if !tx.is_postgres() {
+        return Err(Error::conflict("a SQLite database is not emptied in place; restore into a new file"));
+    }
     let names = tx.all(dialect::tables_sql(tx), &[]).await?;
     let names: Vec<String> = names.into_iter().map(|mut r| r.get()).collect::<Result<_>>()?;
     if !names.iter().any(|name| name == "audit_entries") && !names.is_empty() {
         return Err(Error::conflict("the database holds tables that are not Reeve's; name another database"));
     }
     for name in names.iter().map(String::as_str).chain(["schema_migrations"]) {
-        tx.execute(&format!("DROP TABLE IF EXISTS {name}{}", dialect::cascade(tx)), &[]).await?;
+        tx.execute(&format!("DROP TABLE IF EXISTS \"{name}\" CASCADE"), &[]).await?;
     }
     Ok(())
 }

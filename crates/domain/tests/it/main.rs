@@ -3,6 +3,7 @@
 
 mod agents;
 mod audit;
+mod backup;
 mod clusters;
 mod commands;
 mod idempotency;
