@@ -3,5 +3,7 @@
 //! Must not do IO and must not know who implements a trait.
 
 pub mod agents;
+pub mod objects;
 
 pub use agents::{AgentLink, Order};
+pub use objects::{NewObject, ObjectInfo, Objects, OpenObject};
