@@ -39,7 +39,12 @@ impl Objects for Folder {
     fn create<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<NewObject>> {
         Box::pin(async move {
             let path = self.path(name)?;
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).await.map_err(|e| failed("made", &self.0, e))?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&self.0)
+                .await
+                .map_err(|e| failed("made", &self.0, e))?;
             let partial = self.0.join(format!(".{name}.{}.partial", std::process::id()));
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(true).mode(0o600);

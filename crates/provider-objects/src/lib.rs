@@ -125,8 +125,7 @@ mod tests {
 
     #[test]
     fn addresses_are_split_into_place_and_name() {
-        let folder =
-            |folder: &str, name: &str| Some(Address::Folder { folder: folder.into(), name: name.into() });
+        let folder = |folder: &str, name: &str| Some(Address::Folder { folder: folder.into(), name: name.into() });
         let s3 = |bucket: &str, prefix: &str, name: &str| {
             Some(Address::S3 { bucket: bucket.into(), prefix: prefix.into(), name: name.into() })
         };

@@ -40,7 +40,8 @@ impl S3 {
             let problem = "are missing; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
             return Err(Error::invalid("access_key_id", problem));
         };
-        let retry = RetryConfig { max_retries: 4, retry_timeout: std::time::Duration::from_secs(60), ..RetryConfig::default() };
+        let retry =
+            RetryConfig { max_retries: 4, retry_timeout: std::time::Duration::from_secs(60), ..RetryConfig::default() };
         let options = ClientOptions::new()
             .with_timeout(std::time::Duration::from_secs(120))
             .with_connect_timeout(std::time::Duration::from_secs(10));
@@ -76,7 +77,9 @@ impl S3 {
     fn failed(&self, error: object_store::Error) -> Error {
         let place = self.describe();
         let (kind, message) = match &error {
-            object_store::Error::NotFound { .. } => (ErrorKind::NotFound, format!("there is no such file or bucket: {place}")),
+            object_store::Error::NotFound { .. } => {
+                (ErrorKind::NotFound, format!("there is no such file or bucket: {place}"))
+            }
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => (
                 ErrorKind::Forbidden,
                 format!("{place} refuses this access key; check the key, its secret and its rights: {}", brief(&error)),
@@ -120,13 +123,8 @@ impl Objects for S3 {
     fn list(&self) -> BoxFuture<'_, Result<Vec<ObjectInfo>>> {
         Box::pin(async move {
             let folder = self.folder();
-            let listed: Vec<_> = self
-                .store
-                .list(Some(&folder))
-                .take(MOST_LISTED)
-                .try_collect()
-                .await
-                .map_err(|e| self.failed(e))?;
+            let listed: Vec<_> =
+                self.store.list(Some(&folder)).take(MOST_LISTED).try_collect().await.map_err(|e| self.failed(e))?;
             let depth = folder.parts().count() + 1;
             let mut found: Vec<ObjectInfo> = listed
                 .into_iter()

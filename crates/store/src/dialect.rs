@@ -140,7 +140,8 @@ pub(crate) async fn set_sequence(tx: &mut Tx, table: &str, column: &str, number:
     if tx.is_postgres() {
         let sql = "SELECT setval(CAST(pg_get_serial_sequence(quote_ident($1), $2) AS regclass), $3)";
         tx.opt(sql, crate::args![table, column, number]).await?;
-    } else if tx.execute("UPDATE sqlite_sequence SET seq = $2 WHERE name = $1", crate::args![table, number]).await? == 0 {
+    } else if tx.execute("UPDATE sqlite_sequence SET seq = $2 WHERE name = $1", crate::args![table, number]).await? == 0
+    {
         tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ($1, $2)", crate::args![table, number]).await?;
     }
     Ok(())

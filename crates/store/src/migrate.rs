@@ -2,8 +2,8 @@
 
 use reeve_types::{Error, Result};
 
-use crate::{args, dialect};
 use crate::db::{Store, Tx};
+use crate::{args, dialect};
 
 struct Migration {
     number: i64,
@@ -92,7 +92,10 @@ pub async fn up(store: &Store) -> Result<Vec<&'static str>> {
 /// Conflict when this binary does not know the number.
 pub async fn create(tx: &mut Tx, number: i64) -> Result<()> {
     if number > newest() {
-        return Err(Error::conflict(format!("schema {number} is newer than {}, which this version of reeve knows", newest())));
+        return Err(Error::conflict(format!(
+            "schema {number} is newer than {}, which this version of reeve knows",
+            newest()
+        )));
     }
     let sql = "CREATE TABLE IF NOT EXISTS schema_migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL)";
     tx.execute(sql, &[]).await?;

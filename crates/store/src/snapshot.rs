@@ -74,8 +74,12 @@ pub async fn tables(tx: &mut Tx) -> Result<Vec<Table>> {
         }
         // The order in which columns came into being differs between databases and versions.
         columns.sort_by(|a, b| a.0.name.cmp(&b.0.name));
-        let mut key: Vec<(i64, usize)> =
-            columns.iter().enumerate().filter(|(_, (_, place))| *place > 0).map(|(i, (_, place))| (*place, i)).collect();
+        let mut key: Vec<(i64, usize)> = columns
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, place))| *place > 0)
+            .map(|(i, (_, place))| (*place, i))
+            .collect();
         key.sort_unstable();
         if key.is_empty() {
             return Err(Error::internal(format!("{name} has no primary key, so it cannot be read page by page")));

@@ -60,7 +60,8 @@ pub async fn create<W: AsyncWrite + Unpin + Send>(source: Source<'_>, key: &Back
         key: KeyHint::KeyFile { salt: String::new(), id: String::new() },
     };
     let mut out = Writer::begin(out, header, key, source.ids).await?;
-    let mut manifest = Manifest { tables: Vec::new(), sequences: snapshot::sequences(&mut tx).await?, files: Vec::new() };
+    let mut manifest =
+        Manifest { tables: Vec::new(), sequences: snapshot::sequences(&mut tx).await?, files: Vec::new() };
     for file in source.files {
         manifest.files.push(FileSum::of(&file));
         write(&mut out, &Record::File(file)).await?;

@@ -69,7 +69,8 @@ impl BackupKey {
     /// Invalid when it is too short.
     pub fn passphrase(text: &str) -> Result<Self> {
         if text.chars().count() < SHORTEST_PASSPHRASE {
-            let problem = format!("is too short; a passphrase of a backup has at least {SHORTEST_PASSPHRASE} characters");
+            let problem =
+                format!("is too short; a passphrase of a backup has at least {SHORTEST_PASSPHRASE} characters");
             return Err(Error::invalid("passphrase", problem));
         }
         Ok(Self::Passphrase(Secret::new(text)))

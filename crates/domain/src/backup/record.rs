@@ -168,11 +168,8 @@ pub(super) async fn read<R: AsyncRead + Unpin + Send>(input: &mut Reader<R>, wid
         }
         TABLE => {
             let head: TableHead = parse(&payload)?;
-            let columns: Option<Vec<Column>> = head
-                .columns
-                .into_iter()
-                .map(|(name, word)| Some(Column { name, kind: kind_of(&word)? }))
-                .collect();
+            let columns: Option<Vec<Column>> =
+                head.columns.into_iter().map(|(name, word)| Some(Column { name, kind: kind_of(&word)? })).collect();
             Record::Table { name: head.name, columns: columns.ok_or_else(|| unfit("a column is of an unknown kind"))? }
         }
         ROWS => Record::Rows(decode_rows(&payload, width).ok_or_else(|| unfit("rows are broken"))?),

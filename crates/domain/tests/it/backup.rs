@@ -50,7 +50,15 @@ async fn fill(app: &App, rows: usize) {
     let tokens: Vec<Vec<Value<'_>>> = (0..rows)
         .map(|i| {
             let id = format!("t{i}");
-            vec![id.clone().into(), "u".into(), id.clone().into(), "p".into(), id.into(), "[]".into(), (i as i64).into()]
+            vec![
+                id.clone().into(),
+                "u".into(),
+                id.clone().into(),
+                "p".into(),
+                id.into(),
+                "[]".into(),
+                (i as i64).into(),
+            ]
         })
         .collect();
     let into = "api_tokens (id, user_id, name, prefix, hash, scopes, inserted_at)";
