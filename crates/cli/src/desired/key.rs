@@ -118,7 +118,10 @@ pub async fn read(api: &Api, now: Timestamp) -> Outcome<Found> {
         }
     }
     if nameless > 0 {
-        found.nameless.push(format!("{nameless} enrollment keys have no name"));
+        found.nameless.push(match nameless {
+            1 => "an enrollment key without a name".to_owned(),
+            n => format!("{n} enrollment keys without names"),
+        });
     }
     Ok(found)
 }
@@ -143,7 +146,10 @@ pub async fn create(api: &Api, full: &str, wanted: &Spec) -> Outcome<()> {
     // Without this the server makes a key for one use, which the file did not ask for.
     body.entry("uses_remaining").or_insert(1.into());
     let path = format!("{EDGE}/clusters/{}/enrollment_keys", segment(cluster));
-    api.post(&path, &Value::Object(body)).await.map(drop)
+    match api.post(&path, &Value::Object(body)).await {
+        Err(failure) if failure.is_not_found() => Err(Failure::local(format!("there is no cluster {cluster}"))),
+        done => done.map(drop),
+    }
 }
 
 pub async fn change(api: &Api, present: &Present, wanted: &Spec) -> Outcome<()> {
