@@ -20,6 +20,8 @@ use crate::S3Access;
 
 /// Bytes held back until a part is sent.
 const PART: usize = 8 << 20;
+/// What services say to those whom they do not let in.
+const REFUSALS: [&str; 4] = ["SignatureDoesNotMatch", "InvalidAccessKeyId", "AccessDenied", "InvalidToken"];
 /// Most files that are listed.
 const MOST_LISTED: usize = 10_000;
 
@@ -37,8 +39,8 @@ impl S3 {
     /// Invalid when the access is incomplete.
     pub fn new(bucket: &str, prefix: &str, access: &S3Access) -> Result<Self> {
         let (Some(id), Some(secret)) = (&access.access_key_id, &access.secret_access_key) else {
-            let problem = "are missing; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
-            return Err(Error::invalid("access_key_id", problem));
+            let problem = "is missing; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+            return Err(Error::invalid("access key", problem));
         };
         let retry =
             RetryConfig { max_retries: 4, retry_timeout: std::time::Duration::from_secs(60), ..RetryConfig::default() };
@@ -76,15 +78,22 @@ impl S3 {
 
     fn failed(&self, error: object_store::Error) -> Error {
         let place = self.describe();
-        let (kind, message) = match &error {
-            object_store::Error::NotFound { .. } => {
-                (ErrorKind::NotFound, format!("there is no such file or bucket: {place}"))
-            }
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => (
-                ErrorKind::Forbidden,
-                format!("{place} refuses this access key; check the key, its secret and its rights: {}", brief(&error)),
-            ),
-            _ => (ErrorKind::Unavailable, format!("{place}: {}", brief(&error))),
+        let cause = brief(&error);
+        // Which request was refused decides the crate's kind of error, so look at the service's own word first.
+        let is_refused = REFUSALS.iter().any(|code| cause.starts_with(code))
+            || matches!(
+                error,
+                object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
+            );
+        let (kind, message) = if is_refused {
+            let words = format!("{place} refuses this access key; check the key, its secret and its rights: {cause}");
+            (ErrorKind::Forbidden, words)
+        } else if cause.starts_with("NoSuchBucket") {
+            (ErrorKind::NotFound, format!("there is no bucket {}", self.bucket))
+        } else if matches!(error, object_store::Error::NotFound { .. }) {
+            (ErrorKind::NotFound, format!("there is no such file in {place}"))
+        } else {
+            (ErrorKind::Unavailable, format!("{place}: {cause}"))
         };
         Error::new(kind, message).with_source(error)
     }
@@ -92,14 +101,30 @@ impl S3 {
 
 /// The innermost cause, in one line without what XML answers bring along.
 fn brief(error: &object_store::Error) -> String {
-    let text = error.to_string();
-    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>")).map(|(code, _)| code);
-    let message = text.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</Message>")).map(|(m, _)| m);
-    match (code, message) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        (Some(code), None) => code.to_owned(),
-        _ => text.lines().next().unwrap_or_default().chars().take(300).collect(),
+    let text = whole_text(error);
+    let between = |open: &str, close: &str| Some(text.split_once(open)?.1.split_once(close)?.0.to_owned());
+    match (between("<Code>", "</Code>"), between("<Message>", "</Message>")) {
+        (Some(code), Some(message)) => return format!("{code}: {message}"),
+        (Some(code), None) => return code,
+        (None, _) => {}
     }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string().lines().next().unwrap_or_default().chars().take(300).collect()
+}
+
+/// The error with its causes, one of which may be a service's answer.
+fn whole_text(error: &object_store::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        text.push('\n');
+        text.push_str(&inner.to_string());
+        cause = inner;
+    }
+    text
 }
 
 impl Objects for S3 {
@@ -107,7 +132,7 @@ impl Objects for S3 {
         Box::pin(async move {
             let path = self.path(name)?;
             let inner = BufWriter::with_capacity(self.store.clone(), path, PART);
-            Ok(Box::new(NewUpload { inner: Some(inner), place: self.describe() }) as NewObject)
+            Ok(Box::new(NewUpload { inner: Some(inner), closing: false, place: self.describe() }) as NewObject)
         })
     }
 
@@ -158,13 +183,17 @@ impl Objects for S3 {
 
 struct NewUpload {
     inner: Option<BufWriter>,
+    /// The end was asked for: from then on nothing can be taken back.
+    closing: bool,
     place: String,
 }
 
 impl Drop for NewUpload {
     fn drop(&mut self) {
         // Parts of a file that was given up cost money until they are told to go.
-        if let (Some(mut inner), Ok(runtime)) = (self.inner.take(), tokio::runtime::Handle::try_current()) {
+        if let (false, Some(mut inner), Ok(runtime)) =
+            (self.closing, self.inner.take(), tokio::runtime::Handle::try_current())
+        {
             runtime.spawn(async move { inner.abort().await.ok() });
         }
     }
@@ -198,6 +227,7 @@ impl AsyncWrite for NewUpload {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.closing = true;
         let done = match self.inner() {
             Ok(inner) => inner.poll_shutdown(context),
             Err(_) => return Poll::Ready(Ok(())),

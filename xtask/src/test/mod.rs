@@ -11,10 +11,12 @@ use crate::{shell, tidy, up};
 
 mod needs;
 mod postgres;
+mod s3;
 mod tally;
 
 pub use needs::apt_missing;
 use postgres::Postgres;
+use s3::S3;
 use tally::Tally;
 
 #[derive(clap::Args)]
@@ -43,7 +45,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "fmt", about: "formatting", after: &[], run: fmt },
     Stage { name: "tidy", about: "the house rules", after: &[], run: tidy },
     Stage { name: "clippy", about: "lints, warnings denied", after: &[], run: clippy },
-    Stage { name: "services", about: "a PostgreSQL of our own", after: &["needs"], run: services },
+    Stage { name: "services", about: "a PostgreSQL and an S3 server of our own", after: &["needs"], run: services },
     Stage { name: "tests", about: "unit and integration tests", after: &["needs", "services"], run: tests },
     Stage { name: "doc", about: "examples in the docs", after: &[], run: doc },
     Stage { name: "e2e", about: "real processes in network namespaces", after: &["needs", "services"], run: e2e },
@@ -54,6 +56,7 @@ struct Session {
     selected: Vec<&'static str>,
     filter: Option<String>,
     postgres: Option<Postgres>,
+    s3: Option<S3>,
     tally: Tally,
 }
 
@@ -63,6 +66,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         selected: stages.iter().map(|stage| stage.name).collect(),
         filter: args.filter.clone(),
         postgres: None,
+        s3: None,
         tally: Tally::default(),
     };
     let started = Instant::now();
@@ -138,6 +142,9 @@ fn services(session: &mut Session) -> Result<()> {
     let postgres = Postgres::start()?;
     println!("      PostgreSQL {} on port {}", postgres.version, postgres.port);
     session.postgres = Some(postgres);
+    let s3 = S3::start()?;
+    println!("      S3 (SeaweedFS) on port {}", s3.port);
+    session.s3 = Some(s3);
     Ok(())
 }
 
@@ -166,6 +173,9 @@ impl Session {
         cargo.arg("test").args(before).args(&self.filter).args(after).envs(environment.iter().cloned());
         if let Some(postgres) = &self.postgres {
             cargo.env("REEVE_TEST_POSTGRES_URL", postgres.url());
+        }
+        if let Some(s3) = &self.s3 {
+            cargo.env("REEVE_TEST_S3_URL", s3.url());
         }
         self.tally.run(&mut cargo)
     }

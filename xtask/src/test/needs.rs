@@ -17,6 +17,7 @@ struct Need {
 const NEEDS: &[Need] = &[
     Need { program: "initdb", package: "postgresql", stages: &["services"] },
     Need { program: "setpriv", package: "util-linux", stages: &["services", "e2e"] },
+    Need { program: "python3", package: "python3-venv", stages: &["services"] },
     Need { program: "ip", package: "iproute2", stages: &["e2e"] },
     Need { program: "nft", package: "nftables", stages: &["e2e"] },
     Need { program: "mount", package: "mount", stages: &["e2e"] },
