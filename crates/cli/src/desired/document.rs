@@ -182,3 +182,68 @@ pub fn merge(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(text: &str) -> String {
+        read("f.yaml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_file_gives_its_sections_and_no_others() {
+        let text = "version: 1\nclusters:\n  prod: {node_limit: null}\n  lab: {ipv4_range: 100.64.0.0/16}\nnodes: {}\n";
+        let sections = read("f.yaml", text).unwrap();
+        assert_eq!(sections.keys().copied().collect::<Vec<_>>(), [Kind::Cluster, Kind::Node]);
+        let clusters = &sections[&Kind::Cluster];
+        assert_eq!(Value::Object(clusters["prod"].clone()), serde_json::json!({"node_limit": null}));
+        assert_eq!(Value::Object(clusters["lab"].clone()), serde_json::json!({"ipv4_range": "100.64.0.0/16"}));
+        assert!(read("f.yaml", "{\"version\": 1, \"clusters\": {}}").is_ok(), "JSON is YAML");
+    }
+
+    #[test]
+    fn every_refusal_says_where_and_what_is_right() {
+        for (text, at, words) in [
+            ("clusters: {}", "", "version"),
+            ("version: 2", "1:10", "reads version 1"),
+            ("version: 1\nclustres: {}", "2:1", "clustres"),
+            ("version: 1\nclusters:\n  prod: {limit: 3}", "3:10", "limit"),
+            ("version: 1\nclusters:\n  prod: {node_limit: many}", "3:22", "u32"),
+            ("version: 1\nclusters:\n  prod: {node_limit: -1}", "3:22", "u32"),
+            ("version: 1\nclusters:\n  prod: {}\n  prod: {}", "4:3", "duplicate"),
+            ("version: 1\nclusters:\n  Prod: {}", "3:3", "lower-case letters"),
+            ("version: 1\nclusters: [prod]", "2:11", "mapping"),
+            ("version: 1\nenrollment_keys:\n  rack: {}", "3:3", "CLUSTER/NAME"),
+            ("version: 1\nenrollment_keys:\n  p/rack: {uses: 0}", "3:18", "a number above 0"),
+            ("version: 1\nenrollment_keys:\n  p/rack: {uses: lots}", "3:18", "`unlimited`"),
+            ("version: 1\nenrollment_keys:\n  p/rack: {expires_at: tomorrow}", "3:24", "2026-01-31T08:00:00Z"),
+            ("version: 1\nnodes:\n  web-1: {}", "3:3", "reeve node list -o name"),
+            ("version: 1\nclusters: {a: {", "2", ""),
+            ("version: 1\n\tclusters: {}", "1:10", "a tab"),
+        ] {
+            let problem = problem(text);
+            assert!(problem.starts_with(&format!("f.yaml:{at}")), "{text:?} gives {problem:?}, not at {at}");
+            assert!(problem.contains(words), "{text:?} gives {problem:?} without {words:?}");
+            assert!(!problem.contains('\n'), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn bombs_are_refused_soon() {
+        let mut laughs = "version: 1\na0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_owned();
+        for n in 1..12 {
+            let all = vec![format!("*a{}", n - 1); 9].join(", ");
+            laughs.push_str(&format!("a{n}: &a{n} [{all}]\n"));
+        }
+        problem(&laughs);
+        let labels: String = (0..5000).map(|n| format!("k{n}: *l, ")).collect();
+        problem(&format!("version: 1\nclusters: {{x: {{ipv4_range: &l x}}}}\nnodes: {{{labels}}}"));
+        problem(&format!("version: 1\nclusters: {}{}", "[".repeat(100_000), "]".repeat(100_000)));
+        problem(&format!("version: 1\nclusters: {}", "{a: ".repeat(100_000)));
+        problem("version: 1\nversion: 1");
+        problem("version: 1\n---\nversion: 1");
+        problem("");
+        problem("\0\u{1}\u{2}");
+    }
+}

@@ -338,3 +338,66 @@ fn refused(error: Error) -> Failure {
 fn local(error: anyhow::Error) -> Failure {
     Failure::local(format!("{error:#}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reeve_store::migrate;
+
+    #[tokio::test]
+    async fn an_older_database_is_backed_up_before_its_schema_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { data: folder.path().join("data"), ..Settings::default() };
+        std::fs::create_dir(&settings.data).unwrap();
+        let store = Store::open_unmigrated(&settings.location()).await.unwrap();
+        // An empty database has nothing to lose.
+        assert_eq!(before_migration(&settings, &store).await.unwrap(), None);
+        let mut tx = store.begin().await.unwrap();
+        migrate::create(&mut tx, 1).await.unwrap();
+        reeve_store::setting::put(&mut tx, "a", "kept", Timestamp(1)).await.unwrap();
+        tx.commit().await.unwrap();
+        // Without an identity it fails, and the caller does not go on.
+        assert!(before_migration(&settings, &store).await.is_err());
+        std::fs::write(settings.data.join("server.json"), r#"{"id": "s1", "seal_keys": []}"#).unwrap();
+        let path = before_migration(&settings, &store).await.unwrap().unwrap();
+        migrate::up(&store).await.unwrap();
+        assert_eq!(before_migration(&settings, &store).await.unwrap(), None);
+
+        let key = BackupKey::file(&std::fs::read_to_string(kept_key_path(&settings.data)).unwrap()).unwrap();
+        let bytes = std::fs::read(path).unwrap();
+        assert_eq!(backup::header_of(&bytes[..]).await.unwrap().schema, 1);
+        let again = folder.path().join("again.db");
+        let again = Store::open_unmigrated(&reeve_store::Location::Sqlite(again)).await.unwrap();
+        backup::restore(&bytes[..], &key, &again, false, |_| Ok(())).await.unwrap();
+        let kept = reeve_store::setting::get(&mut again.read().await.unwrap(), "a").await.unwrap();
+        assert_eq!(kept.as_deref(), Some("kept"));
+    }
+
+    #[test]
+    fn a_directory_is_put_in_place_at_once_and_removed_when_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("data");
+        let names = |path: &Path| {
+            let mut names: Vec<_> = std::fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let staging = staging::Staging::begin(&target).unwrap();
+        staging.write("server.json", b"1").unwrap();
+        for name in ["../x", "/etc/passwd", "reeve.db", "tls-agents/../../x"] {
+            assert!(staging.write(name, b"x").is_err(), "{name}");
+        }
+        drop(staging);
+        assert!(names(folder.path()).is_empty());
+        for (content, aside) in [(b"1", false), (b"2", true)] {
+            let staging = staging::Staging::begin(&target).unwrap();
+            staging.write("server.json", content).unwrap();
+            staging.write("tls-agents/key.pem", b"k").unwrap();
+            assert_eq!(staging.finish("then").unwrap().is_some(), aside);
+            assert_eq!(std::fs::read(target.join("server.json")).unwrap(), content);
+        }
+        assert_eq!(names(folder.path()), ["data", "data.before-restore-then"]);
+        assert_eq!(std::fs::read(folder.path().join("data.before-restore-then/server.json")).unwrap(), b"1");
+        assert!(!staging::is_empty(&target).unwrap());
+    }
+}
