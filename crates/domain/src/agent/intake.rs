@@ -71,6 +71,20 @@ struct Sorted<'a> {
     outcomes: Vec<(&'a NodeId, Outcome)>,
 }
 
+impl Sorted<'_> {
+    /// Most commands are taken, start and end within one batch: then only the outcome is stored, which implies the rest.
+    /// Gives the executions whose start was left out.
+    fn leave_out_what_has_ended(&mut self) -> HashSet<ExecutionId> {
+        let ended: HashSet<&ExecutionId> = self.outcomes.iter().map(|(_, outcome)| &outcome.execution_id).collect();
+        let both = std::mem::take(&mut self.started).into_iter();
+        let (started, rest): (HashSet<_>, HashSet<_>) = both.partition(|id| ended.contains(id));
+        self.started = rest.into_iter().collect();
+        self.accepted.retain(|id| !ended.contains(id));
+        self.chunks.retain(|chunk| !ended.contains(&chunk.execution_id));
+        started
+    }
+}
+
 /// Stores a batch and answers the agents.
 pub(crate) async fn take_in(app: &App, batch: &[Item]) -> Result<()> {
     let ids: Vec<ExecutionId> =
@@ -97,13 +111,15 @@ pub(crate) async fn take_in(app: &App, batch: &[Item]) -> Result<()> {
     }
 
     let mut changed: Vec<ExecutionId> = Vec::new();
+    let accepted: HashSet<ExecutionId> = sorted.accepted.iter().cloned().collect();
+    let started = sorted.leave_out_what_has_ended();
     table::set_sent(&mut tx, &sorted.accepted, now).await?;
     changed.extend(sorted.accepted.iter().cloned());
     table::set_started(&mut tx, &sorted.started, now).await?;
     outputs::append(&mut tx, &sorted.chunks).await?;
     let mut ended = HashSet::new();
     for (node, outcome) in &sorted.outcomes {
-        if table::set_outcome(&mut tx, outcome, now).await? {
+        if table::set_outcome(&mut tx, outcome, started.contains(&outcome.execution_id), now).await? {
             outputs::finish(&mut tx, &outcome.execution_id, &outcome.output, true).await?;
             changed.push(outcome.execution_id.clone());
             ended.insert(outcome.execution_id.clone());
@@ -112,7 +128,6 @@ pub(crate) async fn take_in(app: &App, batch: &[Item]) -> Result<()> {
     }
     let rows = table::by_ids(&mut tx, &changed).await?;
     let mut events = Vec::with_capacity(rows.len() * 2);
-    let accepted: HashSet<&ExecutionId> = sorted.accepted.iter().collect();
     for row in &rows {
         if accepted.contains(&row.id) {
             let mut sent = row.clone();
