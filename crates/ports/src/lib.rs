@@ -6,7 +6,9 @@
 pub mod agents;
 pub mod cloud;
 pub mod fetch;
+pub mod objects;
 
 pub use agents::{AgentLink, Order};
 pub use cloud::{Cloud, CloudError, CloudErrorKind};
 pub use fetch::Fetch;
+pub use objects::{NewObject, ObjectInfo, Objects, OpenObject};

@@ -2,6 +2,7 @@
 
 mod agent;
 mod bench_jobs;
+mod backup;
 mod config;
 mod data_dir;
 mod dev;
@@ -75,6 +76,9 @@ async fn run(command: Command) -> ExitCode {
         Command::Client(command) => {
             if let Some(args) = command.local_doctor() {
                 return doctor::run_locally(args.data.clone()).await;
+            }
+            if let Some((verb, format)) = command.local_backup() {
+                return backup::run(verb, format).await;
             }
             return reeve_cli::run(command, Program::command()).await;
         }

@@ -14,10 +14,12 @@ mod needs;
 mod node;
 mod postgres;
 mod python;
+mod s3;
 mod tally;
 
 pub use needs::apt_missing;
 use postgres::Postgres;
+use s3::S3;
 use tally::Tally;
 
 #[derive(clap::Args)]
@@ -46,7 +48,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "fmt", about: "formatting", after: &[], run: fmt },
     Stage { name: "tidy", about: "the house rules", after: &[], run: tidy },
     Stage { name: "clippy", about: "lints, warnings denied", after: &[], run: clippy },
-    Stage { name: "services", about: "a PostgreSQL and a Python of our own", after: &["needs"], run: services },
+    Stage { name: "services", about: "a PostgreSQL, an S3 server, a Python and a Node of our own", after: &["needs"], run: services },
     Stage { name: "tests", about: "unit and integration tests", after: &["needs", "services"], run: tests },
     Stage { name: "doc", about: "examples in the docs", after: &[], run: doc },
     Stage { name: "e2e", about: "real processes in network namespaces", after: &["needs", "services"], run: e2e },
@@ -60,6 +62,7 @@ struct Session {
     /// The interpreter with the packages that tests need.
     python: Option<PathBuf>,
     node: Option<PathBuf>,
+    s3: Option<S3>,
     tally: Tally,
 }
 
@@ -71,6 +74,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         postgres: None,
         python: None,
         node: None,
+        s3: None,
         tally: Tally::default(),
     };
     let started = Instant::now();
@@ -146,8 +150,12 @@ fn services(session: &mut Session) -> Result<()> {
     let postgres = Postgres::start()?;
     println!("      PostgreSQL {} on port {}", postgres.version, postgres.port);
     session.postgres = Some(postgres);
-    session.python = Some(python::prepare()?);
+    let python = python::prepare()?;
     session.node = Some(node::prepare()?);
+    let s3 = S3::start(&python)?;
+    session.python = Some(python);
+    println!("      S3 (SeaweedFS) on port {}", s3.port);
+    session.s3 = Some(s3);
     Ok(())
 }
 
@@ -182,6 +190,9 @@ impl Session {
         }
         if let Some(node) = &self.node {
             cargo.env("REEVE_TEST_NODE_FOLDER", node);
+        }
+        if let Some(s3) = &self.s3 {
+            cargo.env("REEVE_TEST_S3_URL", s3.url());
         }
         self.tally.run(&mut cargo)
     }
