@@ -190,7 +190,7 @@ fn is_setting(name: &str) -> bool {
 }
 
 /// Names of the original's environment that are understood without the `REEVE_` prefix.
-const ORIGINAL_NAMES: [&str; 14] = [
+const ORIGINAL_NAMES: [&str; 17] = [
     "MASTER_KEY",
     "API_KEY",
     "METRICS_KEY",

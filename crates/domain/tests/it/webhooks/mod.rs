@@ -21,7 +21,7 @@ use reeve_testkit::db::TestDb;
 use reeve_types::event::NewEvent;
 use reeve_types::id::SystemIds;
 use reeve_types::webhook::{Delivery, DeliveryFilter, Webhook};
-use reeve_types::{Actor, Clock, ManualClock, Page, Secret, Timestamp, WebhookId};
+use reeve_types::{Actor, ManualClock, Page, Secret, Timestamp, WebhookId};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
