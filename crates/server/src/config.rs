@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use reeve_domain::config::{Cron, ExecutionPruning};
 use serde::{Deserialize, Serialize};
 
 /// Seconds of a day.
@@ -77,6 +78,16 @@ pub struct Settings {
     pub heartbeat_secs: f64,
     /// Seconds without contact until a node is unreachable.
     pub unreachable_after_secs: f64,
+    /// Whether old executions are dropped.
+    pub execution_pruning_enabled: bool,
+    /// When, as a cron pattern in UTC.
+    pub execution_pruning_schedule: String,
+    /// Which: those made longer ago that have ended.
+    pub execution_retention_days: u32,
+    /// Older events are dropped from the feed.
+    pub event_retention_days: u32,
+    /// Jobs that ended longer ago are dropped.
+    pub job_retention_days: u32,
     /// `corename` of events.
     pub core_name: String,
     /// Whether webhooks may lead to this machine and to private networks.
@@ -143,6 +154,11 @@ impl Default for Settings {
             cluster_subnet_prefix: 16,
             heartbeat_secs: 30.0,
             unreachable_after_secs: 300.0,
+            execution_pruning_enabled: false,
+            execution_pruning_schedule: "0 0 * * *".into(),
+            execution_retention_days: 30,
+            event_retention_days: 7,
+            job_retention_days: 7,
             core_name: "default".into(),
             webhook_allow_private_ips: false,
             webhook_max_attempts: webhooks.max_attempts,
@@ -174,7 +190,7 @@ fn is_setting(name: &str) -> bool {
 }
 
 /// Names of the original's environment that are understood without the `REEVE_` prefix.
-const ORIGINAL_NAMES: [&str; 14] = [
+const ORIGINAL_NAMES: [&str; 17] = [
     "MASTER_KEY",
     "API_KEY",
     "METRICS_KEY",
@@ -186,6 +202,9 @@ const ORIGINAL_NAMES: [&str; 14] = [
     "ADMIN_MAX_WIREGUARD_PEERS",
     "CLUSTER_SUBNET_PREFIX",
     "CORE_NAME",
+    "EXECUTION_PRUNING_ENABLED",
+    "EXECUTION_PRUNING_SCHEDULE",
+    "EXECUTION_RETENTION_DAYS",
     "WEBHOOK_MAX_ATTEMPTS",
     "WEBHOOK_ALLOW_PRIVATE_IPS",
     "EVENT_DELIVERY_MAX_AGE_SECONDS",
@@ -237,6 +256,16 @@ impl Settings {
         if self.heartbeat_secs < 0.05 || self.unreachable_after_secs <= self.heartbeat_secs {
             bail!("unreachable_after_secs must be more than heartbeat_secs, and that at least 0.05");
         }
+        self.pruning()?;
+        for (name, days) in [
+            ("execution_retention_days", self.execution_retention_days),
+            ("event_retention_days", self.event_retention_days),
+            ("job_retention_days", self.job_retention_days),
+        ] {
+            if days == 0 {
+                bail!("{name} must be at least 1");
+            }
+        }
         self.check_webhooks()
     }
 
@@ -252,14 +281,22 @@ impl Settings {
         if !(0.1..=60.0).contains(&self.webhook_timeout_secs) || !(1..=64).contains(&self.webhook_concurrency) {
             bail!("webhook_timeout_secs must be 0.1 to 60 and webhook_concurrency 1 to 64");
         }
-        let days = 0.001..=366.0;
-        if !days.contains(&self.webhook_disable_after_days) || !days.contains(&self.webhook_log_retention_days) {
+        let kept = 0.001..=366.0;
+        if !kept.contains(&self.webhook_disable_after_days) || !kept.contains(&self.webhook_log_retention_days) {
             bail!("webhook_disable_after_days and webhook_log_retention_days must be 0.001 to 366");
         }
-        if self.event_delivery_max_age_seconds > year as u64 {
-            bail!("event_delivery_max_age_seconds must be at most a year");
+        if self.event_delivery_max_age_seconds > days(self.event_retention_days).as_secs() {
+            bail!("event_delivery_max_age_seconds must not be more than event_retention_days: events are gone by then");
         }
         Ok(())
+    }
+
+    fn pruning(&self) -> Result<ExecutionPruning> {
+        let name = "execution_pruning_schedule";
+        let schedule = Cron::parse(name, &self.execution_pruning_schedule)
+            .map_err(|error| anyhow::anyhow!("{name}: {}", error.details[name].join(", ")))?;
+        let retention = days(self.execution_retention_days);
+        Ok(ExecutionPruning { enabled: self.execution_pruning_enabled, schedule, retention })
     }
 
     /// Where `surface` listens; None is off.
@@ -274,7 +311,7 @@ impl Settings {
     }
 
     /// The rules' part, with keys filled in and the agents' listener known.
-    pub fn domain(&self, keys: reeve_domain::config::StaticKeys) -> reeve_domain::config::Config {
+    pub fn domain(&self, keys: reeve_domain::config::StaticKeys) -> Result<reeve_domain::config::Config> {
         let mut config = reeve_domain::config::Config::with_keys(keys);
         config.default_cluster.clone_from(&self.default_cluster_name);
         config.public_enrollment_keys = self.public_enrollment_key_enabled;
@@ -295,7 +332,10 @@ impl Settings {
         config.webhooks.log_retention = Duration::from_secs_f64(self.webhook_log_retention_days * DAY);
         let age = self.event_delivery_max_age_seconds;
         config.webhooks.max_age = (age > 0).then(|| Duration::from_secs(age));
-        config
+        config.event_retention = days(self.event_retention_days);
+        config.job_retention = days(self.job_retention_days);
+        config.execution_pruning = self.pruning()?;
+        Ok(config)
     }
 
     /// Where the data lives.
@@ -315,6 +355,10 @@ impl Settings {
     pub fn local_agent(&self) -> PathBuf {
         self.data.join("agent")
     }
+}
+
+fn days(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * 24 * 3600)
 }
 
 /// `host` with `port` added when it has none.

@@ -29,6 +29,10 @@ pub enum Topic {
     Output,
     /// Executions can be delivered or must be cancelled.
     Executions,
+    /// Commands wait for their fan-out.
+    Commands,
+    /// Somebody asked for a tick or a pass out of turn.
+    Schedules,
     /// Users, tokens or keys changed: caches of rights are void.
     Access,
     /// Webhooks changed or have deliveries that are due.
@@ -37,8 +41,16 @@ pub enum Topic {
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Topic; 6] =
-        [Topic::Events, Topic::Jobs, Topic::Output, Topic::Executions, Topic::Access, Topic::Webhooks];
+    pub const ALL: [Topic; 8] = [
+        Topic::Events,
+        Topic::Jobs,
+        Topic::Output,
+        Topic::Executions,
+        Topic::Commands,
+        Topic::Schedules,
+        Topic::Access,
+        Topic::Webhooks,
+    ];
     /// The word sent between servers.
     pub fn word(self) -> &'static str {
         match self {
@@ -46,6 +58,8 @@ impl Topic {
             Topic::Jobs => "jobs",
             Topic::Output => "output",
             Topic::Executions => "executions",
+            Topic::Commands => "commands",
+            Topic::Schedules => "schedules",
             Topic::Access => "access",
             Topic::Webhooks => "webhooks",
         }

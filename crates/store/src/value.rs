@@ -182,6 +182,10 @@ ids!(
     JobId,
     EventId,
     ServerId,
+    AliasId,
+    SshUsernameId,
+    SshPublicKeyId,
+    SelfUpdateRequestId,
     WebhookId,
     DeliveryId
 );
@@ -207,6 +211,9 @@ words!(
     reeve_types::node::NodeIdType,
     reeve_types::execution::ExecutionStatus,
     reeve_types::rollout::RolloutState,
+    reeve_types::self_update::SelfUpdateState,
+    reeve_types::self_update::SelfUpdateStatus,
+    reeve_types::ssh_public_key::SshKeyType,
     reeve_types::job::JobState,
     reeve_types::webhook::WebhookState,
     reeve_types::webhook::DeliveryState,
