@@ -281,12 +281,12 @@ impl Settings {
         if !(0.1..=60.0).contains(&self.webhook_timeout_secs) || !(1..=64).contains(&self.webhook_concurrency) {
             bail!("webhook_timeout_secs must be 0.1 to 60 and webhook_concurrency 1 to 64");
         }
-        let days = 0.001..=366.0;
-        if !days.contains(&self.webhook_disable_after_days) || !days.contains(&self.webhook_log_retention_days) {
+        let kept = 0.001..=366.0;
+        if !kept.contains(&self.webhook_disable_after_days) || !kept.contains(&self.webhook_log_retention_days) {
             bail!("webhook_disable_after_days and webhook_log_retention_days must be 0.001 to 366");
         }
-        if self.event_delivery_max_age_seconds > year as u64 {
-            bail!("event_delivery_max_age_seconds must be at most a year");
+        if self.event_delivery_max_age_seconds > days(self.event_retention_days).as_secs() {
+            bail!("event_delivery_max_age_seconds must not be more than event_retention_days: events are gone by then");
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ use crate::App;
 /// Outcomes that wait to be stored; attempts that end meanwhile wait with theirs.
 const OUTCOMES: usize = 4_096;
 /// How long a stop waits for what runs.
-const DRAIN: Duration = Duration::from_secs(8);
+const DRAIN: Duration = Duration::from_secs(4);
 /// The server that holds a webhook says so this often.
 const RENEW_MS: i64 = 2_500;
 /// A server that says nothing for this long has lost its webhooks.
@@ -298,7 +298,7 @@ impl Engine {
                         None => attempt::untried(&app, &delivery, "its event is not in the feed any more"),
                         Some(body) => attempt::attempt(&app, &target, &delivery, body).await,
                     };
-                    let failed = matches!(ended.settled.error, Some(_) if ended.settled.attempted == 1);
+                    let failed = ended.settled.error.is_some() && ended.settled.attempted == 1;
                     let freed = Freed { webhook: ended.webhook.clone(), failed, hold_until: ended.hold_until };
                     // Both ends are only gone when the process ends; the row is still pending then.
                     outcomes.send(ended).await.ok();

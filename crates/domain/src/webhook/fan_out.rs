@@ -16,7 +16,7 @@ use crate::App;
 /// Events read at a time.
 const EVENTS: i64 = 500;
 /// Deliveries in one transaction; the events of which the first exceeds it come with the next.
-const DELIVERIES: usize = 5_000;
+const DELIVERIES: usize = 2_000;
 
 /// Follows the feed until `stop` fires.
 pub async fn run(app: &App, stop: &CancellationToken) {

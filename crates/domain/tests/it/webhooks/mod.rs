@@ -248,6 +248,23 @@ impl Hooks {
         panic!("{what}: {:#?}", self.log(DeliveryFilter::default()).await)
     }
 
+    /// Waits until there are `count` deliveries and all of them were delivered.
+    pub(crate) async fn await_delivered(&self, count: i64) {
+        let sql = "SELECT count(*), count(CASE WHEN state = 'delivered' THEN 1 END) FROM webhook_deliveries";
+        let mut seen = (0, 0);
+        for _ in 0..1_200 {
+            let mut tx = self.app.store.read().await.unwrap();
+            let mut row = tx.one(sql, &[]).await.unwrap();
+            seen = (row.get::<i64>().unwrap(), row.get::<i64>().unwrap());
+            drop(tx);
+            if seen == (count, count) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{count} deliveries, all delivered; there are {seen:?}");
+    }
+
     pub(crate) async fn await_webhook(&self, id: &WebhookId, what: &str, fits: impl Fn(&Webhook) -> bool) -> Webhook {
         for _ in 0..1_200 {
             let webhook = self.reload(id).await;

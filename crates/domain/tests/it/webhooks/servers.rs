@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use reeve_domain::background;
 use reeve_testkit::db::TestDb;
-use reeve_types::webhook::DeliveryState;
 use tokio_util::sync::CancellationToken;
 
 use super::{A, Hooks, happen, server, started};
@@ -25,9 +24,7 @@ async fn two_servers_share_and_one_takes_over() {
         happen(app, A, round * 10..round * 10 + 10).await;
     }
     hooks.receivers.await_count(800).await;
-    hooks
-        .await_log("all delivered", |log| log.len() == 800 && log.iter().all(|d| d.state == DeliveryState::Delivered))
-        .await;
+    hooks.await_delivered(800).await;
     let ids: HashSet<String> = hooks.receivers.got().iter().map(|g| g.id().to_owned()).collect();
     assert_eq!((hooks.receivers.got().len(), ids.len()), (800, 800), "each once");
     let holders = |rows: Vec<reeve_store::Row>| -> HashSet<String> {
@@ -47,8 +44,6 @@ async fn two_servers_share_and_one_takes_over() {
         tokio::task::yield_now().await;
     }
     hooks.receivers.await_until("the rest", |got| got.iter().filter(|g| g.number() >= 100).count() >= 80).await;
-    hooks
-        .await_log("all delivered", |log| log.len() == 880 && log.iter().all(|d| d.state == DeliveryState::Delivered))
-        .await;
+    hooks.await_delivered(880).await;
     stop.cancel();
 }
