@@ -2,6 +2,7 @@
 
 mod agent;
 mod backup;
+mod bench_jobs;
 mod config;
 mod data_dir;
 mod dev;
