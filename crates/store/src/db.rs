@@ -146,7 +146,7 @@ impl Store {
             Backend::Sqlite(db) => Inner::Sqlite(db.read().await?),
             Backend::Postgres(db) => Inner::Postgres(db.snapshot().await?),
         };
-        let mut tx = Tx { inner, wakes: self.wakes.clone(), woken: [false; 5] };
+        let mut tx = Tx { inner, wakes: self.wakes.clone(), woken: [false; Topic::ALL.len()] };
         // The state is chosen by the first read.
         tx.opt("SELECT 1", &[]).await?;
         if !tx.is_postgres() {
