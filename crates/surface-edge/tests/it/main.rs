@@ -4,3 +4,4 @@
 mod exchanges;
 mod promtool;
 mod rights;
+mod signatures;
