@@ -7,19 +7,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub struct Counter {
     name: &'static str,
+    /// What tells it from others of the same name.
+    label: Option<(&'static str, &'static str)>,
     help: &'static str,
     value: AtomicU64,
 }
 
 impl Counter {
-    const fn new(name: &'static str, help: &'static str) -> Self {
-        Self { name, help, value: AtomicU64::new(0) }
+    const fn new(name: &'static str, label: Option<(&'static str, &'static str)>, help: &'static str) -> Self {
+        Self { name, label, help, value: AtomicU64::new(0) }
+    }
+
+    fn recorded(&self) -> metrics::Counter {
+        match self.label {
+            None => metrics::counter!(self.name),
+            Some((label, value)) => metrics::counter!(self.name, label => value),
+        }
     }
 
     /// So many more.
     pub fn add(&self, more: u64) {
         self.value.fetch_add(more, Ordering::Relaxed);
-        metrics::counter!(self.name).increment(more);
+        self.recorded().increment(more);
     }
 
     /// How many.
@@ -27,14 +36,16 @@ impl Counter {
         self.value.load(Ordering::Relaxed)
     }
 
-    /// What it is called in `/metrics`.
-    pub fn name(&self) -> &'static str {
-        self.name
+    /// What it is called in `/metrics`, and the label that tells it from others of the same name.
+    pub fn name(&self) -> (&'static str, Option<(&'static str, &'static str)>) {
+        (self.name, self.label)
     }
 }
 
 macro_rules! counters {
-    ($($field:ident = $name:literal: $help:literal),* $(,)?) => {
+    (@label) => { None };
+    (@label $label:literal $value:literal) => { Some(($label, $value)) };
+    ($($field:ident = $name:literal $([$label:literal = $value:literal])?: $help:literal),* $(,)?) => {
         /// The counters of a server.
         #[derive(Debug)]
         pub struct Counters {
@@ -45,7 +56,10 @@ macro_rules! counters {
 
         impl Default for Counters {
             fn default() -> Self {
-                Self { $($field: Counter::new($name, $help),)* last_pass_handed_out: AtomicU64::new(0) }
+                Self {
+                    $($field: Counter::new($name, counters!(@label $($label $value)?), $help),)*
+                    last_pass_handed_out: AtomicU64::new(0),
+                }
             }
         }
 
@@ -78,18 +92,29 @@ counters! {
     ssh_refusals = "reeve_ssh_refusals_total": "SSH credentials that were refused",
     self_updates = "reeve_self_updates_completed_total": "Self-update requests worked off",
     webhook_fan_outs = "reeve_webhook_fan_outs_total": "Events looked at for webhooks",
-    webhook_delivered = "reeve_webhook_delivered_total": "Webhook attempts answered with 2xx",
-    webhook_put_off = "reeve_webhook_put_off_total": "Webhook attempts that failed and are tried again",
-    webhook_given_up = "reeve_webhook_given_up_total": "Webhook attempts that failed for good",
+    webhook_delivered = "reeve_webhook_deliveries_total" ["outcome" = "ok"]: "Webhook attempts by what came of them",
+    webhook_put_off = "reeve_webhook_deliveries_total" ["outcome" = "recoverable"]: "Webhook attempts by what came of them",
+    webhook_given_up = "reeve_webhook_deliveries_total" ["outcome" = "terminal"]: "Webhook attempts by what came of them",
 }
 
 impl Counters {
     /// Makes the recorder know every counter, so that one that has not moved is 0 and not missing. Once the recorder is
     /// there.
     pub fn announce(&self) {
+        metrics::describe_counter!("reeve_agents_enrolled_total", "Nodes that were registered");
+        metrics::describe_gauge!("reeve_agents_connected", "Agents connected to this server");
+        metrics::describe_gauge!("reeve_nodes", "Nodes");
+        metrics::describe_gauge!("reeve_jobs", "Unfinished jobs by kind and state");
+        metrics::describe_gauge!("reeve_jobs_failed_last_day", "Jobs that failed within a day");
+        metrics::describe_gauge!("reeve_jobs_oldest_waiting_seconds", "How long the first job in the queue is due");
+        metrics::describe_counter!("reeve_recurring_turns_total", "Turns of what recurs");
+        metrics::describe_counter!("reeve_recurring_failures_total", "Turns of what recurs that failed");
+        metrics::describe_gauge!("reeve_recurring_last_success_age_seconds", "Time since the last good turn");
+        metrics::describe_counter!("reeve_ssh_verifications_total", "SSH credentials checked, by method and result");
+        metrics::describe_counter!("reeve_job_runs_ended_total", "Runs of jobs by kind and state");
         for counter in self.all() {
             metrics::describe_counter!(counter.name, counter.help);
-            metrics::counter!(counter.name).absolute(counter.get());
+            counter.recorded().absolute(counter.get());
         }
     }
 }
@@ -103,7 +128,7 @@ mod tests {
         let counters = Counters::default();
         let names: std::collections::BTreeSet<_> = counters.all().iter().map(|c| c.name()).collect();
         assert_eq!(names.len(), counters.all().len());
-        assert!(names.iter().all(|name| name.starts_with("reeve_") && name.ends_with("_total")));
+        assert!(names.iter().all(|(name, _)| name.starts_with("reeve_") && name.ends_with("_total")));
     }
 
     #[test]

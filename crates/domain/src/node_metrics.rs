@@ -183,7 +183,7 @@ async fn ask(app: &App, id: &NodeId, deadline: Duration) -> Result<(Timestamp, S
 }
 
 /// A page of the fleet's newest samples, none older than [`FRESH`]. With `live` the connected nodes on it are asked for
-/// fresh ones first; the order stays that of the samples before.
+/// fresh ones first, and the page is sorted again by what they say.
 ///
 /// # Errors
 /// As the store.
@@ -217,7 +217,9 @@ pub async fn list(
         }
         row
     });
-    Ok(Paged { items: join_all(refreshed).await, total, page })
+    let mut items = join_all(refreshed).await;
+    table::sort_again(&mut items, sorts, |row| &row.sample);
+    Ok(Paged { items, total, page })
 }
 
 /// The nodes in touch, in order of their ids from after `after` on.

@@ -97,6 +97,29 @@ pub async fn list(
     Ok(Paged { items, total, page: asked })
 }
 
+/// Brings the rows of one page into the order of `sorts` again, by their samples. Orders by what is no number stay.
+pub fn sort_again<T>(rows: &mut [T], sorts: &[Sort], sample: impl Fn(&T) -> &Sample) {
+    let known = |sort: &&Sort| SORTABLE.iter().any(|(name, _)| *name == sort.field);
+    let first = sorts.iter().find(known);
+    let (field, descending) = first.map_or(("load_1m", true), |sort| (sort.field.as_str(), sort.descending));
+    let figure = |row: &T| {
+        let f = Figures::of(sample(row));
+        match field {
+            "load_1m" => f.load,
+            "cpu_usage_percent" => f.cpu,
+            "memory_usage_percent" => f.memory,
+            "disk_usage_percent" => f.disk,
+            "network_bytes_per_second" => f.network,
+            "uptime_seconds" => f.uptime,
+            _ => None,
+        }
+    };
+    rows.sort_by_key(|row| {
+        let figure = figure(row);
+        (figure.is_none(), figure.map(|n| if descending { -n } else { n }))
+    });
+}
+
 fn order(sorts: &[Sort]) -> String {
     let mut keys = Vec::new();
     for sort in sorts {

@@ -154,7 +154,7 @@ async fn a_live_list_asks_those_whose_sample_is_not_fresh() {
         assert_eq!((loads(true).await, w.app.counters.questions.get()), (vec![20, 10], 0));
         at(&w, 2_001);
         assert_eq!(loads(false).await, [20, 10]);
-        assert_eq!(loads(true).await, [5, 10]);
+        assert_eq!(loads(true).await, [10, 5]);
         assert_eq!((w.app.counters.questions.get(), w.app.counters.questions_unanswered.get()), (2, 1));
         // What was heard is remembered for others.
         assert_eq!(loads(false).await, [5, 10]);
