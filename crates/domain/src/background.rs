@@ -49,6 +49,8 @@ pub fn registry(config: &Config) -> Registry<App> {
         .looping(Loop::new("seal.rotate", 60 * MINUTE, |app| Box::pin(seal::rotate::by_itself(app))).on_one_server())
         .looping(Loop::new("webhook.tidy", secs(10), |app| Box::pin(webhook::upkeep::tidy(app))).on_one_server())
         // Every tick once.
+        .looping(Loop::new("webhook.tidy", secs(10), |app| Box::pin(webhook::upkeep::tidy(app))).on_one_server())
+        .schedule(tick("webhook_delivery.prune", 10 * MINUTE, |app| Box::pin(webhook::upkeep::prune(app))))
         .schedule(tick("event.prune", 10 * MINUTE, |app| Box::pin(event::prune_all(app))))
         .schedule(tick("idempotency.prune", 10 * MINUTE, |app| Box::pin(idempotency::prune(app))))
         .schedule(tick("identity.prune", MINUTE, |app| Box::pin(identity::prune(app))))

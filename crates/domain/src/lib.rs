@@ -12,6 +12,7 @@ pub mod app;
 pub mod audit;
 pub mod authz;
 pub mod background;
+pub mod backup;
 pub mod cluster;
 pub mod command;
 pub mod config;

@@ -323,6 +323,9 @@ impl Settings {
         config.heartbeat = Duration::from_secs_f64(self.heartbeat_secs);
         config.unreachable_after = Duration::from_secs_f64(self.unreachable_after_secs);
         config.core_name.clone_from(&self.core_name);
+        config.event_retention = days(self.event_retention_days);
+        config.job_retention = days(self.job_retention_days);
+        config.execution_pruning = self.pruning()?;
         config.webhooks.max_attempts = self.webhook_max_attempts;
         config.webhooks.pauses =
             self.webhook_retry_schedule_secs.iter().copied().map(Duration::from_secs_f64).collect();
@@ -332,9 +335,6 @@ impl Settings {
         config.webhooks.log_retention = Duration::from_secs_f64(self.webhook_log_retention_days * DAY);
         let age = self.event_delivery_max_age_seconds;
         config.webhooks.max_age = (age > 0).then(|| Duration::from_secs(age));
-        config.event_retention = days(self.event_retention_days);
-        config.job_retention = days(self.job_retention_days);
-        config.execution_pruning = self.pruning()?;
         Ok(config)
     }
 

@@ -140,6 +140,25 @@ impl Store {
         Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; Topic::ALL.len()] })
     }
 
+    /// Starts a transaction that reads one consistent state of the whole database for as long as it is open, beside
+    /// writers. On SQLite the log cannot be copied back completely meanwhile, on PostgreSQL old rows are kept.
+    ///
+    /// # Errors
+    /// Unavailable when the database is away.
+    pub async fn snapshot(&self) -> Result<Tx> {
+        let inner = match &*self.backend {
+            Backend::Sqlite(db) => Inner::Sqlite(db.read().await?),
+            Backend::Postgres(db) => Inner::Postgres(db.snapshot().await?),
+        };
+        let mut tx = Tx { inner, wakes: self.wakes.clone(), woken: [false; Topic::ALL.len()] };
+        // The state is chosen by the first read.
+        tx.opt("SELECT 1", &[]).await?;
+        if !tx.is_postgres() {
+            tx.opt("SELECT count(*) FROM sqlite_master", &[]).await?;
+        }
+        Ok(tx)
+    }
+
     /// Fires when a commit of any server woke `topic`.
     pub fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {
         self.wakes.0[topic as usize].subscribe()
@@ -218,6 +237,17 @@ impl Tx {
         match &mut self.inner {
             Inner::Sqlite(tx) => tx.all(sql, args),
             Inner::Postgres(tx) => tx.all(sql, args).await,
+        }
+    }
+
+    /// The first rows of a query, until they hold `most_bytes` of text. At least one row, if there is one.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub(crate) async fn some(&mut self, sql: &str, args: &[Value<'_>], most_bytes: usize) -> Result<Vec<Row>> {
+        match &mut self.inner {
+            Inner::Sqlite(tx) => tx.some(sql, args, most_bytes),
+            Inner::Postgres(tx) => tx.some(sql, args, most_bytes).await,
         }
     }
 

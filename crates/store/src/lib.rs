@@ -34,6 +34,7 @@ pub mod sealed;
 pub mod self_update;
 pub mod server;
 pub mod setting;
+pub mod snapshot;
 pub mod ssh_public_key;
 pub mod ssh_username;
 pub mod user;

@@ -4,6 +4,7 @@
 mod agents;
 mod aliases;
 mod audit;
+mod backup;
 mod clusters;
 mod commands;
 mod idempotency;

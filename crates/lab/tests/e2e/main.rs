@@ -3,6 +3,7 @@
 //! server believes is not what happened.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+mod backup;
 mod disk;
 mod fleet;
 mod nat;

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 const RAW: &str = "a-cryptographically-random-32-byte-secret";
 const STANDARD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwABCDEFGHIJ0=";
-/// Where `cargo xtask test` says that it installed the libraries.
-const VERIFIERS: &str = "REEVE_TEST_VERIFIERS";
+/// What `cargo xtask test` has the libraries in: an interpreter of Python, and a folder for Node.
+const INSTALLED: [&str; 2] = ["REEVE_TEST_PYTHON", "REEVE_TEST_NODE_FOLDER"];
 
 const PYTHON: &str = r#"
 import json, sys, base64, hashlib, hmac
@@ -86,9 +86,10 @@ fn verify(program: PathBuf, args: &[&str], folder: PathBuf, deliveries: &Value) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_independent_libraries_accept_what_is_sent() {
-    let verifiers = std::env::var_os(VERIFIERS).map(PathBuf::from);
-    let verifiers =
-        verifiers.unwrap_or_else(|| panic!("{VERIFIERS} is not set: run the tests with `cargo xtask test`"));
+    let [python, node_folder] = INSTALLED.map(|name| {
+        let path = std::env::var_os(name).map(PathBuf::from);
+        path.unwrap_or_else(|| panic!("{name} is not set: run the tests with `cargo xtask test`"))
+    });
     let app = TestApp::sqlite().await;
     let (url, got) = receiver().await;
     let mut expected = 0;
@@ -138,10 +139,10 @@ async fn two_independent_libraries_accept_what_is_sent() {
     let (overlapping, plain): (Vec<Value>, Vec<Value>) =
         all.into_iter().partition(|d| d["headers"]["webhook-signature"].as_str().unwrap().contains(' '));
     assert_eq!((overlapping.len(), plain.len()), (2, 6));
-    let python = verify(verifiers.join("python/bin/python3"), &["-c", PYTHON], verifiers.clone(), &json!(plain));
+    let python = verify(python, &["-c", PYTHON], node_folder.clone(), &json!(plain));
     assert_eq!(python.lines().count(), 6);
     let both: Vec<Value> = plain.into_iter().chain(overlapping).collect();
-    let node = verify("node".into(), &["-e", NODE], verifiers.join("node"), &json!(both));
+    let node = verify("node".into(), &["-e", NODE], node_folder, &json!(both));
     assert_eq!(node.lines().count(), 8);
 }
 

@@ -1,5 +1,4 @@
 //! Hostile URLs are refused when they are stored and when they are used, by the same rules, and no byte is sent.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
