@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::{dispatch, intake, presence};
 use crate::config::Config;
 use crate::execution::PruneExecutions;
-use crate::{App, command, event, execution, idempotency, identity, job, seal, self_update, webhook};
+use crate::{App, command, event, execution, idempotency, identity, job, node_metrics, seal, self_update, webhook};
 
 /// The loop that fans commands out.
 pub const FAN_OUT: &str = "command.fan_out";
@@ -40,6 +40,7 @@ pub fn registry(config: &Config) -> Registry<App> {
         .looping(Loop::new(SELF_UPDATE, secs(5), |app| Box::pin(self_update::advance_all(app))).on(Topic::Commands))
         .looping(Loop::new("execution.dispatch", secs(5), |app| Box::pin(dispatch::pass(app))).on(Topic::Executions))
         .looping(Loop::new("node.flush", secs(5), |app| Box::pin(presence::flush(app))))
+        .looping(Loop::new("node_metrics.flush", secs(5), |app| Box::pin(node_metrics::flush(app))))
         .looping(Loop::new("server.weigh", secs(15), |app| Box::pin(presence::weigh(app))))
         .looping(Loop::new("identity.flush", MINUTE, |app| Box::pin(identity::write_uses(app))))
         .looping(Loop::new("job.measure", secs(15), |app| Box::pin(job::measure(app))))

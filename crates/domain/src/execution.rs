@@ -184,6 +184,7 @@ pub async fn expire(app: &App) -> Result<()> {
     }
     tx.wake(Topic::Output);
     tx.commit().await?;
+    app.counters.expirations.add(1);
     app.rollouts_changed();
     Ok(())
 }

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::backup;
-use crate::config::{ServeArgs, Settings, with_port};
+use crate::config::{ServeArgs, Settings, with_port, without_port};
 use crate::data_dir::{Credentials, DataDir};
 use crate::doctor::Doctor;
 use crate::say;
@@ -121,6 +121,11 @@ impl Server {
             config.agent_endpoints = endpoints(&settings, agents.local_addr());
             config.agent_pin = agents.pin();
         }
+        config.metrics_base_url = match (&settings.metrics_base_url, &edge) {
+            (Some(base), _) => base.clone(),
+            (None, Some(edge)) => metrics_base(&settings, edge.address()),
+            (None, None) => config.metrics_base_url,
+        };
         let endpoint = config.agent_endpoints.first().cloned().unwrap_or_default();
 
         let app = Arc::new(App::new(store, Arc::new(SystemClock), ids.clone(), me.seal, config, me.id));
@@ -129,6 +134,7 @@ impl Server {
 
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
+        app.counters.announce();
         let kit = kit(&app, &settings, &draining)?;
         let edge_surface = reeve_surface_edge::routes::surface(app.clone(), kit.clone())?;
         let doctor = Arc::new(Doctor { app: app.clone(), data: settings.data.clone(), listeners: listeners.clone() });
@@ -190,6 +196,9 @@ impl Server {
         if let Err(error) = reeve_domain::agent::presence::flush(&self.app).await {
             tracing::warn!(%error, "the last heartbeats were not stored");
         }
+        if let Err(error) = reeve_domain::node_metrics::flush(&self.app).await {
+            tracing::warn!(%error, "the last samples of nodes were not stored");
+        }
     }
 }
 
@@ -206,6 +215,7 @@ async fn prepare(
     reeve_store::server::started(&mut tx, &app.server_id, VERSION, &listeners, app.now()).await?;
     reeve_store::node::clear_connections_of(&mut tx, &app.server_id).await?;
     tx.commit().await?;
+    app.counters.joins.add(1);
     identity::bootstrap::first_admin(app, Some(Secret::new(&*credentials.password))).await?;
     if let Some(name) = &settings.default_cluster_name {
         let system = Actor::system();
@@ -272,6 +282,17 @@ fn endpoints(settings: &Settings, bound: SocketAddr) -> Vec<String> {
     }
     let own = own_address().map(|ip| SocketAddr::new(ip, bound.port()).to_string());
     own.into_iter().chain([format!("127.0.0.1:{}", bound.port())]).collect()
+}
+
+/// Where Prometheus reaches the edge listener, as far as it can be known: an advertised host, else its own address.
+fn metrics_base(settings: &Settings, bound: SocketAddr) -> String {
+    if let Some(host) = settings.advertise.first() {
+        return with_port(without_port(host), bound.port());
+    }
+    match own_address().filter(|_| bound.ip().is_unspecified()) {
+        Some(ip) => SocketAddr::new(ip, bound.port()).to_string(),
+        None => bound.to_string(),
+    }
 }
 
 /// The address from which this machine would reach others. Sends nothing.

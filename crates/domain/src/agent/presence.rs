@@ -57,6 +57,7 @@ impl Presence {
 
 /// Notes a heartbeat. Never waits; the store hears of it within seconds.
 pub fn heartbeat(app: &App, id: &NodeId, status: NodeStatus) {
+    app.counters.heartbeats.add(1);
     if let Some(seen) = app.presence.lock().get_mut(id) {
         seen.beat = true;
         seen.status = status;
@@ -126,6 +127,7 @@ pub async fn weigh(app: &App) -> Result<()> {
     let nodes = table::count(&mut tx).await?;
     tx.commit().await?;
     let capacity = servers * (app.config.max_peers - (servers - 1));
+    app.counters.weighings.add(1);
     app.degraded.store(nodes > capacity, std::sync::atomic::Ordering::Relaxed);
     metrics::gauge!("reeve_nodes").set(nodes as f64);
     Ok(())
