@@ -16,6 +16,7 @@ use crate::agent::intake::Intake;
 use crate::agent::presence::Presence;
 use crate::config::Config;
 use crate::seal::Seal;
+use crate::server::Membership;
 use crate::{audit, idempotency, identity};
 
 /// Everything a use case needs. Shared as `Arc<App>`.
@@ -38,6 +39,8 @@ pub struct App {
     pub intake: Intake,
     /// Executions that were handed to a connection and not taken yet.
     pub in_flight: InFlight,
+    /// This server among the others.
+    pub membership: Membership,
     /// True while there are more nodes than capacity; shared with the surfaces' gate.
     pub degraded: Arc<AtomicBool>,
     pub(crate) fan_outs: Notify,
@@ -68,6 +71,7 @@ impl App {
             presence: Presence::default(),
             intake: Intake::new(),
             in_flight: InFlight::default(),
+            membership: Membership::default(),
             degraded: Arc::new(AtomicBool::new(false)),
             fan_outs: Notify::new(),
             rollouts: Notify::new(),

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{dispatch, intake, presence};
 use crate::seal::rotate::rotate;
+use crate::server::keep;
 use crate::{App, command, event, execution, idempotency, identity};
 
 type Pass = for<'a> fn(&'a App) -> BoxFuture<'a, Result<()>>;
@@ -29,7 +30,7 @@ const fn timed(name: &'static str, every_secs: u64, pass: Pass) -> Reconciler {
     Reconciler { name, every: Duration::from_secs(every_secs), poke: None, topic: None, pass }
 }
 
-fn reconcilers() -> [Reconciler; 11] {
+fn reconcilers() -> [Reconciler; 10] {
     [
         Reconciler {
             poke: Some(|app| &app.fan_outs),
@@ -47,7 +48,6 @@ fn reconcilers() -> [Reconciler; 11] {
         timed("execution.expire", 5, |app| Box::pin(execution::expire(app))),
         timed("node.flush", 5, |app| Box::pin(presence::flush(app))),
         timed("node.sweep", 20, |app| Box::pin(presence::sweep(app))),
-        timed("server.weigh", 15, |app| Box::pin(presence::weigh(app))),
         timed("identity.tidy", 60, |app| Box::pin(identity::tidy(app))),
         timed("idempotency.expire", 600, |app| Box::pin(expire_idempotency_keys(app))),
         timed("seal.rotate", 3600, |app| Box::pin(rotate_seals(app))),
@@ -90,6 +90,10 @@ pub fn start(app: &Arc<App>, stop: &CancellationToken) -> JoinSet<()> {
             () = s.cancelled() => {}
         }
     });
+    loops.spawn(keep::beat(app.clone(), stop.clone()));
+    loops.spawn(keep::share(app.clone(), stop.clone()));
+    loops.spawn(keep::read(app.clone(), stop.clone()));
+    loops.spawn(keep::tidy(app.clone(), stop.clone()));
     for reconciler in reconcilers() {
         loops.spawn(run(reconciler, app.clone(), stop.clone()));
     }

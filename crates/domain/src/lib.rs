@@ -21,5 +21,6 @@ pub mod idempotency;
 pub mod identity;
 pub mod node;
 pub mod seal;
+pub mod server;
 
 pub use app::App;

@@ -25,6 +25,8 @@ pub trait AgentLink: Send + Sync + 'static {
     fn is_connected(&self, node: &NodeId) -> bool;
     /// Closes the agent's connection, as when its node is deleted.
     fn disconnect(&self, node: &NodeId, reason: &str);
+    /// Closes every agent's connection, as when this server has to join the others anew.
+    fn disconnect_all(&self, reason: &str);
     /// Agents connected to this server.
     fn connected_count(&self) -> usize;
 }
@@ -41,6 +43,7 @@ impl AgentLink for NoAgents {
         false
     }
     fn disconnect(&self, _: &NodeId, _: &str) {}
+    fn disconnect_all(&self, _: &str) {}
     fn connected_count(&self) -> usize {
         0
     }

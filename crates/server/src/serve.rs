@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use axum::Router;
 use reeve_agent_gateway::{Gateway, Hub, TlsIdentity};
-use reeve_domain::{App, background, identity};
+use reeve_domain::{App, background, identity, server};
 use reeve_http_kit::cors::Cors;
 use reeve_http_kit::limits::{LimitRates, Limits, Rate};
 use reeve_http_kit::listener::{Listener, ListenerOptions};
@@ -18,7 +18,7 @@ use reeve_http_kit::surface::Kit;
 use reeve_http_kit::tls::Identity;
 use reeve_store::Store;
 use reeve_types::id::{Ids, SystemIds};
-use reeve_types::{Actor, Secret, SystemClock};
+use reeve_types::{Actor, Secret, SharedClock};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -102,7 +102,9 @@ impl Server {
         }
         let endpoint = config.agent_endpoints.first().cloned().unwrap_or_default();
 
-        let app = Arc::new(App::new(store, Arc::new(SystemClock), ids.clone(), me.seal, config, me.id));
+        let clock = Arc::new(SharedClock::default());
+        let app = Arc::new(App::new(store, clock.clone(), ids.clone(), me.seal, config, me.id));
+        app.follow(clock);
         prepare(&app, &settings, &credentials, &listeners).await?;
 
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
@@ -168,6 +170,9 @@ impl Server {
         if let Err(error) = reeve_domain::agent::presence::flush(&self.app).await {
             tracing::warn!(%error, "the last heartbeats were not stored");
         }
+        if let Err(error) = server::leave(&self.app).await {
+            tracing::warn!(%error, "the other servers were not told; they notice by themselves");
+        }
     }
 }
 
@@ -179,11 +184,8 @@ async fn prepare(
     listeners: &BTreeMap<String, String>,
 ) -> Result<()> {
     reeve_domain::seal::rotate::check_keys(app).await?;
-    let mut tx = app.store.begin().await?;
     let listeners = serde_json::to_string(listeners)?;
-    reeve_store::server::started(&mut tx, &app.server_id, VERSION, &listeners, app.now()).await?;
-    reeve_store::node::clear_connections_of(&mut tx, &app.server_id).await?;
-    tx.commit().await?;
+    server::join(app, server::About { version: VERSION.to_owned(), listeners }).await?;
     identity::bootstrap::first_admin(app, Some(Secret::new(&*credentials.password))).await?;
     if let Some(name) = &settings.default_cluster_name {
         let system = Actor::system();

@@ -1,6 +1,6 @@
 //! Everything in which the two databases differ.
 
-use reeve_types::{Error, Result};
+use reeve_types::{Error, Result, Timestamp};
 
 use crate::db::Tx;
 
@@ -83,6 +83,18 @@ pub fn json_texts(tx: &Tx, placeholder: &str) -> String {
     } else {
         format!("SELECT value FROM json_each({placeholder})")
     }
+}
+
+/// The database's clock, by which the servers on it agree; with one server on a SQLite file that is `here`, its own.
+///
+/// # Errors
+/// As [`Tx::execute`].
+pub async fn database_now(tx: &mut Tx, here: Timestamp) -> Result<Timestamp> {
+    if tx.is_postgres() {
+        let sql = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
+        return tx.one(sql, &[]).await?.get();
+    }
+    Ok(here)
 }
 
 /// Keeps other writers out of `table` until the transaction ends. SQLite has one writer anyway.

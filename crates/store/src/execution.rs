@@ -276,19 +276,22 @@ pub async fn statuses(
     Ok(found)
 }
 
-/// Notes that agents took these pending executions. Ids that are not pending stay as they are.
+/// Notes that agents took these pending executions, and gives those that were pending; the others stay as they are.
 ///
 /// # Errors
 /// As the store.
-pub async fn set_sent(tx: &mut Tx, ids: &[ExecutionId], now: Timestamp) -> Result<u64> {
-    let mut changed = 0;
+pub async fn set_sent(tx: &mut Tx, ids: &[ExecutionId], now: Timestamp) -> Result<Vec<ExecutionId>> {
+    let mut changed = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(500) {
         let mut w = Where::new();
         let at = w.arg(now);
         w.any_of("id", chunk);
         w.raw("status = 'pending'");
-        let sql = format!("UPDATE executions SET status = 'sent', sent_at = {at}, updated_at = {at}{}", w.sql());
-        changed += tx.execute(&sql, w.args()).await?;
+        let sql =
+            format!("UPDATE executions SET status = 'sent', sent_at = {at}, updated_at = {at}{} RETURNING id", w.sql());
+        for mut row in tx.all(&sql, w.args()).await? {
+            changed.push(row.get()?);
+        }
     }
     Ok(changed)
 }
@@ -346,6 +349,7 @@ pub async fn end_pending(
 }
 
 /// Ends every open execution in the scope, with an agent or not; a late report of the agent may still add its outcome.
+/// Gives ids and nodes of those that this ended, and nobody else.
 ///
 /// # Errors
 /// As the store.
@@ -354,20 +358,15 @@ pub async fn end_open(
     scope: Scope<'_>,
     status: ExecutionStatus,
     now: Timestamp,
-) -> Result<Vec<(ExecutionId, Option<NodeId>, bool)>> {
+) -> Result<Vec<(ExecutionId, Option<NodeId>)>> {
     let cancelled_at = (status == ExecutionStatus::Cancelled).then_some(now);
     let (column, id) = scope.condition();
-    let before = format!(
-        "SELECT id, node_id, CASE WHEN status = 'sent' THEN 1 ELSE 0 END FROM executions
-         WHERE {column} = $1 AND status IN ('pending', 'sent')"
-    );
-    let ended = tx.all(&before, args![id]).await?;
     let sql = format!(
         "UPDATE executions SET status = $2, cancelled_at = $3, updated_at = $4
-         WHERE {column} = $1 AND status IN ('pending', 'sent')"
+         WHERE {column} = $1 AND status IN ('pending', 'sent') RETURNING id, node_id"
     );
-    tx.execute(&sql, args![id, status, cancelled_at, now]).await?;
-    ended.into_iter().map(|mut row| Ok((row.get()?, row.get()?, row.get()?))).collect()
+    let ended = tx.all(&sql, args![id, status, cancelled_at, now]).await?;
+    ended.into_iter().map(|mut row| Ok((row.get()?, row.get()?))).collect()
 }
 
 /// Asks for the cancellation of sent executions in the scope. Gives ids and nodes.

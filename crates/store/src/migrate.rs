@@ -26,6 +26,7 @@ macro_rules! migrations {
 migrations! {
     1 "0001_foundation",
     2 "0002_edge",
+    7 "0007_servers",
 }
 
 /// The newest schema number this binary knows.

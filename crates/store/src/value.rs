@@ -206,5 +206,6 @@ words!(
     reeve_types::execution::ExecutionStatus,
     reeve_types::rollout::RolloutState,
     reeve_types::job::JobState,
+    reeve_types::server::ServerState,
     reeve_types::Role
 );

@@ -92,6 +92,10 @@ impl AgentLink for LocalAgents {
         self.lock().remove(node);
     }
 
+    fn disconnect_all(&self, _: &str) {
+        self.lock().clear();
+    }
+
     fn connected_count(&self) -> usize {
         self.lock().len()
     }

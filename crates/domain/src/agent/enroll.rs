@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use reeve_store::{Tx, cluster, enrollment_key, event as feed, node};
+use reeve_store::{Topic, Tx, cluster, enrollment_key, event as feed, node};
 use reeve_types::enrollment_key::{EnrollmentKey, KeyRefusal};
 use reeve_types::event::NewEvent;
 use reeve_types::node::{Node, NodeIdType, NodeSecrets, NodeStatus};
@@ -110,6 +110,7 @@ pub async fn enroll(app: &App, input: Enrollment) -> Result<Result<Enrolled, Ref
             let details = json!({"cluster": enrolled.cluster_name, "key": key.as_ref().map(|k| &k.id)});
             audit::record(app, &mut tx, &Actor::system(), "node.enroll", input.node_id.as_str(), details).await?;
             feed::append(&mut tx, &*app.ids, now, &events).await?;
+            tx.wake(Topic::Servers);
             tx.commit().await?;
             app.in_flight.forget(&input.node_id);
             Ok(Ok(enrolled))

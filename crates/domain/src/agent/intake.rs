@@ -97,8 +97,9 @@ pub(crate) async fn take_in(app: &App, batch: &[Item]) -> Result<()> {
     }
 
     let mut changed: Vec<ExecutionId> = Vec::new();
-    table::set_sent(&mut tx, &sorted.accepted, now).await?;
-    changed.extend(sorted.accepted.iter().cloned());
+    // Another server may have noted it since this transaction looked.
+    let accepted: HashSet<ExecutionId> = table::set_sent(&mut tx, &sorted.accepted, now).await?.into_iter().collect();
+    changed.extend(accepted.iter().cloned());
     table::set_started(&mut tx, &sorted.started, now).await?;
     outputs::append(&mut tx, &sorted.chunks).await?;
     let mut ended = HashSet::new();
@@ -112,7 +113,6 @@ pub(crate) async fn take_in(app: &App, batch: &[Item]) -> Result<()> {
     }
     let rows = table::by_ids(&mut tx, &changed).await?;
     let mut events = Vec::with_capacity(rows.len() * 2);
-    let accepted: HashSet<&ExecutionId> = sorted.accepted.iter().collect();
     for row in &rows {
         if accepted.contains(&row.id) {
             let mut sent = row.clone();
