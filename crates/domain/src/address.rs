@@ -128,7 +128,8 @@ mod tests {
     #[test]
     fn the_last_free_block_skips_what_is_taken() {
         let pool = net("100.64.0.0/22");
-        let last = |taken: &[&str]| last_free(&pool, 24, &mut taken.iter().map(|t| bounds(&net(t))).collect::<Vec<_>>());
+        let last =
+            |taken: &[&str]| last_free(&pool, 24, &mut taken.iter().map(|t| bounds(&net(t))).collect::<Vec<_>>());
         assert_eq!(last(&[]), Some(net("100.64.3.0/24")));
         assert_eq!(last(&["100.64.0.0/24"]), Some(net("100.64.3.0/24")));
         assert_eq!(last(&["100.64.3.128/30"]), Some(net("100.64.2.0/24")));

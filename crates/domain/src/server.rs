@@ -43,7 +43,6 @@ pub struct Membership {
     beat_at: AtomicI64,
     clock: OnceLock<Arc<SharedClock>>,
     about: OnceLock<About>,
-    letters: letters::Desk,
 }
 
 impl App {

@@ -75,8 +75,7 @@ pub async fn set_computed(tx: &mut Tx, group: &AdminCluster) -> Result<()> {
     let sql = "UPDATE admin_clusters SET degraded = $2, total_nodes = $3, total_capacity = $4, computed_by = $5,
         computed_at = $6 WHERE name = $1";
     let g = group;
-    let args =
-        args![&g.name, g.degraded, g.total_nodes, g.total_capacity, g.computed_by.as_ref(), g.computed_at];
+    let args = args![&g.name, g.degraded, g.total_nodes, g.total_capacity, g.computed_by.as_ref(), g.computed_at];
     tx.execute(sql, args).await?;
     Ok(())
 }

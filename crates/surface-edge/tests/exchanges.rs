@@ -12,8 +12,12 @@ const NOT_PLAYED: [u16; 4] = [429, 500, 503, 409];
 
 /// Documented for the sake of a reader, but the same for every operation: 404 is what a wrong method gets, 422 what a
 /// reused `Idempotency-Key` gets. Both are played where there is more to them.
-const THE_SAME_EVERYWHERE: [&str; 16] = [
+const THE_SAME_EVERYWHERE: [&str; 20] = [
     "admins.me 404",
+    "admins.my_admin_cluster 404",
+    "admins.admin_clusters 404",
+    "admins.edge_clusters 404",
+    "admins.orphaned_clusters 404",
     "clusters.list 404",
     "clusters.create 404",
     "command_executions.list 404",

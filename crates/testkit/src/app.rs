@@ -136,6 +136,8 @@ impl TestApp {
             self.named.insert(name.to_owned(), node);
         } else if let (Some(name), Some(true)) = (what["agent"].as_str(), what["stop"].as_bool()) {
             self.agents.stop(self.named.get(name)?).await;
+        } else if let Some(max_peers) = what["max_peers"].as_i64() {
+            self.reconfigure(|config| config.max_peers = max_peers).await;
         } else if let Some(cluster) = what.get("default_cluster") {
             let (cluster, public) = (cluster.as_str().map(str::to_owned), what["public_keys"].as_bool() == Some(true));
             self.reconfigure(|config| (config.default_cluster, config.public_enrollment_keys) = (cluster, public))
@@ -186,6 +188,19 @@ impl Parts {
         kit.limits = Arc::new(Limits::new(LimitRates::OFF));
         kit.degraded = degraded.clone();
         kit.draining = draining.clone();
+        // The gate is shut while the domain says so; what a `given` step says holds until the domain says something else.
+        let (said, gate, ended) = (app.degraded.clone(), degraded.clone(), loops.clone());
+        tokio::spawn(async move {
+            let mut before = gate.load(Ordering::SeqCst);
+            let mut tick = tokio::time::interval(std::time::Duration::from_millis(5));
+            while ended.run_until_cancelled(tick.tick()).await.is_some() {
+                let now = said.load(Ordering::SeqCst);
+                if now != before {
+                    gate.store(now, Ordering::SeqCst);
+                    before = now;
+                }
+            }
+        });
         let edge = reeve_surface_edge::routes::surface(app.clone(), kit).expect("routes that fit the contract");
         Self { app, agents, edge, loops }
     }

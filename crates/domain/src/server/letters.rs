@@ -31,10 +31,6 @@ pub(crate) enum Errand {
     Disconnect(String),
 }
 
-/// What this server keeps of its correspondence.
-#[derive(Debug, Default)]
-pub struct Desk {}
-
 /// Leaves errands for agents that are connected to other servers; the caller does those of its own after the commit.
 pub(crate) async fn send_errands(app: &App, tx: &mut Tx, errands: &[(NodeId, Errand)]) -> Result<()> {
     if !app.store.is_shared() {
@@ -65,8 +61,7 @@ pub(crate) async fn send_errands(app: &App, tx: &mut Tx, errands: &[(NodeId, Err
 }
 
 async fn send(app: &App, tx: &mut Tx, to: &ServerId, kind: &str, body: String, expires_at: Timestamp) -> Result<()> {
-    let letter =
-        Letter { to: to.clone(), from: app.server_id.clone(), kind: kind.to_owned(), body, expires_at };
+    let letter = Letter { to: to.clone(), from: app.server_id.clone(), kind: kind.to_owned(), body, expires_at };
     table::send(tx, &letter).await
 }
 

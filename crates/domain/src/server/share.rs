@@ -149,7 +149,9 @@ pub(crate) async fn ensure_group(app: &App, tx: &mut Tx, name: &str) -> Result<(
                 None => table::overlapping(tx, name, first, last).await?,
             };
             if let Some(taken) = taken {
-                return Err(Error::conflict(format!("admin_cluster_subnet {net} overlaps with {taken}, which is taken")));
+                return Err(Error::conflict(format!(
+                    "admin_cluster_subnet {net} overlaps with {taken}, which is taken"
+                )));
             }
             net
         }
@@ -173,5 +175,7 @@ async fn last_free(app: &App, tx: &mut Tx) -> Result<ipnet::Ipv4Net> {
             return Ok(net);
         }
     }
-    Err(Error::conflict("no free range for the servers' own network is left; name an admin_cluster_subnet or add a pool"))
+    Err(Error::conflict(
+        "no free range for the servers' own network is left; name an admin_cluster_subnet or add a pool",
+    ))
 }

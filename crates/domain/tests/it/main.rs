@@ -9,6 +9,7 @@ mod idempotency;
 mod identity;
 mod planted_secrets;
 mod seal;
+mod servers;
 mod world;
 
 use std::sync::Arc;

@@ -26,6 +26,9 @@ pub struct FakeAgents {
 }
 
 impl FakeAgents {
+    pub fn add(&self, node: &NodeId) {
+        self.connected.lock().unwrap().insert(node.clone());
+    }
     pub fn take(&self, node: &NodeId) -> Vec<Order> {
         self.orders.lock().unwrap().remove(node).unwrap_or_default()
     }
@@ -49,6 +52,9 @@ impl AgentLink for FakeAgents {
     }
     fn disconnect(&self, node: &NodeId, _: &str) {
         self.connected.lock().unwrap().remove(node);
+    }
+    fn disconnect_all(&self, _: &str) {
+        self.connected.lock().unwrap().clear();
     }
     fn connected_count(&self) -> usize {
         self.connected.lock().unwrap().len()
@@ -78,6 +84,8 @@ impl World {
         let keys = StaticKeys { master: secret(), api: secret(), metrics: secret(), mcp: secret(), proxy: secret() };
         let mut config = Config::with_keys(keys);
         config.default_cluster = Some("main".into());
+        // Tests beat by hand.
+        config.server_lease = std::time::Duration::from_secs(3600);
         let clock = Arc::new(ManualClock::at(START));
         let seal = Seal::new(vec![("k1".into(), key)]).unwrap();
         let app = App::new(db.store.clone(), clock.clone(), Arc::new(SystemIds), seal, config, ServerId("s1".into()));
@@ -181,6 +189,16 @@ impl World {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         panic!("the condition never held: {last:#?}");
+    }
+
+    pub async fn answer_accepted(&self, node: &NodeId, execution: &ExecutionId) {
+        agent::report(&self.app, node, Report::Accepted(execution.clone())).await;
+    }
+
+    pub async fn count_events(&self, subject: &ExecutionId) -> i64 {
+        let mut tx = self.app.store.read().await.unwrap();
+        let sql = format!("SELECT count(*) FROM events WHERE subject = '{subject}'");
+        tx.one(&sql, &[]).await.unwrap().get().unwrap()
     }
 
     pub async fn answer(&self, node: &NodeId, execution: &ExecutionId, exit_code: i64, output: &str) {
