@@ -278,6 +278,9 @@ pub struct Welcome {
     /// The protocol version of this session.
     #[prost(uint32, tag = "4")]
     pub protocol_version: u32,
+    /// Where agents are served, this server first; empty keeps what the agent knows.
+    #[prost(string, repeated, tag = "8")]
+    pub agent_endpoints: Vec<String>,
 }
 
 /// The node's own idea of its health.

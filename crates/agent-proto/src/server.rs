@@ -57,6 +57,7 @@ pub struct ServerSession {
     state: State,
     version: u32,
     heartbeat_ms: u64,
+    endpoints: Vec<String>,
     deadline_ms: u64,
     events: VecDeque<ServerEvent>,
 }
@@ -69,6 +70,7 @@ impl ServerSession {
             state: State::Waiting,
             version: 0,
             heartbeat_ms,
+            endpoints: Vec::new(),
             deadline_ms: now_ms.saturating_add(INTRODUCTION_TIMEOUT_MS),
             events: VecDeque::new(),
         }
@@ -93,6 +95,7 @@ impl ServerSession {
                 server_version: server_version.to_owned(),
                 server_time_us,
                 protocol_version: self.version,
+                agent_endpoints: std::mem::take(&mut self.endpoints),
             }));
         }
     }
@@ -120,6 +123,11 @@ impl ServerSession {
     /// Changes the interval that the next `welcome` names.
     pub fn set_heartbeat_ms(&mut self, heartbeat_ms: u64) {
         self.heartbeat_ms = heartbeat_ms;
+    }
+
+    /// Sets where agents are served, for the next `welcome` to say.
+    pub fn set_endpoints(&mut self, endpoints: Vec<String>) {
+        self.endpoints = endpoints;
     }
 
     /// Whether the agent was welcomed and the session is not over.

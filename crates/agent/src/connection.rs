@@ -8,6 +8,7 @@ use reeve_agent_proto::message::{Enroll, Enrolled, Hello, Ports, Rejected};
 use reeve_agent_proto::proof::{self, Purpose};
 use reeve_agent_proto::{AgentEvent, AgentSession, CloseReason, MuxEvent};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +60,8 @@ pub struct Node {
     pub uplink: Uplink,
     /// Learns the server's time.
     pub clock: Arc<Clock>,
+    /// Where the servers said that they are.
+    pub told: watch::Sender<Vec<String>>,
     /// Ends everything.
     pub stop: CancellationToken,
 }
@@ -181,6 +184,7 @@ impl<'a> Link<'a> {
                     server.version = %welcome.server_version,
                     "connected"
                 );
+                self.node.told.send_replace(welcome.agent_endpoints);
                 executor.tell(Command::Open);
             }
             AgentEvent::Sync(sync) => executor.tell(Command::Sync(sync)),

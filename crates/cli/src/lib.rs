@@ -32,8 +32,8 @@ use crate::api::Api;
 pub use crate::args::{Globals, With};
 pub use crate::command::doctor::Doctor;
 use crate::command::{
-    audit, cluster, commands, contexts, doctor, events, execution, job, key, login, node, run_command, server, token,
-    user,
+    admin, audit, cluster, commands, contexts, doctor, events, execution, job, key, login, node, run_command, server,
+    token, user,
 };
 use crate::failure::{Failure, Outcome};
 pub use crate::out::Out;
@@ -82,8 +82,12 @@ pub enum ClientCommand {
     Token(With<token::Noun>),
     /// Who the server takes you for, and what you may do
     Whoami(With<server::Whoami>),
-    /// Version, listeners and agents of the server
+    /// Version, listeners and agents of the server; the other servers on its store
+    #[command(visible_alias = "servers")]
     Server(With<server::Server>),
+    /// The group of servers that the edge clusters are shared out among
+    #[command(visible_alias = "admins")]
+    Admin(With<admin::Noun>),
     /// Check the connection and the server, and say what to do
     Doctor(With<Doctor>),
     /// Write a completion script for a shell
@@ -147,6 +151,7 @@ async fn dispatch(world: &mut World, command: ClientCommand, program: clap::Comm
         ClientCommand::Token(with) => with!(with, token::run),
         ClientCommand::Whoami(with) => with!(with, server::whoami),
         ClientCommand::Server(with) => with!(with, server::server),
+        ClientCommand::Admin(with) => with!(with, admin::run),
         ClientCommand::Doctor(with) => with!(with, doctor::run),
         ClientCommand::Completions(args) => server::completions(&args, world, program),
     }

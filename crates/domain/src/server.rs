@@ -230,15 +230,16 @@ pub async fn list(app: &App, actor: &Actor) -> Result<(Vec<Server>, Timestamp)> 
     Ok((table::all(&mut tx).await?, now))
 }
 
-/// Where agents reach the members, this server first and then the others in order of id, without repeats.
+/// What agents are told of the members' addresses: this server's first and then the others' in order of id, without
+/// repeats. Empty where there can be no other server: an agent then keeps the address it came by.
 ///
 /// # Errors
 /// As the store.
 pub async fn agent_endpoints(app: &App, tx: &mut Tx) -> Result<Vec<String>> {
-    Ok(of_members(app, tx).await?.0)
+    if app.store.is_shared() { Ok(of_members(app, tx).await?.0) } else { Ok(Vec::new()) }
 }
 
-/// As [`agent_endpoints`], and the base URLs of the members' REST APIs in the same order.
+/// Where agents reach the members, and the base URLs of the members' REST APIs, this server's first.
 pub(crate) async fn of_members(app: &App, tx: &mut Tx) -> Result<(Vec<String>, Vec<String>)> {
     /// Enrollment keys are pasted by people.
     const MOST: usize = 24;

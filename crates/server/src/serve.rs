@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use axum::Router;
 use reeve_agent_gateway::{Gateway, Hub, TlsIdentity};
+use reeve_domain::seal::Seal;
 use reeve_domain::{App, background, identity, server};
 use reeve_http_kit::cors::Cors;
 use reeve_http_kit::limits::{LimitRates, Limits, Rate};
@@ -25,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{ServeArgs, Settings, with_port};
 use crate::data_dir::{Credentials, DataDir};
 use crate::doctor::Doctor;
-use crate::say;
 use crate::seams::{Bearers, Checks, Keys};
+use crate::{say, shared};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long a stop waits for requests in flight.
@@ -87,7 +88,8 @@ impl Server {
         let (mut credentials, first_start) = data.credentials(&settings, &*ids)?;
         let store = Store::open(&settings.location()).await?;
 
-        let agents = agents_listener(&settings).await?;
+        shared::keys(&store, &me.seal, &*ids, &settings, &mut credentials).await?;
+        let agents = agents_listener(&settings, &store, &me.seal, &*ids).await?;
         let edge = listener(&settings, "edge").await?;
         let console = listener(&settings, "console").await?;
         let mut listeners = BTreeMap::new();
@@ -105,7 +107,7 @@ impl Server {
         let clock = Arc::new(SharedClock::default());
         let app = Arc::new(App::new(store, clock.clone(), ids.clone(), me.seal, config, me.id));
         app.follow(clock);
-        prepare(&app, &settings, &credentials, &listeners).await?;
+        prepare(&app, &settings, &mut credentials, first_start, &listeners).await?;
 
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
@@ -180,13 +182,18 @@ impl Server {
 async fn prepare(
     app: &Arc<App>,
     settings: &Settings,
-    credentials: &Credentials,
+    credentials: &mut Credentials,
+    first_start: bool,
     listeners: &BTreeMap<String, String>,
 ) -> Result<()> {
     reeve_domain::seal::rotate::check_keys(app).await?;
     let listeners = serde_json::to_string(listeners)?;
     server::join(app, server::About { version: VERSION.to_owned(), listeners }).await?;
-    identity::bootstrap::first_admin(app, Some(Secret::new(&*credentials.password))).await?;
+    let created = identity::bootstrap::first_admin(app, Some(Secret::new(&*credentials.password))).await?;
+    if created.is_none() && first_start && app.store.is_shared() && settings.admin_password.is_none() {
+        // Another server made the first admin: the password generated here opens nothing.
+        credentials.password.clear();
+    }
     if let Some(name) = &settings.default_cluster_name {
         let system = Actor::system();
         match reeve_domain::cluster::get(app, &system, name).await {
@@ -231,10 +238,11 @@ async fn listener(settings: &Settings, surface: &str) -> Result<Option<Listener>
         .with_context(|| format!("{surface} cannot listen on {address}; choose another with --listen {surface}=ADDR"))
 }
 
-async fn agents_listener(settings: &Settings) -> Result<Option<Gateway>> {
+async fn agents_listener(settings: &Settings, store: &Store, seal: &Seal, ids: &dyn Ids) -> Result<Option<Gateway>> {
     let Some(address) = settings.address("agents")? else { return Ok(None) };
     let folder = settings.data.join("tls-agents");
     Identity::self_signed(&folder, &["reeve".to_owned()]).context("the agents' certificate cannot be made")?;
+    shared::agents_tls(store, seal, ids, &folder).await?;
     let identity = TlsIdentity::from_pem_files(&folder.join("cert.pem"), &folder.join("key.pem"))?;
     let bound = Gateway::bind(address, identity).await;
     bound

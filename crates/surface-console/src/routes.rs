@@ -43,6 +43,7 @@ pub fn surface(app: Arc<App>, kit: Kit, info: Arc<ServerInfo>) -> Result<Mounted
         .route(get.clone(), "/api/audit", "audit.list", need(P::AuditRead), audit::list)
         .route(get.clone(), "/api/audit/verify", "audit.verify", need(P::AuditRead), audit::verify)
         .route(get.clone(), "/api/events", "events.list", need(P::EventsRead), events::list)
+        .route(get.clone(), "/api/servers", "servers.list", need(P::ServerRead), server::list)
         .route(get.clone(), "/api/doctor", "doctor.run", need(P::ServerRead), server::doctor(info.clone()))
         .route(get, "/api/server", "server.get", need(P::ServerRead), server::get(info))
         .build()

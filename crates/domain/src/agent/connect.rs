@@ -68,12 +68,14 @@ pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Know
     settle(app, id, known, statuses, unanswered).await;
     let mut tx = app.store.read().await?;
     let waiting = execution::deliverable_to(&mut tx, id, now, FIRST_HELPING).await?;
+    let agent_endpoints = crate::server::agent_endpoints(app, &mut tx).await?;
     drop(tx);
     dispatch::deliver(app, waiting);
     Ok(Welcome {
         heartbeat_ms: app.config.heartbeat.as_millis() as u64,
         server_version: env!("CARGO_PKG_VERSION"),
         now,
+        agent_endpoints,
     })
 }
 

@@ -39,6 +39,8 @@ pub struct Enrolled {
     pub api_token: Secret,
     /// For its forward proxies.
     pub proxy_password: Secret,
+    /// `host:port` of every server that it may come to, this one first.
+    pub agent_endpoints: Vec<String>,
 }
 
 /// Why an agent may not enroll or connect.
@@ -183,6 +185,7 @@ async fn attempt(app: &App, tx: &mut Tx, key: Option<&EnrollmentKey>, input: &En
         cluster_name: fresh.cluster_name,
         api_token: Secret::new(api_token),
         proxy_password: Secret::new(proxy_password),
+        agent_endpoints: crate::server::agent_endpoints(app, tx).await?,
     };
     Ok(Ok((enrolled, events)))
 }

@@ -100,9 +100,13 @@ mod tests {
         assign(&members, &loads).into_iter().enumerate().map(shown).collect::<Vec<_>>().join(" ")
     }
 
+    /// What it shows, servers, clusters, and the answer.
+    type Case =
+        (&'static str, &'static [(&'static str, i64)], &'static [(&'static str, i64, &'static str)], &'static str);
+
     #[test]
     fn assignments_as_in_the_table() {
-        let table: [(&str, &[(&str, i64)], &[(&str, i64, &str)], &str); 12] = [
+        let table: [Case; 12] = [
             ("nobody there", &[], &[("c", 1, "")], "c:-"),
             ("nothing to do", &[("a", 5)], &[], ""),
             ("one takes all", &[("a", 5)], &[("c", 2, ""), ("d", 3, "")], "c:a d:a"),
