@@ -200,7 +200,14 @@ async fn prepare(
             Ok(_) => {}
             Err(error) if error.kind == reeve_types::ErrorKind::NotFound => {
                 let fresh = reeve_domain::cluster::Create { name: name.clone(), ipv4_range: None, node_limit: None };
-                reeve_domain::cluster::create(app, &system, fresh).await?;
+                match reeve_domain::cluster::create(app, &system, fresh).await {
+                    Ok(_) => {}
+                    // Of several servers that start at once, one makes it.
+                    Err(error) if error.kind == reeve_types::ErrorKind::Conflict => {
+                        reeve_domain::cluster::get(app, &system, name).await?;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
             Err(error) => return Err(error.into()),
         }

@@ -16,6 +16,7 @@ struct Need {
 
 const NEEDS: &[Need] = &[
     Need { program: "initdb", package: "postgresql", stages: &["services"] },
+    Need { program: "psql", package: "postgresql-client", stages: &["e2e"] },
     Need { program: "setpriv", package: "util-linux", stages: &["services", "e2e"] },
     Need { program: "ip", package: "iproute2", stages: &["e2e"] },
     Need { program: "nft", package: "nftables", stages: &["e2e"] },

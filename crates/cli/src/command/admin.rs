@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::Session;
-use crate::api::{Listing, Query};
+use crate::api::{EDGE, Listing, Query};
 use crate::failure::Outcome;
 use crate::view::{View, age, column, text};
 
@@ -71,7 +71,7 @@ fn names(group: &Value) -> String {
 /// Runs `reeve admin`.
 pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let api = session.api()?;
-    let get = async |path: &str| api.get(&format!("/edge/api/v1/admins/{path}"), &Query::new()).await;
+    let get = async |path: &str| api.get(&format!("{EDGE}/admins/{path}"), &Query::new()).await;
     match noun.verb {
         Verb::Show => {
             let group = get("my_admin_cluster").await?;

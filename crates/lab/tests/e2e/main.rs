@@ -7,6 +7,7 @@ mod disk;
 mod fleet;
 mod nat;
 mod net;
+mod servers;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
