@@ -111,6 +111,8 @@ pub(crate) async fn take_in(app: &App, batch: &[Item]) -> Result<()> {
         }
         orders.entry(node).or_default().push(Order::Stored(outcome.execution_id.clone()));
     }
+    changed.sort_unstable();
+    changed.dedup();
     let rows = table::by_ids(&mut tx, &changed).await?;
     let mut events = Vec::with_capacity(rows.len() * 2);
     for row in &rows {
@@ -176,7 +178,13 @@ fn sort_in<'a>(
             text: text.clone(),
         }),
         Report::Output { .. } => {}
-        Report::Outcome(outcome) => sorted.outcomes.push((node, outcome.clone())),
+        Report::Outcome(outcome) => {
+            // The word that the agent took it died with another server, or is still on its way there.
+            if status == ExecutionStatus::Pending {
+                sorted.accepted.push(outcome.execution_id.clone());
+            }
+            sorted.outcomes.push((node, outcome.clone()));
+        }
         Report::Refused { execution_id, reason } => sorted.outcomes.push((
             node,
             Outcome {
