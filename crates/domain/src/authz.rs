@@ -85,7 +85,7 @@ pub fn require(actor: &Actor, permission: Permission) -> Result<()> {
     match actor.principal {
         Principal::Anonymous => Err(Error::unauthenticated("Missing or invalid credentials")),
         Principal::User { .. } | Principal::ApiToken { .. } | Principal::Key(_) | Principal::System => {
-            Err(Error::forbidden(format!("the permission `{}` is missing", permission.word())))
+            Err(Error::missing_permission(permission))
         }
     }
 }

@@ -243,7 +243,7 @@ impl<S: Clone + Send + Sync + 'static> Endpoint<S> {
                 Err(Error::unauthenticated("Unauthorized").into())
             }
             (Some(actor), Access::Require(permission)) if actor.may(permission) => Ok(actor),
-            (Some(_), Access::Require(_)) => Err(Error::forbidden("Forbidden").into()),
+            (Some(_), Access::Require(permission)) => Err(Error::missing_permission(permission).into()),
         }
     }
 

@@ -205,8 +205,12 @@ impl Agent {
     fn spawn(binary: &Path, host: Option<&Host>, data: &Path, args: &[&str]) -> Result<Self> {
         fs::create_dir_all(data)?;
         let mut command = host.map_or_else(|| Command::new(binary), |host| host.command(binary));
+        // The server's binary is an agent too; the agent's own is nothing else.
+        if binary.file_name().is_none_or(|name| name != "reeve-agent") {
+            command.arg("agent");
+        }
         // Many agents on one machine have one machine id: each takes a random one.
-        command.arg("agent").arg("--data").arg(data).args(args).env("USE_RANDOM_ID", "true").env("HOME", "/");
+        command.arg("--data").arg(data).args(args).env("USE_RANDOM_ID", "true").env("HOME", "/");
         let process = Process::spawn("reeve agent", &mut command, &log_beside(data))?;
         Ok(Self { process, binary: binary.to_owned(), host: host.cloned(), data: data.to_owned() })
     }

@@ -195,7 +195,14 @@ async fn announce(server: &Server) -> Result<()> {
         }
     }
     say::line("");
-    say::line("  Try        reeve node list        reeve run 'uptime' --all");
+    let data = &server.settings.data;
+    if *data == Settings::default().data {
+        say::line("  Try        reeve node list        reeve run 'uptime' --all");
+    } else {
+        // The client looks for credentials in ./reeve-data, or where it is told.
+        say::line(&format!("  Try        export REEVE_DATA={}", data.display()));
+        say::line("             reeve node list        reeve run 'uptime' --all");
+    }
     say::line("");
     Ok(())
 }

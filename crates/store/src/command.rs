@@ -103,20 +103,41 @@ pub async fn list(tx: &mut Tx, filter: &CommandFilter, sorts: &[Sort], at: Page)
     Ok(Paged { items: rows.into_iter().map(read).collect::<Result<_>>()?, total, page: at })
 }
 
-/// Commands whose executions do not exist yet, oldest first, with their plans.
-///
-/// # Errors
-/// As the store.
-pub async fn waiting(tx: &mut Tx, most: i64) -> Result<Vec<(CommandId, String)>> {
-    let sql = "SELECT id, plan FROM commands WHERE fanned_out = 0 ORDER BY id LIMIT $1";
-    tx.all(sql, args![most]).await?.into_iter().map(|mut row| Ok((row.get()?, row.get()?))).collect()
+/// A command whose executions do not all exist yet.
+pub struct Waiting {
+    /// Which.
+    pub id: CommandId,
+    /// Its targeting as the fan-out reads it, JSON text.
+    pub plan: String,
+    /// The last node that has its execution; empty at first.
+    pub after: String,
 }
 
-/// Marks that the executions of a command exist. False when they did already.
+/// Commands whose executions do not all exist yet, oldest first.
 ///
 /// # Errors
 /// As the store.
-pub async fn set_fanned_out(tx: &mut Tx, id: &CommandId) -> Result<bool> {
+pub async fn waiting(tx: &mut Tx, most: i64) -> Result<Vec<Waiting>> {
+    let sql = "SELECT id, plan, fan_out_after FROM commands WHERE fanned_out = 0 ORDER BY id LIMIT $1";
+    let rows = tx.all(sql, args![most]).await?;
+    rows.into_iter().map(|mut row| Ok(Waiting { id: row.get()?, plan: row.get()?, after: row.get()? })).collect()
+}
+
+/// Notes that the nodes of a command up to `to` have their executions, and with `done` that there are no more. False when
+/// somebody else went on from `from`, or stopped it.
+///
+/// # Errors
+/// As the store.
+pub async fn fan_out_to(tx: &mut Tx, id: &CommandId, from: &str, to: &str, done: bool) -> Result<bool> {
+    let sql = "UPDATE commands SET fan_out_after = $3, fanned_out = $4 WHERE id = $1 AND fanned_out = 0 AND fan_out_after = $2";
+    Ok(tx.execute(sql, args![id, from, to, done]).await? == 1)
+}
+
+/// Stops making executions of a command. False when all of them exist.
+///
+/// # Errors
+/// As the store.
+pub async fn stop_fan_out(tx: &mut Tx, id: &CommandId) -> Result<bool> {
     let sql = "UPDATE commands SET fanned_out = 1 WHERE id = $1 AND fanned_out = 0";
     Ok(tx.execute(sql, args![id]).await? == 1)
 }
@@ -129,12 +150,16 @@ pub async fn delete(tx: &mut Tx, id: &CommandId) -> Result<bool> {
     Ok(tx.execute("DELETE FROM commands WHERE id = $1", args![id]).await? == 1)
 }
 
-/// The nodes a targeting stands for, in id order, in one pass.
+/// The nodes a targeting stands for, in id order, after the node `after`, at most `most`.
 ///
 /// # Errors
 /// As the store.
-pub async fn targets(tx: &mut Tx, targeting: &Targeting) -> Result<Vec<NodeId>> {
+pub async fn targets(tx: &mut Tx, targeting: &Targeting, after: &str, most: i64) -> Result<Vec<NodeId>> {
     let mut w = Where::new();
+    if !after.is_empty() {
+        let after = w.arg(after);
+        w.raw(format!("n.id > {after}"));
+    }
     match targeting.kind {
         TargetKind::All => {}
         TargetKind::Nodes => {
@@ -156,7 +181,11 @@ pub async fn targets(tx: &mut Tx, targeting: &Targeting) -> Result<Vec<NodeId>> 
     if let Some(selector) = &targeting.labels {
         node::selector_conditions(&mut w, selector);
     }
-    let sql = format!("SELECT n.id FROM nodes n JOIN clusters c ON c.id = n.cluster_id{} ORDER BY n.id", w.sql());
+    let conditions = w.sql();
+    let most = w.arg(most);
+    let sql = format!(
+        "SELECT n.id FROM nodes n JOIN clusters c ON c.id = n.cluster_id{conditions} ORDER BY n.id LIMIT {most}"
+    );
     tx.all(&sql, w.args()).await?.into_iter().map(|mut row| row.get()).collect()
 }
 

@@ -214,6 +214,9 @@ pub struct Tx {
     mailed: BTreeSet<ServerId>,
 }
 
+/// Rows of one `INSERT` of [`Tx::insert_many`].
+const INSERT_ROWS: [usize; 5] = [500, 100, 20, 5, 1];
+
 impl Tx {
     /// Runs a statement and says how many rows it changed.
     ///
@@ -263,10 +266,15 @@ impl Tx {
     /// As [`execute`](Self::execute).
     pub async fn insert_many(&mut self, into: &str, rows: &[Vec<Value<'_>>], tail: &str) -> Result<u64> {
         let Some(width) = rows.first().map(Vec::len) else { return Ok(0) };
-        // Full chunks share one statement text, so both drivers keep it prepared.
-        let per_statement = (crate::dialect::MAX_ARGS / width.max(1)).clamp(1, 500);
-        let mut inserted = 0;
-        for chunk in rows.chunks(per_statement) {
+        // A few fixed sizes: the drivers keep every statement prepared, whatever the number of rows. SQLite compares a new
+        // `$N` with every parameter before it, `?N` with none.
+        let mark = if self.is_postgres() { '$' } else { '?' };
+        let most = (crate::dialect::MAX_ARGS / width.max(1)).max(1);
+        let (mut rest, mut inserted) = (rows, 0);
+        while !rest.is_empty() {
+            let size = INSERT_ROWS.into_iter().find(|size| *size <= rest.len() && *size <= most).unwrap_or(1);
+            let (chunk, after) = rest.split_at(size);
+            rest = after;
             let mut sql = format!("INSERT INTO {into} VALUES ");
             let mut args = Vec::with_capacity(chunk.len() * width);
             for (i, row) in chunk.iter().enumerate() {
@@ -276,7 +284,8 @@ impl Tx {
                         sql.push(',');
                     }
                     args.push(value.clone());
-                    sql.push_str(&format!("${}", args.len()));
+                    sql.push(mark);
+                    sql.push_str(&args.len().to_string());
                 }
                 sql.push(')');
             }

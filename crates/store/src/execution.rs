@@ -1,10 +1,10 @@
 //! Executions and their way from pending to a final state.
 
 use reeve_types::execution::{Assignment, Execution, ExecutionFilter, ExecutionStatus, NewExecution, Outcome};
-use reeve_types::{ClusterId, CommandId, ExecutionId, NodeId, Page, Paged, Result, ServerId, Sort, Timestamp};
+use reeve_types::{ClusterId, CommandId, Error, ExecutionId, NodeId, Page, Paged, Result, ServerId, Sort, Timestamp};
 
 use crate::filter::{Where, order_by, page};
-use crate::{Row, Tx, Value, args};
+use crate::{Row, Tx, Value, args, dialect};
 
 const COLUMNS: &str = "e.id, e.command_id, m.command_text, m.timeout_ms, m.expired_at, e.node_id, rc.name, e.target_all, \
     e.status, e.exit_code, e.sent_at, e.started_at, e.completed_at, e.cancelled_at, e.inserted_at, e.updated_at, ";
@@ -101,16 +101,15 @@ pub async fn by_id(tx: &mut Tx, id: &ExecutionId) -> Result<Option<Execution>> {
 /// # Errors
 /// As the store.
 pub async fn by_ids(tx: &mut Tx, ids: &[ExecutionId]) -> Result<Vec<Execution>> {
-    let mut found = Vec::with_capacity(ids.len());
-    for chunk in ids.chunks(500) {
-        let mut w = Where::new();
-        w.any_of("e.id", chunk);
-        let sql = format!("SELECT {COLUMNS}{NO_OUTPUT} FROM {FROM}{}", w.sql());
-        for row in tx.all(&sql, w.args()).await? {
-            found.push(read(row)?);
-        }
-    }
-    Ok(found)
+    let these = dialect::json_texts(tx, "$1");
+    let sql = format!("SELECT {COLUMNS}{NO_OUTPUT} FROM {FROM} WHERE e.id IN ({these})");
+    tx.all(&sql, args![list_of(ids)?]).await?.into_iter().map(read).collect()
+}
+
+/// Ids as one argument: the statement stays the same, however many they are.
+fn list_of(ids: &[ExecutionId]) -> Result<String> {
+    let ids: Vec<&str> = ids.iter().map(ExecutionId::as_str).collect();
+    serde_json::to_string(&ids).map_err(Error::internal)
 }
 
 /// A page of executions with their output. Those of deleted nodes are left out.
@@ -261,19 +260,12 @@ pub async fn statuses(
     tx: &mut Tx,
     ids: &[ExecutionId],
 ) -> Result<Vec<(ExecutionId, Option<NodeId>, ExecutionStatus, bool)>> {
-    let mut found = Vec::with_capacity(ids.len());
-    for chunk in ids.chunks(500) {
-        let mut w = Where::new();
-        w.any_of("id", chunk);
-        let sql = format!(
-            "SELECT id, node_id, status, CASE WHEN exit_code IS NULL THEN 0 ELSE 1 END FROM executions{}",
-            w.sql()
-        );
-        for mut row in tx.all(&sql, w.args()).await? {
-            found.push((row.get()?, row.get()?, row.get()?, row.get()?));
-        }
-    }
-    Ok(found)
+    let these = dialect::json_texts(tx, "$1");
+    let sql = format!(
+        "SELECT id, node_id, status, CASE WHEN exit_code IS NULL THEN 0 ELSE 1 END FROM executions WHERE id IN ({these})"
+    );
+    let rows = tx.all(&sql, args![list_of(ids)?]).await?;
+    rows.into_iter().map(|mut row| Ok((row.get()?, row.get()?, row.get()?, row.get()?))).collect()
 }
 
 /// Notes that agents took these pending executions, and gives those that were pending; the others stay as they are.
@@ -281,19 +273,15 @@ pub async fn statuses(
 /// # Errors
 /// As the store.
 pub async fn set_sent(tx: &mut Tx, ids: &[ExecutionId], now: Timestamp) -> Result<Vec<ExecutionId>> {
-    let mut changed = Vec::with_capacity(ids.len());
-    for chunk in ids.chunks(500) {
-        let mut w = Where::new();
-        let at = w.arg(now);
-        w.any_of("id", chunk);
-        w.raw("status = 'pending'");
-        let sql =
-            format!("UPDATE executions SET status = 'sent', sent_at = {at}, updated_at = {at}{} RETURNING id", w.sql());
-        for mut row in tx.all(&sql, w.args()).await? {
-            changed.push(row.get()?);
-        }
+    if ids.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(changed)
+    let these = dialect::json_texts(tx, "$1");
+    let sql = format!(
+        "UPDATE executions SET status = 'sent', sent_at = $2, updated_at = $2
+         WHERE id IN ({these}) AND status = 'pending' RETURNING id"
+    );
+    tx.all(&sql, args![list_of(ids)?, now]).await?.into_iter().map(|mut row| row.get()).collect()
 }
 
 /// Notes that agents started these executions.
@@ -301,31 +289,36 @@ pub async fn set_sent(tx: &mut Tx, ids: &[ExecutionId], now: Timestamp) -> Resul
 /// # Errors
 /// As the store.
 pub async fn set_started(tx: &mut Tx, ids: &[ExecutionId], now: Timestamp) -> Result<()> {
-    for chunk in ids.chunks(500) {
-        let mut w = Where::new();
-        let at = w.arg(now);
-        w.any_of("id", chunk);
-        w.raw("status IN ('pending', 'sent')");
-        let sql = format!("UPDATE executions SET started_at = {at}, updated_at = {at}{}", w.sql());
-        tx.execute(&sql, w.args()).await?;
+    if ids.is_empty() {
+        return Ok(());
     }
+    let these = dialect::json_texts(tx, "$1");
+    let sql = format!(
+        "UPDATE executions SET started_at = $2, updated_at = $2 WHERE id IN ({these}) AND status IN ('pending', 'sent')"
+    );
+    tx.execute(&sql, args![list_of(ids)?, now]).await?;
     Ok(())
 }
 
-/// Stores an outcome once: from an open state, or from a final one that has no exit code yet. False when it came late.
+/// Stores an outcome once: from an open state, or from a final one that has no exit code yet. None when it came late, else
+/// whether it is the first that was heard of its agent having it. `started` says that the start was reported with it.
 ///
 /// # Errors
 /// As the store.
-pub async fn set_outcome(tx: &mut Tx, outcome: &Outcome, now: Timestamp) -> Result<bool> {
+pub async fn set_outcome(tx: &mut Tx, outcome: &Outcome, started: bool, now: Timestamp) -> Result<Option<bool>> {
     let status = outcome.status();
     let completed_at = outcome.completed_at.unwrap_or(now);
     let cancelled_at = (status == ExecutionStatus::Cancelled).then_some(completed_at);
     let sql = "UPDATE executions SET status = $2, exit_code = $3, output_bytes = $4, completed_at = $5,
-          cancelled_at = coalesce($6, cancelled_at), sent_at = coalesce(sent_at, $7), updated_at = $7
-        WHERE id = $1 AND (status IN ('pending', 'sent') OR (status IN ('cancelled', 'expired') AND exit_code IS NULL))";
+          cancelled_at = coalesce($6, cancelled_at), sent_at = coalesce(sent_at, $7),
+          started_at = coalesce(started_at, $8), updated_at = $7
+        WHERE id = $1 AND (status IN ('pending', 'sent') OR (status IN ('cancelled', 'expired') AND exit_code IS NULL))
+        RETURNING CASE WHEN sent_at = $7 THEN 1 ELSE 0 END";
     let bytes = i64::try_from(outcome.output.len()).unwrap_or(i64::MAX);
-    let args = args![&outcome.execution_id, status, outcome.exit_code, bytes, completed_at, cancelled_at, now];
-    Ok(tx.execute(sql, args).await? == 1)
+    let started_at = started.then_some(now);
+    let args =
+        args![&outcome.execution_id, status, outcome.exit_code, bytes, completed_at, cancelled_at, now, started_at];
+    tx.opt(sql, args).await?.map(|mut row| row.get()).transpose()
 }
 
 /// Ends pending executions without an agent: cancelled or expired. Gives the ids that were still pending.

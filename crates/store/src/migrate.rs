@@ -26,6 +26,7 @@ macro_rules! migrations {
 migrations! {
     1 "0001_foundation",
     2 "0002_edge",
+    3 "0003_fan_out",
     7 "0007_servers",
 }
 

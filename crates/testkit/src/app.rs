@@ -1,6 +1,6 @@
 //! A whole server inside the test's process: domain, background loops and the edge surface on a free port.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
@@ -124,6 +124,20 @@ impl TestApp {
         let parts = Parts::build(&self.db, &self.seal, config, &self.degraded, &self.draining).await;
         *self.router.write().expect("no panic while it is held") = parts.edge.router("", Router::new());
         (self.app, self.agents, self.loops) = (parts.app, parts.agents, parts.loops);
+    }
+
+    /// Of these changes, as (operation, request id), the operations that left no audit entry.
+    pub async fn without_audit_entry(&self, changes: &[(String, String)]) -> Vec<String> {
+        let mut tx = self.db.store.read().await.expect("a working store");
+        let mut audited = BTreeSet::new();
+        let mut last = 0;
+        loop {
+            let page = reeve_store::audit::after(&mut tx, last, 1000).await.expect("a working store");
+            let Some(entry) = page.last() else { break };
+            last = entry.seq;
+            audited.extend(page.into_iter().map(|entry| entry.request_id));
+        }
+        changes.iter().filter(|(_, request)| !audited.contains(request)).map(|(name, _)| name.clone()).collect()
     }
 
     async fn bring_about(&mut self, what: &Value) -> Option<BTreeMap<String, Value>> {

@@ -68,6 +68,13 @@ impl Error {
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Forbidden, message)
     }
+    /// [`ErrorKind::Forbidden`] for somebody without `permission`; the details name it, so that the answer says what to ask
+    /// an administrator for.
+    pub fn missing_permission(permission: crate::Permission) -> Self {
+        let word = permission.word();
+        Self::forbidden(format!("the permission `{word}` is missing"))
+            .with_detail("permission", format!("`{word}` is missing"))
+    }
     /// [`ErrorKind::TooMany`], to be tried again after `retry_after_ms` milliseconds.
     pub fn too_many(message: impl Into<String>, retry_after_ms: u64) -> Self {
         Self { retry_after_ms: Some(retry_after_ms), ..Self::new(ErrorKind::TooMany, message) }

@@ -16,14 +16,21 @@ use crate::up;
 const SETTLE: Duration = Duration::from_secs(5);
 
 pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
+    let agent_binary = agent_binary()?;
     let mut rig = Rig::empty(bench)?;
     thread::sleep(SETTLE);
     let idle = rig.server.process.resident_bytes()?;
     let mut figures = vec![Figure::new("server, idle", mb(idle), "MB", Target::AtMost(40.0))];
 
-    let key = rig.server.enrollment_key("real")?;
-    let mut agent = Agent::enroll(&bench.reeve, None, &rig.folder.path().join("agent"), &key)?;
-    rig.server.await_agents(1, Duration::from_secs(30))?;
+    let enroll = |binary: &std::path::Path, name: &str| -> Result<Agent> {
+        let key = rig.server.enrollment_key(name)?;
+        Agent::enroll(binary, None, &rig.folder.path().join(name), &key)
+    };
+    let mut agents = [
+        ("reeve-agent", enroll(&agent_binary, "small")?, Target::AtMost(10.0)),
+        ("reeve agent", enroll(&bench.reeve, "large")?, Target::None),
+    ];
+    rig.server.await_agents(agents.len() as u64, Duration::from_secs(30))?;
     let mut simulators = Vec::new();
     let mut total = 0;
     for count in [1000, 4000] {
@@ -37,22 +44,19 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
     }
     drop(simulators);
 
-    figures.push(Figure::new("agent", mb(agent.process.resident_bytes()?), "MB", Target::AtMost(10.0)));
+    for (name, agent, target) in &agents {
+        figures.push(Figure::new(*name, mb(agent.process.resident_bytes()?), "MB", *target));
+    }
     rig.server.process.kill()?;
     thread::sleep(SETTLE * 3);
-    agent.process.must_run()?;
-    figures.push(Figure::new(
-        "agent, server away for 15 s",
-        mb(agent.process.resident_bytes()?),
-        "MB",
-        Target::AtMost(10.0),
-    ));
+    for (name, agent, target) in &mut agents {
+        agent.process.must_run()?;
+        let resident = mb(agent.process.resident_bytes()?);
+        figures.push(Figure::new(format!("{name}, server away for 15 s"), resident, "MB", *target));
+    }
 
     figures.push(Figure::new("binary reeve", size_mb(&bench.reeve)?, "MB", Target::AtMost(30.0)));
-    match agent_binary() {
-        Ok(path) => figures.push(Figure::new("binary reeve-agent", size_mb(&path)?, "MB", Target::AtMost(5.0))),
-        Err(error) => eprintln!("  the agent's own binary was not measured: {error:#}"),
-    }
+    figures.push(Figure::new("binary reeve-agent", size_mb(&agent_binary)?, "MB", Target::AtMost(5.0)));
     Ok(figures)
 }
 

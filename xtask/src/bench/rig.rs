@@ -64,7 +64,11 @@ pub fn options(bench: &Bench, folder: &Path, agents: &str) -> ServerOptions {
         data: folder.join("data"),
         agents: agents.to_owned(),
         // Logging is part of what is measured; at the level people run it.
-        environment: vec![("REEVE_LOG".to_owned(), "info".to_owned())],
+        // One principal sends all of the load, which the limit of requests is there to stop.
+        environment: vec![
+            ("REEVE_LOG".to_owned(), "info".to_owned()),
+            ("REEVE_REQUESTS_PER_SECOND".to_owned(), "0".to_owned()),
+        ],
     }
 }
 

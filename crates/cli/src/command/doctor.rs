@@ -18,7 +18,7 @@ pub struct Doctor {
     #[arg(long)]
     pub local: bool,
     /// The data directory for --local
-    #[arg(long, value_name = "DIR", requires = "local", env = "REEVE_DATA", hide_env = true)]
+    #[arg(long, value_name = "DIR", env = "REEVE_DATA", hide_env = true)]
     pub data: Option<PathBuf>,
 }
 

@@ -69,6 +69,21 @@ struct Sorted<'a> {
     started: Vec<ExecutionId>,
     chunks: Vec<Chunk>,
     outcomes: Vec<(&'a NodeId, Outcome)>,
+    refused: HashSet<ExecutionId>,
+}
+
+impl Sorted<'_> {
+    /// Most commands are taken, start and end within one batch: then only the outcome is stored, which implies the rest.
+    /// Gives the executions whose start was left out.
+    fn leave_out_what_has_ended(&mut self) -> HashSet<ExecutionId> {
+        let ended: HashSet<&ExecutionId> = self.outcomes.iter().map(|(_, outcome)| &outcome.execution_id).collect();
+        let both = std::mem::take(&mut self.started).into_iter();
+        let (started, rest): (HashSet<_>, HashSet<_>) = both.partition(|id| ended.contains(id));
+        self.started = rest.into_iter().collect();
+        self.accepted.retain(|id| !ended.contains(id));
+        self.chunks.retain(|chunk| !ended.contains(&chunk.execution_id));
+        started
+    }
 }
 
 /// Stores a batch and answers the agents.
@@ -97,14 +112,21 @@ pub(crate) async fn take_in(app: &App, batch: &[Item]) -> Result<()> {
     }
 
     let mut changed: Vec<ExecutionId> = Vec::new();
+    let started = sorted.leave_out_what_has_ended();
     // Another server may have noted it since this transaction looked.
-    let accepted: HashSet<ExecutionId> = table::set_sent(&mut tx, &sorted.accepted, now).await?.into_iter().collect();
+    let mut accepted: HashSet<ExecutionId> =
+        table::set_sent(&mut tx, &sorted.accepted, now).await?.into_iter().collect();
     changed.extend(accepted.iter().cloned());
     table::set_started(&mut tx, &sorted.started, now).await?;
     outputs::append(&mut tx, &sorted.chunks).await?;
     let mut ended = HashSet::new();
     for (node, outcome) in &sorted.outcomes {
-        if table::set_outcome(&mut tx, outcome, now).await? {
+        let id = &outcome.execution_id;
+        if let Some(first_word) = table::set_outcome(&mut tx, outcome, started.contains(id), now).await? {
+            // That the agent took it came with this outcome, or the word of it died with another server.
+            if first_word && !sorted.refused.contains(id) {
+                accepted.insert(id.clone());
+            }
             outputs::finish(&mut tx, &outcome.execution_id, &outcome.output, true).await?;
             changed.push(outcome.execution_id.clone());
             ended.insert(outcome.execution_id.clone());
@@ -178,23 +200,18 @@ fn sort_in<'a>(
             text: text.clone(),
         }),
         Report::Output { .. } => {}
-        Report::Outcome(outcome) => {
-            // The word that the agent took it died with another server, or is still on its way there.
-            if status == ExecutionStatus::Pending {
-                sorted.accepted.push(outcome.execution_id.clone());
-            }
-            sorted.outcomes.push((node, outcome.clone()));
-        }
-        Report::Refused { execution_id, reason } => sorted.outcomes.push((
-            node,
-            Outcome {
+        Report::Outcome(outcome) => sorted.outcomes.push((node, outcome.clone())),
+        Report::Refused { execution_id, reason } => {
+            sorted.refused.insert(execution_id.clone());
+            let outcome = Outcome {
                 execution_id: execution_id.clone(),
                 expired: false,
                 exit_code: Some(EXIT_REFUSED),
                 output: format!("the agent could not take this command, it did not run: {reason}\n"),
                 completed_at: None,
-            },
-        )),
+            };
+            sorted.outcomes.push((node, outcome));
+        }
     }
 }
 

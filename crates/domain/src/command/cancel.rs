@@ -10,21 +10,20 @@ use serde_json::json;
 
 use crate::{App, audit, authz, event};
 
-/// Cancels a command: what is pending ends at once, what agents have is asked to stop, now or when they come back.
+/// Cancels a command: what is pending ends at once, what agents have is asked to stop, now or when they come back. Nodes
+/// that a fan-out under way has not reached yet get no execution.
 ///
 /// # Errors
-/// NotFound; Conflict while the executions are still being made.
+/// NotFound.
 pub async fn cancel(app: &App, actor: &Actor, id: &CommandId) -> Result<CommandSummary> {
     authz::require(actor, Permission::CommandsRun)?;
     let mut tx = app.begin(actor).await?;
     let now = app.now();
-    let command = table::by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("command"))?;
-    if !command.fanned_out {
-        return Err(Error::conflict("the command is still being sent out - try again in a moment"));
-    }
+    table::by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("command"))?;
+    let stopped = table::stop_fan_out(&mut tx, id).await?;
     let ended = execution::end_pending(&mut tx, Scope::Command(id), ExecutionStatus::Cancelled, now).await?;
     let asked = execution::request_cancel(&mut tx, Scope::Command(id), now).await?;
-    let details = json!({"cancelled": ended.len(), "asked": asked.len()});
+    let details = json!({"cancelled": ended.len(), "asked": asked.len(), "fan_out_stopped": stopped});
     audit::record(app, &mut tx, actor, "command.cancel", id.as_str(), details).await?;
     let cancelled = execution::by_ids(&mut tx, &ended).await?;
     let events: Vec<_> = cancelled.iter().map(|e| event::of_execution(event::EXECUTION_CANCELLED, e)).collect();

@@ -1,13 +1,13 @@
-//! One execution per node of a command, made in one transaction and sent out at once.
+//! One execution per node of a command, made slice by slice: what a slice made is on its way while the next one is made.
 
 use std::sync::Arc;
 
 use reeve_store::execution::Common;
 use reeve_store::{Topic, command as table, event as feed, execution, rollout as rollouts};
-use reeve_types::command::{TargetKind, Targeting};
+use reeve_types::command::{Command, TargetKind, Targeting};
 use reeve_types::execution::{Assignment, ExecutionStatus, NewExecution};
 use reeve_types::rollout::batch_of;
-use reeve_types::{CommandId, Error, ExecutionId, NodeId, Result};
+use reeve_types::{Error, ExecutionId, NodeId, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::dispatch;
@@ -48,7 +48,13 @@ fn targeting_of(plan: &str) -> Result<Targeting> {
     })
 }
 
-/// Fans out every command that waits for it. Called by its reconciler.
+/// Nodes of the first slice: few, so that the first ones have their command at once.
+const FIRST_SLICE: i64 = 100;
+/// Nodes of each later slice. Agents' reports are stored between two slices.
+const SLICE: i64 = 500;
+
+/// Fans out every command that waits for it, a slice of each in turn, so that a large one does not hold up the others.
+/// Called by its reconciler.
 ///
 /// # Errors
 /// As the store; what is left is done by the next pass.
@@ -61,27 +67,36 @@ pub async fn fan_out_waiting(app: &App) -> Result<()> {
         if waiting.is_empty() {
             return Ok(());
         }
-        for (id, plan) in waiting {
-            fan_out(app, &id, &plan).await?;
+        for command in waiting {
+            fan_out(app, &command).await?;
         }
     }
 }
 
-/// Makes the executions of a command, once, and delivers those of connected nodes.
-async fn fan_out(app: &App, id: &CommandId, plan: &str) -> Result<()> {
-    let targeting = targeting_of(plan)?;
+/// Makes the executions of a command's next nodes, once, and delivers those of connected nodes. Nodes that join behind
+/// the slice that was reached are part of it, like those that were there.
+async fn fan_out(app: &App, waiting: &table::Waiting) -> Result<()> {
+    let targeting = targeting_of(&waiting.plan)?;
     let mut tx = app.store.begin().await?;
     let now = app.now();
-    let Some(command) = table::by_id(&mut tx, id).await? else { return Ok(()) };
-    if !table::set_fanned_out(&mut tx, &command.id).await? {
+    let Some(command) = table::by_id(&mut tx, &waiting.id).await? else { return Ok(()) };
+    let most = match (&command.rollout, waiting.after.is_empty()) {
+        // Its batches are counted over all nodes.
+        (Some(_), _) => i64::MAX,
+        (None, true) => FIRST_SLICE,
+        (None, false) => SLICE,
+    };
+    let nodes = table::targets(&mut tx, &targeting, &waiting.after, most).await?;
+    let total = i64::try_from(nodes.len()).unwrap_or(i64::MAX);
+    let done = total < most;
+    let reached = nodes.last().map_or(waiting.after.as_str(), NodeId::as_str).to_owned();
+    if !table::fan_out_to(&mut tx, &command.id, &waiting.after, &reached, done).await? {
         return Ok(());
     }
-    let nodes = table::targets(&mut tx, &targeting).await?;
     let cluster = match targeting.kind {
         TargetKind::Clusters => only(table::target_clusters(&mut tx, &targeting).await?),
         TargetKind::All | TargetKind::Nodes => None,
     };
-    let total = i64::try_from(nodes.len()).unwrap_or(i64::MAX);
     let fresh: Vec<NewExecution> = nodes
         .into_iter()
         .zip(0i64..)
@@ -101,7 +116,37 @@ async fn fan_out(app: &App, id: &CommandId, plan: &str) -> Result<()> {
         Some(id) => reeve_store::cluster::by_id(&mut tx, &id).await?.map(|c| c.name),
         None => None,
     };
-    let template = reeve_types::execution::Execution {
+    feed::append(&mut tx, &*app.ids, now, &created_events(&command, cluster_name, &fresh, now)).await?;
+    tx.wake(Topic::Output);
+    if app.store.is_shared() {
+        tx.wake(Topic::Executions);
+    }
+    tx.commit().await?;
+    metrics::counter!("reeve_executions_created_total").increment(fresh.len() as u64);
+
+    let text: Arc<str> = command.command_text.into();
+    let out = fresh.into_iter().filter(|e| e.released).map(|e| Assignment {
+        execution_id: e.id,
+        node_id: e.node_id,
+        command_id: command.id.clone(),
+        command_text: text.clone(),
+        timeout_ms: command.timeout_ms,
+        expired_at: command.expired_at,
+    });
+    dispatch::deliver(app, out);
+    if command.rollout.is_some() {
+        app.rollouts_changed();
+    }
+    Ok(())
+}
+
+fn created_events(
+    command: &Command,
+    cluster_name: Option<String>,
+    fresh: &[NewExecution],
+    now: Timestamp,
+) -> Vec<reeve_types::event::NewEvent> {
+    let mut created = reeve_types::execution::Execution {
         id: ExecutionId(String::new()),
         command_id: command.id.clone(),
         command_text: command.command_text.clone(),
@@ -120,35 +165,11 @@ async fn fan_out(app: &App, id: &CommandId, plan: &str) -> Result<()> {
         inserted_at: now,
         updated_at: now,
     };
-    let events: Vec<_> = fresh
-        .iter()
-        .map(|e| {
-            let mut created = template.clone();
-            created.id = e.id.clone();
-            created.node_id = Some(e.node_id.clone());
-            event::of_execution(event::EXECUTION_CREATED, &created)
-        })
-        .collect();
-    feed::append(&mut tx, &*app.ids, now, &events).await?;
-    tx.wake(Topic::Output);
-    if app.store.is_shared() {
-        tx.wake(Topic::Executions);
-    }
-    tx.commit().await?;
-    metrics::counter!("reeve_executions_created_total").increment(fresh.len() as u64);
-
-    let text: Arc<str> = command.command_text.into();
-    let out = fresh.into_iter().filter(|e| e.released).map(|e| Assignment {
-        execution_id: e.id,
-        node_id: e.node_id,
-        command_id: command.id.clone(),
-        command_text: text.clone(),
-        timeout_ms: command.timeout_ms,
-        expired_at: command.expired_at,
-    });
-    dispatch::deliver(app, out);
-    app.rollouts_changed();
-    Ok(())
+    let event = |e: &NewExecution| {
+        (created.id, created.node_id) = (e.id.clone(), Some(e.node_id.clone()));
+        event::of_execution(event::EXECUTION_CREATED, &created)
+    };
+    fresh.iter().map(event).collect()
 }
 
 fn only<T>(mut found: Vec<T>) -> Option<T> {

@@ -10,6 +10,7 @@ use reeve_types::command::CommandSummary;
 use reeve_types::execution::{Execution, ExecutionStatus};
 use reeve_types::{Actor, CommandId, Error, ExecutionId, NodeId, Permission, Result, Timestamp};
 use tokio::sync::watch::Receiver;
+use tokio::time::Instant;
 
 use crate::execution::at_boundary;
 use crate::{App, authz};
@@ -20,7 +21,7 @@ const PAGE: i64 = 200;
 const INLINE_BYTES: i64 = 64 * 1024;
 /// A look at the store at least this often, in case a wake got lost.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Wakes within this time are answered by one look.
+/// Two looks are at least this far apart.
 const CALM: Duration = Duration::from_millis(25);
 /// Bytes kept at each end of an output that was cut.
 const KEPT: usize = 512 * 1024;
@@ -60,7 +61,7 @@ struct Seen {
 pub struct Watch {
     app: Arc<App>,
     id: CommandId,
-    wakes: Receiver<u64>,
+    wakes: Wakes,
     changed_after: (Timestamp, ExecutionId),
     chunks_after: i64,
     seen: HashMap<ExecutionId, Seen>,
@@ -85,7 +86,7 @@ pub async fn watch(app: &Arc<App>, actor: &Actor, id: &CommandId, resume: Option
     Ok(Watch {
         app: app.clone(),
         id: id.clone(),
-        wakes: app.store.subscribe(Topic::Output),
+        wakes: Wakes::of(app),
         changed_after,
         chunks_after: 0,
         seen: HashMap::new(),
@@ -118,10 +119,10 @@ impl Watch {
             if self.ended {
                 return Ok(None);
             }
-            self.wakes.borrow_and_update();
+            self.wakes.looking();
             self.look().await?;
             if self.waiting.is_empty() && !self.ended {
-                woken(&mut self.wakes).await;
+                self.wakes.wait().await;
             }
         }
     }
@@ -129,10 +130,11 @@ impl Watch {
     async fn look(&mut self) -> Result<()> {
         let app = self.app.clone();
         let mut tx = app.store.read().await?;
-        // The summary is read first: when it is final, the rows read after it are complete.
+        // In this order: once all executions exist the summary counts them all, and when it is final the rows read after
+        // it are complete.
+        let command = table::by_id(&mut tx, &self.id).await?;
         let found = table::summaries(&mut tx, std::slice::from_ref(&self.id)).await?;
         let summary = found.into_iter().next().map(|(_, s)| s).unwrap_or_default();
-        let command = table::by_id(&mut tx, &self.id).await?;
         let chunks = outputs::chunks_of_command(&mut tx, &self.id, self.chunks_after, PAGE).await?;
         let more_chunks = chunks.len() as i64 == PAGE;
         for (seq, chunk) in chunks {
@@ -218,7 +220,7 @@ pub struct ExecutionWatch {
     app: Arc<App>,
     actor: Actor,
     id: ExecutionId,
-    wakes: Receiver<u64>,
+    wakes: Wakes,
     offset: i64,
     waiting: VecDeque<Progress>,
     ended: bool,
@@ -234,7 +236,7 @@ pub async fn watch_execution(app: &Arc<App>, actor: &Actor, id: &ExecutionId, of
         app: app.clone(),
         actor: actor.clone(),
         id: id.clone(),
-        wakes: app.store.subscribe(Topic::Output),
+        wakes: Wakes::of(app),
         offset,
         waiting: VecDeque::new(),
         ended: false,
@@ -254,7 +256,7 @@ impl ExecutionWatch {
             if self.ended {
                 return Ok(None);
             }
-            self.wakes.borrow_and_update();
+            self.wakes.looking();
             let execution = crate::execution::get(&self.app, &self.actor, &self.id).await?;
             let is_final = execution.status.is_final();
             let text = match (is_final, &execution.output) {
@@ -275,15 +277,35 @@ impl ExecutionWatch {
                 self.ended = true;
                 self.waiting.push_back(Progress::Ended(Box::new(execution)));
             } else if self.waiting.is_empty() {
-                woken(&mut self.wakes).await;
+                self.wakes.wait().await;
             }
         }
     }
 }
 
-async fn woken(wakes: &mut Receiver<u64>) {
-    if let Ok(Ok(())) = tokio::time::timeout(LOOK_EVERY, wakes.changed()).await {
-        tokio::time::sleep(CALM).await;
+/// What wakes a watcher, and how often it may look.
+struct Wakes {
+    wakes: Receiver<u64>,
+    /// The next look does not come before.
+    not_before: Instant,
+}
+
+impl Wakes {
+    fn of(app: &App) -> Self {
+        Self { wakes: app.store.subscribe(Topic::Output), not_before: Instant::now() }
+    }
+
+    /// Called before a look: what happens from here on wakes again.
+    fn looking(&mut self) {
+        self.wakes.borrow_and_update();
+        self.not_before = Instant::now() + CALM;
+    }
+
+    /// Waits for a change. The first one is shown at once, those that follow closely are taken together.
+    async fn wait(&mut self) {
+        if let Ok(Ok(())) = tokio::time::timeout(LOOK_EVERY, self.wakes.changed()).await {
+            tokio::time::sleep_until(self.not_before).await;
+        }
     }
 }
 

@@ -16,14 +16,11 @@ pub fn gates(contract: &Contract) -> Script {
         let public = operation.permission.is_none();
         if !public {
             steps.push(step(operation, "without a key", sound(operation, "none"), 401, "unauthorized", false));
-            steps.push(step(
-                operation,
-                "with a key for something else",
-                sound(operation, "metrics"),
-                403,
-                "forbidden",
-                false,
-            ));
+            let mut refused =
+                step(operation, "with a key for something else", sound(operation, "metrics"), 403, "forbidden", false);
+            let why = json!({"permission": ["~^`[a-z_.]+` is missing$"]});
+            refused.response.error = Some(json!({"code": "forbidden", "message": "Forbidden", "+details": why}));
+            steps.push(refused);
         }
         if operation.path.ends_with("/{id}") || operation.path.contains("/{id}/") {
             let mut request = sound(operation, "api");
@@ -70,7 +67,7 @@ pub fn gates(contract: &Contract) -> Script {
 }
 
 /// A request that satisfies the contract and names things that do not exist.
-fn sound(operation: &Operation, key: &str) -> RequestSpec {
+pub(super) fn sound(operation: &Operation, key: &str) -> RequestSpec {
     let path = operation.path.replace("{id}", NOBODY).replace("{name}", "nowhere").replace("{cluster_name}", "nowhere");
     let body = match operation.id.as_str() {
         "clusters.create" => Some(json!({"name": "gate"})),

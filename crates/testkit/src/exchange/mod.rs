@@ -31,6 +31,7 @@ mod coverage;
 mod gates;
 mod matcher;
 mod player;
+mod rights;
 mod script;
 
 #[cfg(test)]
@@ -39,4 +40,5 @@ mod tests;
 pub use coverage::Coverage;
 pub use gates::gates;
 pub use player::{Given, Keys, NoHost, Player, Report, TestHost};
+pub use rights::{Caller, hold_to_rights};
 pub use script::{Script, Step, load_directory};

@@ -61,6 +61,8 @@ pub struct Report {
     pub failures: Vec<String>,
     /// Which documented answers were seen.
     pub coverage: Coverage,
+    /// Requests that changed something, as (operation, request id).
+    pub changes: Vec<(String, String)>,
 }
 
 impl Report {
@@ -141,7 +143,7 @@ impl Player {
                 report.failures.push(format!("{title}: neither request nor given"));
                 continue;
             };
-            match self.exchange(script, step, request, &mut variables, &mut report.coverage).await {
+            match self.exchange(script, step, request, &mut variables, &mut report).await {
                 Ok(Some(problems)) if problems.is_empty() => report.fitted += 1,
                 Ok(Some(problems)) => report.failures.push(format!("{title}\n  {}", problems.join("\n  "))),
                 Ok(None) => report.skipped.push(title),
@@ -158,7 +160,7 @@ impl Player {
         step: &Step,
         request: &RequestSpec,
         variables: &mut BTreeMap<String, Value>,
-        coverage: &mut Coverage,
+        report: &mut Report,
     ) -> Result<Option<Vec<String>>> {
         let Some(request) = fill_request(request, variables) else { return Ok(None) };
         let Some(expected) = fill_response(&step.response, variables) else { return Ok(None) };
@@ -171,7 +173,11 @@ impl Player {
             let answer = self.send(&request).await?;
             problems = self.problems(script, &expected, &answer);
             if let Some(operation) = operation_of(&self.contract, &request.method, &request.path) {
-                coverage.saw(&operation.id, answer.status);
+                report.coverage.saw(&operation.id, answer.status);
+                if (200..300).contains(&answer.status) && request.method != "GET" && !answer.replayed() {
+                    let id = answer.headers.get("x-request-id").cloned().unwrap_or_default();
+                    report.changes.push((operation.id.clone(), id));
+                }
                 if !self.original {
                     problems.extend(self.contract.answer_problems(&operation.id, answer.status, answer.json.as_ref()));
                 }
@@ -280,6 +286,13 @@ struct Answer {
     headers: BTreeMap<String, String>,
     text: String,
     json: Option<Value>,
+}
+
+impl Answer {
+    /// Whether it is the kept answer of an earlier request with the same `Idempotency-Key`.
+    fn replayed(&self) -> bool {
+        self.headers.contains_key("idempotency-replayed")
+    }
 }
 
 /// A few characters that no earlier play against the same server used.

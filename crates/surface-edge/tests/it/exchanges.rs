@@ -1,5 +1,4 @@
 //! Every exchange of the edge API, played over HTTP against a whole server on both databases.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 use std::path::Path;
 
@@ -40,6 +39,7 @@ async fn play(fresh: impl AsyncFn() -> TestApp) {
     let mut scripts = load_directory(&folder).unwrap();
     let mut coverage = Coverage::default();
     let mut failures = Vec::new();
+    let mut silent = Vec::new();
     let contract = fresh().await.contract.clone();
     scripts.push(gates(&contract));
     for script in &scripts {
@@ -50,8 +50,10 @@ async fn play(fresh: impl AsyncFn() -> TestApp) {
         failures.extend(report.failures);
         failures.extend(report.skipped.iter().map(|step| format!("{step}: skipped")));
         coverage.merge(&report.coverage);
+        silent.extend(app.without_audit_entry(&report.changes).await);
     }
     assert!(failures.is_empty(), "{} exchanges did not fit:\n{}", failures.len(), failures.join("\n"));
+    assert!(silent.is_empty(), "changes without an audit entry: {silent:?}");
     let mut missing = coverage.missing(&contract, &NOT_PLAYED);
     missing.retain(|answer| !THE_SAME_EVERYWHERE.contains(&answer.as_str()));
     assert!(missing.is_empty(), "documented answers that no exchange shows: {missing:?}");

@@ -1,0 +1,5 @@
+//! The edge API over HTTP: every exchange, every right.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+mod exchanges;
+mod rights;
