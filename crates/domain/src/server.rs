@@ -116,7 +116,7 @@ pub async fn beat(app: &App) -> Result<()> {
     if epoch == 0 {
         return Ok(());
     }
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin_reserved().await?;
     let (now, clock_ahead_us) = measure(app, &mut tx).await?;
     let agents = i64::try_from(app.agents().connected_count()).unwrap_or(i64::MAX);
     let beat = table::Beat { now, lease_until: now.plus_ms(app.lease_ms()), agents, clock_ahead_us };

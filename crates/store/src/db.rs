@@ -140,6 +140,19 @@ impl Store {
         Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; TOPICS], mailed: BTreeSet::new() })
     }
 
+    /// As [`begin`](Self::begin), on PostgreSQL with a connection of its own that is used one at a time: for heartbeats,
+    /// which must not wait while every other connection is busy.
+    ///
+    /// # Errors
+    /// Unavailable when the database is away.
+    pub async fn begin_reserved(&self) -> Result<Tx> {
+        let inner = match &*self.backend {
+            Backend::Sqlite(db) => Inner::Sqlite(db.begin().await?),
+            Backend::Postgres(db) => Inner::Postgres(db.begin_reserved().await?),
+        };
+        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; TOPICS], mailed: BTreeSet::new() })
+    }
+
     /// Starts a transaction that only reads one consistent state. Dropping it ends it.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ const SESSION: &str = "-c idle_in_transaction_session_timeout=8000 -c tcp_user_t
 
 pub struct Postgres {
     pool: Arc<Pool>,
+    /// For what must not wait behind everything else.
+    reserved: Arc<Semaphore>,
 }
 
 struct Pool {
@@ -53,7 +55,7 @@ impl Postgres {
         let first = pool.connect().await?;
         pool.put_back(first);
         tokio::spawn(listen(pool.config.clone(), wakes));
-        Ok(Self { pool })
+        Ok(Self { pool, reserved: Arc::new(Semaphore::new(1)) })
     }
 
     pub async fn administer(&self, sql: &str) -> Result<()> {
@@ -62,15 +64,19 @@ impl Postgres {
     }
 
     pub async fn begin(&self) -> Result<PostgresTx> {
-        self.start("BEGIN").await
+        self.start("BEGIN", &self.pool.permits).await
+    }
+
+    pub async fn begin_reserved(&self) -> Result<PostgresTx> {
+        self.start("BEGIN", &self.reserved).await
     }
 
     pub async fn read(&self) -> Result<PostgresTx> {
-        self.start("BEGIN READ ONLY").await
+        self.start("BEGIN READ ONLY", &self.pool.permits).await
     }
 
-    async fn start(&self, begin: &str) -> Result<PostgresTx> {
-        let permit = self.pool.permits.clone().acquire_owned().await.map_err(Error::internal)?;
+    async fn start(&self, begin: &str, permits: &Arc<Semaphore>) -> Result<PostgresTx> {
+        let permit = permits.clone().acquire_owned().await.map_err(Error::internal)?;
         loop {
             let kept = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let fresh = kept.is_none();
