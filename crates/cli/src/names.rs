@@ -76,18 +76,26 @@ fn find_node(nodes: &[Value], reference: &str) -> Outcome<String> {
     only("node", reference, found)
 }
 
-/// The id of the command or execution that `reference` names: an id, `last`, or a part of a recent id.
+/// The id of the command, execution or job that `reference` names: an id, `last`, or a part of a recent id.
 pub async fn recent_id(api: &Api, noun: &str, path: &str, reference: &str) -> Outcome<String> {
     if let Some(id) = as_id(reference) {
         return Ok(id);
     }
     let last = reference == "last";
-    let query = vec![("order_by", "inserted_at".to_owned()), ("order_directions", "desc".to_owned())];
+    // The console's lists have the newest first and no other order.
+    let query = match path.starts_with(EDGE) {
+        true => vec![("order_by", "inserted_at".to_owned()), ("order_directions", "desc".to_owned())],
+        false => Query::new(),
+    };
     let listing = api.list(path, &query, if last { 1 } else { RECENT }).await?;
     let mut ids = listing.rows.iter().filter_map(|row| row.get("id").and_then(Value::as_str)).map(str::to_owned);
     if last {
         return ids.next().ok_or_else(|| {
-            Failure::local_with(format!("there is no {noun} yet"), "start one with `reeve run \"uptime\" --all`")
+            let next = match noun {
+                "job" => "`reeve job schedules` shows when the next ones come",
+                _ => "start one with `reeve run \"uptime\" --all`",
+            };
+            Failure::local_with(format!("there is no {noun} yet"), next)
         });
     }
     let part = reference.to_lowercase();
@@ -99,12 +107,14 @@ pub async fn recent_id(api: &Api, noun: &str, path: &str, reference: &str) -> Ou
     only(noun, reference, found)
 }
 
-fn as_id(reference: &str) -> Option<String> {
+/// The id that `reference` is, if it is one.
+pub fn as_id(reference: &str) -> Option<String> {
     let bare = reference.strip_prefix("node-").unwrap_or(reference);
     (bare.len() == 36).then(|| bare.parse::<Uuid>().ok()).flatten().map(|id| id.to_string())
 }
 
-fn only(noun: &str, reference: &str, mut found: Vec<String>) -> Outcome<String> {
+/// The one that was found.
+pub fn only(noun: &str, reference: &str, mut found: Vec<String>) -> Outcome<String> {
     match (found.pop(), found.is_empty()) {
         (Some(id), true) => Ok(id),
         (Some(id), false) => Err(Failure::local_with(

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use reeve_domain::{App, server};
+use reeve_domain::{App, job, server};
 use reeve_surface_console::Check;
 use reeve_types::Actor;
+use reeve_types::job::JobState;
 use reeve_types::server::{Server, ServerState};
 
 use crate::config::{ServeArgs, Settings, is_private};
@@ -19,6 +20,9 @@ use crate::say;
 const LEAST_FREE_BYTES: u64 = 256 << 20;
 /// The newest event may be this far in the future before the clock is suspect.
 const CLOCK_SLACK_MS: i64 = 60_000;
+
+/// A job that is due and waits longer says that the runners do not keep up.
+const MOST_WAITING_MS: i64 = 60_000;
 
 /// The checks of a running server.
 pub struct Doctor {
@@ -39,6 +43,7 @@ impl reeve_surface_console::Doctor for Doctor {
                 self.clock().await,
                 self.members().await,
                 self.clock_skew().await,
+                self.jobs().await,
                 self.listeners(),
                 space(&self.data),
                 permissions(&self.data),
@@ -137,6 +142,26 @@ impl Doctor {
             detail,
             "set the clocks of these machines and of the database's (NTP); leases go by the database's",
         )
+    }
+
+    async fn jobs(&self) -> Check {
+        let health = match job::health(&self.app).await {
+            Ok(health) => health,
+            Err(error) => return bad("jobs", error.message, "see the check of the store"),
+        };
+        if let Some((name, error)) = health.failing.first() {
+            let (others, name) = (health.failing.len() - 1, *name);
+            let more = if others == 0 { String::new() } else { format!(", and {others} more") };
+            let fix = "reeve job reconcilers and reeve job schedules show them all; the server's log has the cause";
+            return bad("jobs", format!("the last turn of {name} failed: {error}{more}"), fix);
+        }
+        let (waiting, running) = (health.count(JobState::Queued), health.count(JobState::Running));
+        let detail = format!("{waiting} waiting, {running} running, {} failed within a day", health.failed);
+        if health.oldest_waiting_ms > MOST_WAITING_MS {
+            let detail = format!("{detail}; the oldest has waited for {} s", health.oldest_waiting_ms / 1000);
+            return bad("jobs", detail, "reeve job list --state queued,running shows what is in the way");
+        }
+        ok("jobs", detail)
     }
 
     fn listeners(&self) -> Check {

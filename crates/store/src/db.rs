@@ -30,6 +30,10 @@ pub enum Topic {
     Output,
     /// Executions can be delivered or must be cancelled.
     Executions,
+    /// Commands wait for their fan-out.
+    Commands,
+    /// Somebody asked for a tick or a pass out of turn.
+    Schedules,
     /// Users, tokens or keys changed: caches of rights are void.
     Access,
     /// Servers came or went, or what they share changed.
@@ -42,8 +46,16 @@ const MAIL: &str = "mail:";
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Topic; 6] =
-        [Topic::Events, Topic::Jobs, Topic::Output, Topic::Executions, Topic::Access, Topic::Servers];
+    pub const ALL: [Topic; 8] = [
+        Topic::Events,
+        Topic::Jobs,
+        Topic::Output,
+        Topic::Executions,
+        Topic::Commands,
+        Topic::Schedules,
+        Topic::Access,
+        Topic::Servers,
+    ];
     /// The word sent between servers.
     pub fn word(self) -> &'static str {
         match self {
@@ -51,6 +63,8 @@ impl Topic {
             Topic::Jobs => "jobs",
             Topic::Output => "output",
             Topic::Executions => "executions",
+            Topic::Commands => "commands",
+            Topic::Schedules => "schedules",
             Topic::Access => "access",
             Topic::Servers => "servers",
         }

@@ -27,7 +27,9 @@ migrations! {
     1 "0001_foundation",
     2 "0002_edge",
     3 "0003_fan_out",
+    4 "0004_access",
     7 "0007_servers",
+    8 "0008_jobs",
 }
 
 /// The newest schema number this binary knows.

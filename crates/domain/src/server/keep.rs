@@ -14,8 +14,6 @@ use crate::App;
 const SHARE_GAP: Duration = Duration::from_millis(150);
 /// Longest time between two looks at the shares; a wake may get lost.
 const SHARE_EVERY: Duration = Duration::from_secs(10);
-/// Time between two passes of [`super::tidy`].
-const TIDY_EVERY: Duration = Duration::from_secs(20);
 
 /// Beats until `stop`.
 pub async fn beat(app: Arc<App>, stop: CancellationToken) {
@@ -56,15 +54,6 @@ pub async fn read(app: Arc<App>, stop: CancellationToken) {
         let next = tokio::time::timeout(Duration::from_secs(5), mail.changed());
         if stop.run_until_cancelled(next).await.is_none() {
             return;
-        }
-    }
-}
-
-/// Tidies up until `stop`.
-pub async fn tidy(app: Arc<App>, stop: CancellationToken) {
-    while stop.run_until_cancelled(sleep(TIDY_EVERY)).await.is_some() {
-        if let Err(error) = super::tidy(&app).await {
-            tracing::error!(%error, source = ?error.source, "what servers left behind could not be cleared");
         }
     }
 }

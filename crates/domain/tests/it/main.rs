@@ -2,14 +2,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod agents;
+mod aliases;
 mod audit;
 mod clusters;
 mod commands;
 mod idempotency;
 mod identity;
+mod jobs;
 mod planted_secrets;
 mod seal;
+mod self_updates;
 mod servers;
+mod ssh;
 mod world;
 
 use std::sync::Arc;

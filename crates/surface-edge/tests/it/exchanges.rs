@@ -11,7 +11,7 @@ const NOT_PLAYED: [u16; 4] = [429, 500, 503, 409];
 
 /// Documented for the sake of a reader, but the same for every operation: 404 is what a wrong method gets, 422 what a
 /// reused `Idempotency-Key` gets. Both are played where there is more to them.
-const THE_SAME_EVERYWHERE: [&str; 20] = [
+const THE_SAME_EVERYWHERE: [&str; 28] = [
     "admins.me 404",
     "admins.my_admin_cluster 404",
     "admins.admin_clusters 404",
@@ -32,6 +32,14 @@ const THE_SAME_EVERYWHERE: [&str; 20] = [
     "enrollment_keys.create_default 422",
     "enrollment_keys.create_public 422",
     "enrollment_keys.update 422",
+    "aliases.list 404",
+    "ssh_usernames.list 404",
+    "ssh_public_keys.list 404",
+    "self_update_requests.create 404",
+    "self_update_requests.list 404",
+    "self_update_requests.rollout.abort 422",
+    "self_update_requests.rollout.pause 422",
+    "self_update_requests.rollout.resume 422",
 ];
 
 async fn play(fresh: impl AsyncFn() -> TestApp) {
