@@ -257,7 +257,7 @@ impl Connection<'_> {
                         cluster_name: enrolled.cluster_name,
                         api_token: enrolled.api_token.expose().to_owned(),
                         proxy_password: enrolled.proxy_password.expose().to_owned(),
-                        agent_endpoints: Vec::new(),
+                        agent_endpoints: enrolled.agent_endpoints,
                     },
                     now,
                 );
@@ -296,6 +296,7 @@ impl Connection<'_> {
             Ok(welcome) => {
                 self.session.set_heartbeat_ms(welcome.heartbeat_ms);
                 self.session.set_sample_ms(welcome.sample_ms);
+                self.session.set_endpoints(welcome.agent_endpoints);
                 self.session.welcome(welcome.server_version, welcome.now.0, millis(self.began));
                 self.introducing = None;
                 if !healthy {

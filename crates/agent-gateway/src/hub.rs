@@ -229,6 +229,11 @@ impl AgentLink for Hub {
         })
     }
 
+    fn disconnect_all(&self, reason: &str) {
+        let links: Vec<Arc<Link>> = self.lock().values().cloned().collect();
+        links.iter().for_each(|link| link.close(Close::Asked(reason.to_owned())));
+    }
+
     fn connected_count(&self) -> usize {
         self.lock().len()
     }

@@ -317,6 +317,9 @@ pub struct Welcome {
     /// Milliseconds between samples; 0 wants none.
     #[prost(uint64, tag = "5")]
     pub sample_interval_ms: u64,
+    /// Where agents are served, this server first; empty keeps what the agent knows.
+    #[prost(string, repeated, tag = "8")]
+    pub agent_endpoints: Vec<String>,
 }
 
 /// The node's own idea of its health.

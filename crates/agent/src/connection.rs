@@ -8,6 +8,7 @@ use reeve_agent_proto::message::{Enroll, Enrolled, Hello, Ports, Rejected, SelfU
 use reeve_agent_proto::proof::{self, Purpose};
 use reeve_agent_proto::{AgentEvent, AgentSession, CloseReason, MuxEvent};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -73,6 +74,8 @@ pub struct Node {
     pub counters: Arc<Counters>,
     /// Answers the server's questions.
     pub desk: Desk,
+    /// Where the servers said that they are.
+    pub told: watch::Sender<Vec<String>>,
     /// Ends everything.
     pub stop: CancellationToken,
 }
@@ -204,6 +207,7 @@ impl<'a> Link<'a> {
                 );
                 // The server settles what the hello named with each welcome.
                 self.node.counters.syncs.add();
+                self.node.told.send_replace(welcome.agent_endpoints);
                 executor.tell(Command::Open);
                 if let Some(question) = self.node.aliases.question() {
                     self.session.send(question);

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::node_metrics::Samples;
 use crate::seal::Seal;
+use crate::server::Membership;
 use crate::{audit, background, idempotency, identity, webhook};
 
 /// Everything a use case needs. Shared as `Arc<App>`.
@@ -46,6 +47,8 @@ pub struct App {
     pub intake: Intake,
     /// Executions that were handed to a connection and not taken yet.
     pub in_flight: InFlight,
+    /// This server among the others.
+    pub membership: Membership,
     /// True while there are more nodes than capacity; shared with the surfaces' gate.
     pub degraded: Arc<AtomicBool>,
     /// What recurs and which kinds of jobs there are; knows how the former are doing in this process.
@@ -85,6 +88,7 @@ impl App {
             presence: Presence::default(),
             intake: Intake::new(),
             in_flight: InFlight::default(),
+            membership: Membership::default(),
             degraded: Arc::new(AtomicBool::new(false)),
             pokes: registry.pokes(),
             registry,

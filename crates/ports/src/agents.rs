@@ -97,6 +97,9 @@ pub trait AgentLink: Send + Sync + 'static {
         question: Question,
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Answer, Unreached>>;
+
+    /// Closes every agent's connection, as when this server has to join the others anew.
+    fn disconnect_all(&self, reason: &str);
     /// Agents connected to this server.
     fn connected_count(&self) -> usize;
 }
@@ -116,6 +119,7 @@ impl AgentLink for NoAgents {
     fn ask<'a>(&'a self, _: &'a NodeId, _: Question, _: Duration) -> BoxFuture<'a, Result<Answer, Unreached>> {
         Box::pin(async { Err(Unreached::NotConnected) })
     }
+    fn disconnect_all(&self, _: &str) {}
     fn connected_count(&self) -> usize {
         0
     }

@@ -29,6 +29,10 @@ pub fn surface(app: Arc<App>, kit: Kit) -> Result<Mounted> {
     let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
     Surface::new("edge", Arc::new(contract), Arc::new(EdgeEnvelope), app, kit)
         .route(get.clone(), "/api/v1/admins/me", "admins.me", need(P::AdminsRead), admins::me)
+        .route(get.clone(), "/api/v1/admins/my_admin_cluster", "admins.my_admin_cluster", need(P::AdminsRead), admins::my_admin_cluster)
+        .route(get.clone(), "/api/v1/admins/admin_clusters", "admins.admin_clusters", need(P::AdminsRead), admins::admin_clusters)
+        .route(get.clone(), "/api/v1/admins/edge_clusters", "admins.edge_clusters", need(P::AdminsRead), admins::edge_clusters)
+        .route(get.clone(), "/api/v1/admins/orphaned_clusters", "admins.orphaned_clusters", need(P::AdminsRead), admins::orphaned_clusters)
         .route(post.clone(), "/api/v1/clusters", "clusters.create", need(P::ClustersWrite), clusters::create)
         .route(get.clone(), "/api/v1/clusters", "clusters.list", need(P::ClustersRead), clusters::list)
         .route(get.clone(), "/api/v1/clusters/{name}", "clusters.get", need(P::ClustersRead), clusters::get)

@@ -137,6 +137,10 @@ impl AgentLink for LocalAgents {
         })
     }
 
+    fn disconnect_all(&self, _: &str) {
+        self.lock().clear();
+    }
+
     fn connected_count(&self) -> usize {
         self.lock().len()
     }

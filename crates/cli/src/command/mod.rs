@@ -1,5 +1,6 @@
 //! The commands, a file per noun: arguments, the calls they make, and how the answer is shown.
 
+pub mod admin;
 pub mod alias;
 pub mod apply;
 pub mod audit;

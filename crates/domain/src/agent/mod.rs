@@ -49,7 +49,7 @@ pub struct Known {
 }
 
 /// What a connecting agent is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
     /// Time between its heartbeats.
     pub heartbeat_ms: u64,
@@ -59,6 +59,8 @@ pub struct Welcome {
     pub server_version: &'static str,
     /// This server's time.
     pub now: Timestamp,
+    /// `host:port` of every server that it may come to, this one first.
+    pub agent_endpoints: Vec<String>,
 }
 
 /// What an agent tells about an execution.

@@ -31,6 +31,9 @@ pub struct FakeAgents {
 }
 
 impl FakeAgents {
+    pub fn add(&self, node: &NodeId) {
+        self.connected.lock().unwrap().insert(node.clone());
+    }
     pub fn take(&self, node: &NodeId) -> Vec<Order> {
         self.orders.lock().unwrap().remove(node).unwrap_or_default()
     }
@@ -64,6 +67,10 @@ impl AgentLink for FakeAgents {
             answers.get(node).cloned().map(|sample| Answer::Sample(Box::new(sample))).ok_or(Unreached::TimedOut)
         })
     }
+
+    fn disconnect_all(&self, _: &str) {
+        self.connected.lock().unwrap().clear();
+    }
     fn connected_count(&self) -> usize {
         self.connected.lock().unwrap().len()
     }
@@ -96,6 +103,8 @@ impl World {
         let keys = StaticKeys { master: secret(), api: secret(), metrics: secret(), mcp: secret(), proxy: secret() };
         let mut config = Config::with_keys(keys);
         config.default_cluster = Some("main".into());
+        // Tests beat by hand.
+        config.server_lease = std::time::Duration::from_secs(3600);
         change(&mut config);
         let clock = Arc::new(ManualClock::at(START));
         let seal = Seal::new(vec![("k1".into(), key)]).unwrap();
@@ -200,6 +209,16 @@ impl World {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         panic!("the condition never held: {last:#?}");
+    }
+
+    pub async fn answer_accepted(&self, node: &NodeId, execution: &ExecutionId) {
+        agent::report(&self.app, node, Report::Accepted(execution.clone())).await;
+    }
+
+    pub async fn count_events(&self, subject: &ExecutionId) -> i64 {
+        let mut tx = self.app.store.read().await.unwrap();
+        let sql = format!("SELECT count(*) FROM events WHERE subject = '{subject}'");
+        tx.one(&sql, &[]).await.unwrap().get().unwrap()
     }
 
     pub async fn answer(&self, node: &NodeId, execution: &ExecutionId, exit_code: i64, output: &str) {
