@@ -10,6 +10,7 @@ mod doctor;
 mod say;
 mod seams;
 mod serve;
+mod shared;
 mod up;
 
 use std::process::ExitCode;

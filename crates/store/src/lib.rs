@@ -13,6 +13,7 @@ mod sqlite;
 mod sqlite_sync;
 pub mod value;
 
+pub mod admin_cluster;
 pub mod alias;
 pub mod api_token;
 pub mod audit;
@@ -25,8 +26,10 @@ pub mod execution_output;
 pub mod idempotency;
 pub mod job;
 pub mod job_output;
+pub mod letter;
 pub mod login_failure;
 pub mod node;
+pub mod node_metrics;
 pub mod refresh_token;
 pub mod rollout;
 pub mod schedule;

@@ -32,6 +32,7 @@ const ROUTES: &[(&str, &str, [u8; 9])] = &[
     ("GET", "/api/reconcilers", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
     ("POST", "/api/reconcilers/nothing/poke", [1, 1, 0, 0, 1, 0, 0, 0, 0]),
     ("GET", "/api/doctor", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
+    ("GET", "/api/servers", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
     ("GET", "/api/server", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
 ];
 

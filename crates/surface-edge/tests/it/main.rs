@@ -3,5 +3,6 @@
 
 mod exchanges;
 mod hostile_urls;
+mod promtool;
 mod rights;
 mod signatures;
