@@ -135,6 +135,7 @@ async fn advance(app: &App, id: &SelfUpdateRequestId) -> Result<bool> {
             return Ok(true);
         }
     }
+    let mut completed = 0;
     let progress = table::progress_of(&mut tx, std::slice::from_ref(id)).await?.remove(id).unwrap_or_default();
     if progress.open() == 0 && table::complete(&mut tx, id, &progress.ended, now).await? {
         let mut done = request;
@@ -143,8 +144,10 @@ async fn advance(app: &App, id: &SelfUpdateRequestId) -> Result<bool> {
         done.updated_at = now;
         feed::append(&mut tx, &*app.ids, now, &[event::of_self_update(&done)]).await?;
         tracing::info!(self_update_request.id = %id, triggered = progress.ended.triggered, failed = progress.ended.failed, "self-update request completed");
+        completed = 1;
     }
     tx.commit().await?;
+    app.counters.self_updates.add(completed);
     Ok(false)
 }
 
