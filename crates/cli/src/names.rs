@@ -76,18 +76,26 @@ fn find_node(nodes: &[Value], reference: &str) -> Outcome<String> {
     only("node", reference, found)
 }
 
-/// The id of the command or execution that `reference` names: an id, `last`, or a part of a recent id.
+/// The id of the command, execution or job that `reference` names: an id, `last`, or a part of a recent id.
 pub async fn recent_id(api: &Api, noun: &str, path: &str, reference: &str) -> Outcome<String> {
     if let Some(id) = as_id(reference) {
         return Ok(id);
     }
     let last = reference == "last";
-    let query = vec![("order_by", "inserted_at".to_owned()), ("order_directions", "desc".to_owned())];
+    // The console's lists have the newest first and no other order.
+    let query = match path.starts_with(EDGE) {
+        true => vec![("order_by", "inserted_at".to_owned()), ("order_directions", "desc".to_owned())],
+        false => Query::new(),
+    };
     let listing = api.list(path, &query, if last { 1 } else { RECENT }).await?;
     let mut ids = listing.rows.iter().filter_map(|row| row.get("id").and_then(Value::as_str)).map(str::to_owned);
     if last {
         return ids.next().ok_or_else(|| {
-            Failure::local_with(format!("there is no {noun} yet"), "start one with `reeve run \"uptime\" --all`")
+            let next = match noun {
+                "job" => "`reeve job schedules` shows when the next ones come",
+                _ => "start one with `reeve run \"uptime\" --all`",
+            };
+            Failure::local_with(format!("there is no {noun} yet"), next)
         });
     }
     let part = reference.to_lowercase();

@@ -3,20 +3,19 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use reeve_jobs::{Pokes, Registry};
 use reeve_ports::AgentLink;
 use reeve_ports::agents::NoAgents;
 use reeve_store::{Store, Topic, Tx};
 use reeve_types::id::Ids;
 use reeve_types::{Actor, Clock, Result, ServerId, Timestamp};
 
-use tokio::sync::Notify;
-
 use crate::agent::dispatch::InFlight;
 use crate::agent::intake::Intake;
 use crate::agent::presence::Presence;
 use crate::config::Config;
 use crate::seal::Seal;
-use crate::{audit, idempotency, identity};
+use crate::{audit, background, idempotency, identity};
 
 /// Everything a use case needs. Shared as `Arc<App>`.
 pub struct App {
@@ -40,9 +39,9 @@ pub struct App {
     pub in_flight: InFlight,
     /// True while there are more nodes than capacity; shared with the surfaces' gate.
     pub degraded: Arc<AtomicBool>,
-    pub(crate) fan_outs: Notify,
-    pub(crate) rollouts: Notify,
-    pub(crate) self_updates: Notify,
+    /// What recurs and which kinds of jobs there are; knows how the former are doing in this process.
+    pub registry: Arc<Registry<App>>,
+    pokes: Pokes,
     pub(crate) audit: audit::Chain,
     pub(crate) identity: identity::State,
     /// Apart from the passwords of users: who guesses at nodes' doors does not keep people from logging in.
@@ -60,6 +59,7 @@ impl App {
         config: Config,
         server_id: ServerId,
     ) -> Self {
+        let registry = Arc::new(background::registry(&config));
         let identity = identity::State::new(&config.keys, store.subscribe(Topic::Access));
         Self {
             store,
@@ -72,9 +72,8 @@ impl App {
             intake: Intake::new(),
             in_flight: InFlight::default(),
             degraded: Arc::new(AtomicBool::new(false)),
-            fan_outs: Notify::new(),
-            rollouts: Notify::new(),
-            self_updates: Notify::new(),
+            pokes: registry.pokes(),
+            registry,
             audit: audit::Chain::default(),
             identity,
             ssh_passwords: identity::password::Passwords::default(),
@@ -105,7 +104,17 @@ impl App {
 
     /// Rollouts may be able to go on.
     pub(crate) fn rollouts_changed(&self) {
-        self.rollouts.notify_one();
+        self.pokes.poke(background::ROLLOUT);
+    }
+
+    /// Self-updates wait, or something a rollout of one waits for has happened.
+    pub(crate) fn self_updates_changed(&self) {
+        self.pokes.poke(background::SELF_UPDATE);
+    }
+
+    /// A command waits for its fan-out.
+    pub(crate) fn commands_changed(&self) {
+        self.pokes.poke(background::FAN_OUT);
     }
 
     /// Connects the shell that holds agents' connections. Once, at start.

@@ -1,128 +1,95 @@
-//! The loops that make reality match the rows: each wakes by timer and by poke, logs its failures and goes on.
+//! What goes on without a request: one table of everything that recurs, the kinds of jobs, and the runner they run on.
+//!
+//! A loop is on every server when it minds what this process holds (connections, memory) or must react at once, and on one
+//! server when it minds rows alone; see docs/adr/0007. The table says when; what is done stands with its noun.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use reeve_jobs::{Loop, NewJob, Options, Registry, Runner, Schedule};
 use reeve_store::Topic;
 use reeve_types::Result;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{dispatch, intake, presence};
-use crate::seal::rotate::rotate;
-use crate::{App, command, event, execution, idempotency, identity, self_update};
+use crate::config::Config;
+use crate::execution::PruneExecutions;
+use crate::{App, command, event, execution, idempotency, identity, job, seal, self_update};
 
-type Pass = for<'a> fn(&'a App) -> BoxFuture<'a, Result<()>>;
+/// The loop that fans commands out.
+pub const FAN_OUT: &str = "command.fan_out";
+/// The loop that moves rollouts on.
+pub const ROLLOUT: &str = "command.rollout";
+/// The loop that moves self-updates on.
+pub const SELF_UPDATE: &str = "self_update.advance";
 
-/// One loop: what it is called, how often it looks, what else wakes it, and one pass.
-struct Reconciler {
-    name: &'static str,
-    every: Duration,
-    poke: Option<fn(&App) -> &Notify>,
-    topic: Option<Topic>,
-    pass: Pass,
+/// How long jobs may take to end when the server stops; what is left goes on after the next start.
+const PATIENCE: Duration = Duration::from_secs(8);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Everything that recurs, and every kind of job.
+pub fn registry(config: &Config) -> Registry<App> {
+    let secs = Duration::from_secs;
+    let pruning = &config.execution_pruning;
+    Registry::new()
+        // On every server, because of its connections and its memory.
+        .looping(Loop::new(FAN_OUT, secs(5), |app| Box::pin(command::fan_out_waiting(app))).on(Topic::Commands))
+        .looping(Loop::new(ROLLOUT, secs(5), |app| Box::pin(command::advance_all(app))))
+        .looping(Loop::new(SELF_UPDATE, secs(5), |app| Box::pin(self_update::advance_all(app))).on(Topic::Commands))
+        .looping(Loop::new("execution.dispatch", secs(5), |app| Box::pin(dispatch::pass(app))).on(Topic::Executions))
+        .looping(Loop::new("node.flush", secs(5), |app| Box::pin(presence::flush(app))))
+        .looping(Loop::new("server.weigh", secs(15), |app| Box::pin(presence::weigh(app))))
+        .looping(Loop::new("identity.flush", MINUTE, |app| Box::pin(identity::write_uses(app))))
+        .looping(Loop::new("job.measure", secs(15), |app| Box::pin(job::measure(app))))
+        // On one server at a time.
+        .looping(Loop::new("execution.expire", secs(5), |app| Box::pin(execution::expire(app))).on_one_server())
+        .looping(Loop::new("node.sweep", secs(20), |app| Box::pin(presence::sweep(app))).on_one_server())
+        .looping(Loop::new("seal.rotate", 60 * MINUTE, |app| Box::pin(seal::rotate::by_itself(app))).on_one_server())
+        // Every tick once.
+        .schedule(tick("event.prune", 10 * MINUTE, |app| Box::pin(event::prune_all(app))))
+        .schedule(tick("idempotency.prune", 10 * MINUTE, |app| Box::pin(idempotency::prune(app))))
+        .schedule(tick("identity.prune", MINUTE, |app| Box::pin(identity::prune(app))))
+        .schedule(tick("job.prune", 10 * MINUTE, |app| Box::pin(job::prune(app))))
+        .schedule(
+            Schedule::enqueue("execution.prune", 24 * 60 * MINUTE, |_| {
+                Ok(NewJob::new::<App, PruneExecutions>(&(), "schedule")?.unique("execution.prune"))
+            })
+            .by_cron(pruning.schedule.clone())
+            .off_if(!pruning.enabled),
+        )
+        .job::<PruneExecutions>()
 }
 
-const fn timed(name: &'static str, every_secs: u64, pass: Pass) -> Reconciler {
-    Reconciler { name, every: Duration::from_secs(every_secs), poke: None, topic: None, pass }
+type Tick = for<'a> fn(&'a App) -> BoxFuture<'a, Result<()>>;
+
+fn tick(name: &'static str, every: Duration, work: Tick) -> Schedule<App> {
+    Schedule::run(name, every, move |app: Arc<App>| async move { work(&app).await })
 }
 
-fn reconcilers() -> [Reconciler; 12] {
-    [
-        Reconciler {
-            poke: Some(|app| &app.fan_outs),
-            topic: Some(Topic::Jobs),
-            ..timed("command.fan_out", 5, |app| Box::pin(command::fan_out_waiting(app)))
-        },
-        Reconciler {
-            poke: Some(|app| &app.rollouts),
-            ..timed("command.rollout", 5, |app| Box::pin(command::advance_all(app)))
-        },
-        Reconciler {
-            topic: Some(Topic::Executions),
-            ..timed("execution.dispatch", 5, |app| Box::pin(dispatch::pass(app)))
-        },
-        Reconciler {
-            poke: Some(|app| &app.self_updates),
-            topic: Some(Topic::Jobs),
-            ..timed("self_update.advance", 5, |app| Box::pin(self_update::advance_all(app)))
-        },
-        timed("execution.expire", 5, |app| Box::pin(execution::expire(app))),
-        timed("node.flush", 5, |app| Box::pin(presence::flush(app))),
-        timed("node.sweep", 20, |app| Box::pin(presence::sweep(app))),
-        timed("server.weigh", 15, |app| Box::pin(presence::weigh(app))),
-        timed("identity.tidy", 60, |app| Box::pin(identity::tidy(app))),
-        timed("idempotency.expire", 600, |app| Box::pin(expire_idempotency_keys(app))),
-        timed("seal.rotate", 3600, |app| Box::pin(rotate_seals(app))),
-        timed("event.prune", 600, |app| Box::pin(prune_events(app))),
-    ]
-}
-
-async fn prune_events(app: &App) -> Result<()> {
-    while event::prune(app).await? > 0 {}
-    Ok(())
-}
-
-async fn expire_idempotency_keys(app: &App) -> Result<()> {
-    idempotency::drop_expired(app).await.map(|_| ())
-}
-
-/// The first pass comes with the start, so a new key in front of the ring is taken up by restarting one server.
-async fn rotate_seals(app: &App) -> Result<()> {
-    let rotated = rotate(app).await?;
-    for place in &rotated.unreadable {
-        tracing::warn!(place, "a sealed text does not open with any key of this server");
-    }
-    if rotated.resealed > 0 {
-        tracing::info!(
-            resealed = rotated.resealed,
-            key = app.seal.newest_id(),
-            "secrets were sealed again with the newest key"
-        );
-    }
-    Ok(())
-}
-
-/// Starts every loop. They end soon after `stop` fires; await them with [`JoinSet::join_next`].
+/// Starts everything that goes on without a request. Some time after `stop` fires it has ended: jobs get a few seconds
+/// for it. Await that with [`JoinSet::join_next`].
 pub fn start(app: &Arc<App>, stop: &CancellationToken) -> JoinSet<()> {
     let mut loops = JoinSet::new();
     let (a, s) = (app.clone(), stop.clone());
+    // No loop over rows: reports wait in memory, and agents repeat what was not stored.
     loops.spawn(async move {
         tokio::select! {
             () = intake::run(&a) => {}
             () = s.cancelled() => {}
         }
     });
-    for reconciler in reconcilers() {
-        loops.spawn(run(reconciler, app.clone(), stop.clone()));
-    }
+    // Nobody else is on a SQLite file: what is leased when this server starts was left behind by a crash.
+    let options = Options { name: app.server_id.0.clone(), alone: !app.store.is_shared(), ..Options::default() };
+    let (clock, ids) = (app.clock.clone(), app.ids.clone());
+    let runner = Runner::new(app.clone(), app.registry.clone(), app.store.clone(), clock, ids, options).start();
+    let stop = stop.clone();
+    loops.spawn(async move {
+        stop.cancelled().await;
+        if let Err(error) = runner.shutdown(PATIENCE).await {
+            tracing::warn!(%error, "leases were not given back; they pass by themselves");
+        }
+    });
     loops
-}
-
-async fn run(r: Reconciler, app: Arc<App>, stop: CancellationToken) {
-    let never = Notify::new();
-    let poke = r.poke.map_or(&never, |poke| poke(&app));
-    let mut topic = r.topic.map(|topic| app.store.subscribe(topic));
-    loop {
-        if let Err(error) = (r.pass)(&app).await {
-            tracing::error!(reconciler = r.name, %error, source = ?error.source, "a pass failed; the next one tries again");
-        }
-        let elsewhere = async {
-            let woken = match &mut topic {
-                Some(topic) => topic.changed().await.is_ok(),
-                None => false,
-            };
-            if !woken {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = poke.notified() => {}
-            () = elsewhere => {}
-            () = tokio::time::sleep(r.every) => {}
-        }
-    }
 }

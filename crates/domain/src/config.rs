@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use reeve_jobs::Cron;
 use reeve_types::Secret;
 
 /// The static keys of the edge API. Generated at the first start where unset.
@@ -17,6 +18,26 @@ pub struct StaticKeys {
     pub mcp: Secret,
     /// `PROXY_KEY`
     pub proxy: Secret,
+}
+
+/// Dropping of old executions.
+#[derive(Clone, Debug)]
+pub struct ExecutionPruning {
+    /// `EXECUTION_PRUNING_ENABLED`
+    pub enabled: bool,
+    /// `EXECUTION_PRUNING_SCHEDULE`
+    pub schedule: Cron,
+    /// `EXECUTION_RETENTION_DAYS`
+    pub retention: Duration,
+}
+
+impl Default for ExecutionPruning {
+    /// Off; daily at midnight UTC what is older than 30 days.
+    fn default() -> Self {
+        #[allow(clippy::expect_used)] // a constant, parsed by a test
+        let schedule = Cron::parse("execution_pruning_schedule", "0 0 * * *").expect("a cron pattern");
+        Self { enabled: false, schedule, retention: Duration::from_secs(30 * 24 * 3600) }
+    }
 }
 
 /// Settings of the domain.
@@ -56,6 +77,10 @@ pub struct Config {
     pub idempotency_life: Duration,
     /// Events older than this are dropped from the feed.
     pub event_retention: Duration,
+    /// Jobs that ended longer ago are dropped with their output.
+    pub job_retention: Duration,
+    /// Whether and when old executions are dropped.
+    pub execution_pruning: ExecutionPruning,
     /// `corename` of events.
     pub core_name: String,
     /// `source` of events, a URI.
@@ -83,6 +108,8 @@ impl Config {
             refresh_token_life: Duration::from_secs(7 * 24 * 3600),
             idempotency_life: Duration::from_secs(24 * 3600),
             event_retention: Duration::from_secs(7 * 24 * 3600),
+            job_retention: Duration::from_secs(7 * 24 * 3600),
+            execution_pruning: ExecutionPruning::default(),
             core_name: "default".into(),
             event_source: "urn:reeve:edge".into(),
         }

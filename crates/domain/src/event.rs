@@ -254,7 +254,16 @@ fn check(actor: &Actor, kinds: &[String]) -> Result<()> {
     }
 }
 
-/// Drops events that are older than configured. One batch; called by its reconciler until it returns 0.
+/// Drops everything that is older than configured. Called by its schedule.
+///
+/// # Errors
+/// As the store. What was dropped until then stays dropped.
+pub async fn prune_all(app: &App) -> Result<()> {
+    while prune(app).await? > 0 {}
+    Ok(())
+}
+
+/// Drops events that are older than configured. One batch; says how many.
 ///
 /// # Errors
 /// As the store.

@@ -1,7 +1,5 @@
 //! Executions: seeing, cancelling and deleting them, and letting them expire.
 
-use std::time::Duration;
-
 use reeve_ports::Order;
 use reeve_store::execution::{self as table, Scope};
 use reeve_store::execution_output as outputs;
@@ -10,8 +8,11 @@ use reeve_types::execution::{Execution, ExecutionFilter, ExecutionStatus};
 use reeve_types::{Actor, Error, ExecutionId, Page, Paged, Permission, Result, Sort};
 use serde_json::json;
 
+mod prune;
+
 pub use crate::command::watch_execution as watch;
 use crate::{App, audit, authz, event};
+pub use prune::{PruneExecutions, prune};
 
 /// The execution with this id, with its output so far.
 ///
@@ -185,25 +186,4 @@ pub async fn expire(app: &App) -> Result<()> {
     tx.commit().await?;
     app.rollouts_changed();
     Ok(())
-}
-
-/// Drops executions older than `age`, up to `most` in one call, with an event each. Says how many.
-///
-/// # Errors
-/// As the store.
-pub async fn prune(app: &App, age: Duration, most: i64) -> Result<usize> {
-    let mut tx = app.store.begin().await?;
-    let now = app.now();
-    let pruned = table::prune(&mut tx, now.plus_ms(-(age.as_millis() as i64)), most).await?;
-    let events: Vec<_> = pruned
-        .iter()
-        .map(|id| reeve_types::event::NewEvent {
-            kind: event::EXECUTION_PRUNED,
-            subject: id.0.clone(),
-            data: json!({"command_execution_id": id}),
-        })
-        .collect();
-    feed::append(&mut tx, &*app.ids, now, &events).await?;
-    tx.commit().await?;
-    Ok(pruned.len())
 }

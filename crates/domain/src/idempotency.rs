@@ -103,7 +103,15 @@ pub async fn complete(app: &App, actor: &Actor, reply: &StoredReply) -> Result<(
     Ok(())
 }
 
-/// Drops keys past their life, in batches. Says how many. A reconciler calls it.
+/// Drops keys past their life. Called by its schedule.
+///
+/// # Errors
+/// As the store.
+pub async fn prune(app: &App) -> Result<()> {
+    drop_expired(app).await.map(|_| ())
+}
+
+/// Drops keys past their life, in batches. Says how many.
 ///
 /// # Errors
 /// As the store.

@@ -43,13 +43,19 @@ impl State {
 /// Rows dropped per transaction.
 const BATCH: i64 = 1_000;
 
-/// Writes the last uses of API tokens and drops what is past its time: refresh tokens, failed logins. A reconciler calls
-/// it about once a minute.
+/// Writes the last uses of API tokens that this process has seen. Its loop calls it about once a minute.
 ///
 /// # Errors
-/// As the store. What was done until then stays done.
-pub async fn tidy(app: &App) -> Result<()> {
-    api_token::write_uses(app).await?;
+/// As the store.
+pub async fn write_uses(app: &App) -> Result<()> {
+    api_token::write_uses(app).await
+}
+
+/// Drops what is past its time: refresh tokens, failed logins. Called by its schedule.
+///
+/// # Errors
+/// As the store. What was dropped until then stays dropped.
+pub async fn prune(app: &App) -> Result<()> {
     let now = app.now();
     loop {
         let mut tx = app.store.begin().await?;

@@ -107,7 +107,7 @@ pub async fn delete(app: &App, actor: &Actor, id: &NodeId) -> Result<()> {
     app.presence.forget(id);
     app.rollouts_changed();
     if updates > 0 {
-        app.self_updates.notify_one();
+        app.self_updates_changed();
     }
     Ok(())
 }

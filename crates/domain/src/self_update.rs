@@ -76,10 +76,10 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<View> {
     let details = json!({"targeting": input.targeting_document});
     audit::record(app, &mut tx, actor, "self_update_request.create", request.id.as_str(), details).await?;
     if app.store.is_shared() {
-        tx.wake(Topic::Jobs);
+        tx.wake(Topic::Commands);
     }
     tx.commit().await?;
-    app.self_updates.notify_one();
+    app.self_updates_changed();
     Ok(View { request, progress: SelfUpdateProgress::default() })
 }
 

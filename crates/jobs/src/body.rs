@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use crate::output::Printer;
+use crate::output::{Meter, Printer};
 
 /// A kind of job. It may run more than once, so it is idempotent; its payload is ids.
 pub trait Body<C>: Send + Sync + 'static {
@@ -81,6 +81,8 @@ pub struct Running {
     pub attempt: i64,
     /// What it prints.
     pub output: Printer,
+    /// How far it says it has got.
+    pub meter: Meter,
     pub(crate) cancel: CancellationToken,
 }
 

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Running;
-use crate::output::{Printer, Stored};
+use crate::output::{Meter, Printer, Said, Stored};
 use crate::registry::{Env, Outcome, Registry, Run};
 use crate::wait;
 
@@ -30,8 +30,17 @@ const PAUSE_MOST: Duration = Duration::from_secs(5);
 type Joined = std::result::Result<(JobId, Outcome), JoinError>;
 
 struct InFlight {
+    kind: &'static str,
     running: Running,
     task: AbortHandle,
+}
+
+/// What one round has stored of a job.
+struct Flushed {
+    printer: Printer,
+    meter: Meter,
+    output: Option<Stored>,
+    said: Option<Said>,
 }
 
 /// A runner's state between rounds.
@@ -207,11 +216,19 @@ impl<C: Send + Sync + 'static> Core<C> {
 
         self.began |= claiming;
         self.flush_at = self.flush_at.filter(|at| *at > Instant::now());
-        for (printer, stored) in stored {
-            printer.stored(&stored);
+        for flushed in stored {
+            if let Some(stored) = flushed.output {
+                flushed.printer.stored(&stored);
+            }
+            if let Some(said) = flushed.said {
+                flushed.meter.stored(said);
+            }
         }
         for ended in std::mem::take(&mut self.ended) {
-            self.in_flight.remove(&ended.id);
+            if let Some(job) = self.in_flight.remove(&ended.id) {
+                let (kind, state) = (job.kind, ended.state.word());
+                metrics::counter!("reeve_job_runs_ended_total", "kind" => kind, "state" => state).increment(1);
+            }
         }
         for id in lost {
             self.drop_lost(&id);
@@ -239,23 +256,29 @@ impl<C: Send + Sync + 'static> Core<C> {
         Ok(count)
     }
 
-    /// Printers with something to store: of jobs that have ended, and from time to time of the others.
-    fn to_flush(&self) -> Vec<(JobId, Printer)> {
+    /// Jobs with something to store: those that have ended, and from time to time the others.
+    fn to_flush(&self) -> Vec<(JobId, Printer, Meter)> {
         let all = self.flush_at.is_some_and(|at| at <= Instant::now());
         let candidates: Vec<&JobId> =
             if all { self.in_flight.keys().collect() } else { self.ended.iter().map(|ended| &ended.id).collect() };
         let jobs = candidates.into_iter().filter_map(|id| self.in_flight.get_key_value(id));
-        jobs.filter(|(_, job)| job.running.output.is_dirty())
-            .map(|(id, job)| (id.clone(), job.running.output.clone()))
+        jobs.filter(|(_, job)| job.running.output.is_dirty() || job.running.meter.unstored().is_some())
+            .map(|(id, job)| (id.clone(), job.running.output.clone(), job.running.meter.clone()))
             .collect()
     }
 
-    async fn flush(&self, tx: &mut Tx, now: Timestamp, jobs: &[(JobId, Printer)]) -> Result<Vec<(Printer, Stored)>> {
+    async fn flush(&self, tx: &mut Tx, now: Timestamp, jobs: &[(JobId, Printer, Meter)]) -> Result<Vec<Flushed>> {
         let mut stored = Vec::new();
-        for (id, printer) in jobs {
-            if table::holds(tx, &self.env.owner, id).await? {
-                stored.push((printer.clone(), printer.store(tx, id, now).await?));
+        for (id, printer, meter) in jobs {
+            if !table::holds(tx, &self.env.owner, id).await? {
+                continue;
             }
+            let output = if printer.is_dirty() { Some(printer.store(tx, id, now).await?) } else { None };
+            let said = meter.unstored();
+            if let Some((done, total)) = said {
+                table::set_reported(tx, &self.env.owner, id, done, total).await?;
+            }
+            stored.push(Flushed { printer: printer.clone(), meter: meter.clone(), output, said });
         }
         Ok(stored)
     }
@@ -278,15 +301,17 @@ impl<C: Send + Sync + 'static> Core<C> {
     }
 
     fn begin(&mut self, job: Job) {
-        let Some(body) = self.registry.bodies.get(job.kind.as_str()).cloned() else {
+        let Some((kind, body)) = self.registry.bodies.get_key_value(job.kind.as_str()) else {
             self.ended.push(crate::registry::ended(&job, JobState::Failed, Some("unknown kind".to_owned())));
             return;
         };
+        let (kind, body) = (*kind, body.clone());
         let running = Running {
             id: job.id.clone(),
             requested_by: job.requested_by.clone(),
             attempt: job.attempts,
             output: Printer::new(self.env.dirty.clone()),
+            meter: Meter::new(self.env.dirty.clone()),
             cancel: CancellationToken::new(),
         };
         if job.cancel_requested {
@@ -302,7 +327,7 @@ impl<C: Send + Sync + 'static> Core<C> {
             });
             (job.id, outcome)
         });
-        self.in_flight.insert(id, InFlight { running, task });
+        self.in_flight.insert(id, InFlight { kind, running, task });
     }
 
     fn note(&mut self, joined: Joined) {

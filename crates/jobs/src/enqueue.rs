@@ -16,6 +16,8 @@ pub struct NewJob {
     pub kind: &'static str,
     /// Ids for the body, JSON text.
     pub payload: String,
+    /// What it is about, for lists: an id as a rule; empty when nothing in particular.
+    pub subject: String,
     /// No second unfinished job with this key.
     pub unique_key: Option<String>,
     /// Not before this instant; None is at once.
@@ -43,12 +45,19 @@ impl NewJob {
 
     fn of(kind: &'static str, payload: &impl Serialize, requested_by: &str) -> Result<Self> {
         let payload = serde_json::to_string(payload).map_err(Error::internal)?;
-        Ok(Self { kind, payload, unique_key: None, run_at: None, requested_by: requested_by.to_owned() })
+        let subject = String::new();
+        Ok(Self { kind, payload, subject, unique_key: None, run_at: None, requested_by: requested_by.to_owned() })
     }
 
     /// While a job with `key` is unfinished, no second one is made.
     pub fn unique(mut self, key: impl Into<String>) -> Self {
         self.unique_key = Some(key.into());
+        self
+    }
+
+    /// What it is about, for lists.
+    pub fn about(mut self, subject: impl Into<String>) -> Self {
+        self.subject = subject.into();
         self
     }
 
@@ -63,9 +72,12 @@ impl NewJob {
             id,
             kind: self.kind.to_owned(),
             payload: self.payload,
+            subject: self.subject,
             unique_key: self.unique_key,
             state: JobState::Queued,
             progress: None,
+            done: None,
+            total: None,
             attempts: 0,
             run_at: self.run_at.unwrap_or(now),
             cancel_requested: false,

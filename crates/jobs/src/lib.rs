@@ -6,6 +6,7 @@
 
 mod body;
 mod core;
+mod cron;
 mod enqueue;
 pub mod fault;
 mod operate;
@@ -19,14 +20,15 @@ mod schedule;
 mod wait;
 
 pub use body::{Body, Failure, Running};
+pub use cron::Cron;
 pub use enqueue::{NewJob, enqueue, enqueue_many};
-pub use operate::{backlog, cancel, get, list, prune, retry};
-pub use output::{HEAD_BYTES, OutputPage, Printer, TAIL_BYTES, read_output};
-pub use progress::{Leftover, leftover};
-pub use reconcile::{Pokes, Reconciler, ReconcilerStatus};
+pub use operate::{backlog, cancel, depths, failed_since, get, list, prune, retry};
+pub use output::{HEAD_BYTES, Meter, OutputPage, Printer, TAIL_BYTES, read_output};
+pub use progress::{Leftover, StepState, StepView, leftover, steps};
+pub use reconcile::{Loop, Pass, Pokes, Reconciler, ReconcilerStatus, Recurs, row_name};
 pub use registry::Registry;
 pub use runner::{Options, Runner, RunnerHandle};
 pub use saga::{Saga, Step, Steps};
 pub use schedule::{Schedule, Tick};
 
-pub use reeve_store::job::{Backlog, Filter};
+pub use reeve_store::job::{Backlog, Depth, Filter};

@@ -1,6 +1,6 @@
 //! What people do with jobs: look, stop, try again, clear away.
 
-use reeve_store::job::{self as table, Backlog, Filter};
+use reeve_store::job::{self as table, Backlog, Depth, Filter};
 use reeve_store::{Tx, dialect};
 use reeve_types::job::{Job, JobState};
 use reeve_types::{Error, JobId, Page, Paged, Result, Timestamp};
@@ -77,6 +77,22 @@ pub async fn prune(tx: &mut Tx, before: Timestamp, most: i64) -> Result<u64> {
 /// As the store.
 pub async fn backlog(tx: &mut Tx, now: Timestamp) -> Result<Backlog> {
     table::backlog(tx, now).await
+}
+
+/// How many unfinished jobs there are of every kind.
+///
+/// # Errors
+/// As the store.
+pub async fn depths(tx: &mut Tx) -> Result<Vec<Depth>> {
+    table::depths(tx).await
+}
+
+/// How many jobs failed since then.
+///
+/// # Errors
+/// As the store.
+pub async fn failed_since(tx: &mut Tx, since: Timestamp) -> Result<i64> {
+    table::failed_since(tx, since).await
 }
 
 fn past(state: JobState) -> &'static str {

@@ -22,6 +22,41 @@ pub struct Printer {
     dirty: Arc<Notify>,
 }
 
+/// Done, and in all where that is known.
+pub(crate) type Said = (i64, Option<i64>);
+
+/// Where a plain body says how far it has got. Cheap to clone; what is said last counts.
+#[derive(Clone)]
+pub struct Meter {
+    said: Arc<Mutex<Option<Said>>>,
+    dirty: Arc<Notify>,
+}
+
+impl Meter {
+    pub(crate) fn new(dirty: Arc<Notify>) -> Self {
+        Self { said: Arc::default(), dirty }
+    }
+
+    /// `done` of `total`, where that is known. Stored within a fraction of a second, or with the end of the job.
+    pub fn set(&self, done: u64, total: Option<u64>) {
+        let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some((whole(done), total.map(whole)));
+        self.dirty.notify_one();
+    }
+
+    /// What was said and not stored yet.
+    pub(crate) fn unstored(&self) -> Option<Said> {
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn stored(&self, what: Said) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said == Some(what) {
+            *said = None;
+        }
+    }
+}
+
 #[derive(Default)]
 struct Buffer {
     /// Offset in the stored output of this run's first byte; None until the first write.

@@ -1,5 +1,6 @@
 //! How far a saga has got: a plain value with one way to move, stored after every step.
 
+use reeve_types::job::{Job, JobState};
 use reeve_types::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -101,6 +102,64 @@ impl Progress {
     }
 }
 
+/// How a saga's step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepState {
+    /// Not begun.
+    Waiting,
+    /// Begun, or about to be.
+    Current,
+    /// Done and recorded.
+    Done,
+    /// Being undone, or about to be.
+    Undoing,
+    /// Its effects are taken back, or it had none.
+    Undone,
+    /// Its effects could not be taken back.
+    LeftOver,
+}
+
+impl StepState {
+    /// The stable word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Current => "current",
+            Self::Done => "done",
+            Self::Undoing => "undoing",
+            Self::Undone => "undone",
+            Self::LeftOver => "left_over",
+        }
+    }
+}
+
+/// A step as shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepView {
+    /// Its name.
+    pub name: String,
+    /// How it stands.
+    pub state: StepState,
+}
+
+/// How the steps called `names` of `job` stand.
+pub fn steps(job: &Job, names: &[&str]) -> Vec<StepView> {
+    let progress = job.progress.as_deref().and_then(|text| Progress::parse(text).ok());
+    let (at, unwinding) = progress.map_or((0, None), |p| (p.at, p.unwinding));
+    let state = |index: usize| match (&unwinding, job.state) {
+        (_, JobState::Succeeded) => StepState::Done,
+        (Some(u), _) if u.leftover.iter().any(|left| names.get(index) == Some(&left.as_str())) => StepState::LeftOver,
+        (Some(_), JobState::Failed | JobState::Cancelled) => StepState::Undone,
+        (Some(_), JobState::Queued | JobState::Running) if index + 1 == at => StepState::Undoing,
+        (Some(_), JobState::Queued | JobState::Running) if index < at => StepState::Done,
+        (Some(_), JobState::Queued | JobState::Running) => StepState::Undone,
+        (None, _) if index < at => StepState::Done,
+        (None, JobState::Running) if index == at => StepState::Current,
+        (None, _) => StepState::Waiting,
+    };
+    names.iter().enumerate().map(|(index, name)| StepView { name: (*name).to_owned(), state: state(index) }).collect()
+}
+
 /// What a failed saga could not undo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leftover {
@@ -112,4 +171,55 @@ pub struct Leftover {
 pub fn leftover(progress: Option<&str>) -> Option<Leftover> {
     let unwinding = Progress::parse(progress?).ok()?.unwinding?;
     (!unwinding.leftover.is_empty()).then_some(Leftover { steps: unwinding.leftover })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reeve_types::{JobId, Timestamp};
+
+    fn job(state: JobState, progress: Option<&str>) -> Job {
+        Job {
+            id: JobId("j".into()),
+            kind: "k".into(),
+            payload: "null".into(),
+            subject: String::new(),
+            unique_key: None,
+            state,
+            progress: progress.map(str::to_owned),
+            done: None,
+            total: None,
+            attempts: 1,
+            run_at: Timestamp(0),
+            cancel_requested: false,
+            error: None,
+            requested_by: "test".into(),
+            inserted_at: Timestamp(0),
+            started_at: None,
+            finished_at: None,
+        }
+    }
+
+    #[test]
+    fn steps_stand_as_the_saga_does() {
+        let back = |at: usize, more: &str| {
+            format!(r#"{{"state":0,"at":{at},"since":1,"unwinding":{{"cancelled":false,"error":"no"{more}}}}}"#)
+        };
+        let ahead = |at: usize| format!(r#"{{"state":0,"at":{at},"since":1}}"#);
+        for (state, progress, shown) in [
+            (JobState::Queued, None, "waiting waiting waiting"),
+            (JobState::Running, None, "current waiting waiting"),
+            (JobState::Running, Some(ahead(1)), "done current waiting"),
+            (JobState::Queued, Some(ahead(1)), "done waiting waiting"),
+            (JobState::Succeeded, Some(ahead(3)), "done done done"),
+            (JobState::Running, Some(back(2, "")), "done undoing undone"),
+            (JobState::Failed, Some(back(0, "")), "undone undone undone"),
+            (JobState::Cancelled, Some(back(0, "")), "undone undone undone"),
+            (JobState::Failed, Some(back(2, r#","leftover":["b","a"]"#)), "left_over left_over undone"),
+        ] {
+            let steps = steps(&job(state, progress.as_deref()), &["a", "b", "c"]);
+            let words: Vec<&str> = steps.iter().map(|step| step.state.word()).collect();
+            assert_eq!(words.join(" "), shown, "{state:?} {progress:?}");
+        }
+    }
 }

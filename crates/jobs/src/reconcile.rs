@@ -32,11 +32,67 @@ pub trait Reconciler<C>: Send + Sync + 'static {
     fn pass(&self, ctx: &Arc<C>) -> impl Future<Output = Result<()>> + Send;
 }
 
+/// A pass as a function.
+pub type Pass<C> = for<'a> fn(&'a Arc<C>) -> BoxFuture<'a, Result<()>>;
+
+/// A reconciler as a value, for tables of them.
+pub struct Loop<C> {
+    /// A word for logs, pokes and `reeve doctor`.
+    pub name: &'static str,
+    /// From the end of a pass to the next one, give or take a tenth.
+    pub every: Duration,
+    /// A commit of any server that wakes this topic starts a pass.
+    pub topic: Option<Topic>,
+    /// As [`Reconciler::ONE_SERVER`].
+    pub one_server: bool,
+    /// One pass.
+    pub pass: Pass<C>,
+}
+
+impl<C> Loop<C> {
+    /// By timer and poke, on every server.
+    pub fn new(name: &'static str, every: Duration, pass: Pass<C>) -> Self {
+        Self { name, every, topic: None, one_server: false, pass }
+    }
+    /// By this topic too.
+    pub fn on(mut self, topic: Topic) -> Self {
+        self.topic = Some(topic);
+        self
+    }
+    /// On one server at a time.
+    pub fn on_one_server(mut self) -> Self {
+        self.one_server = true;
+        self
+    }
+}
+
+/// What recurs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recurs {
+    /// Passes that make reality match the rows.
+    #[default]
+    Reconciler,
+    /// Ticks, each done once.
+    Schedule,
+}
+
 /// How a reconciler or a schedule of this process is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReconcilerStatus {
     /// Which one.
     pub name: &'static str,
+    /// What it is.
+    pub recurs: Recurs,
+    /// How often, in words: `every 5s`, or a cron pattern.
+    pub rhythm: String,
+    /// Whether one server does it at a time.
+    pub one_server: bool,
+    /// Turned off by the settings.
+    pub off: bool,
+    /// Not later than this, as far as this process knows.
+    pub next_at: Option<Timestamp>,
+    /// Start of the last pass.
+    pub last_started_at: Option<Timestamp>,
     /// Passes so far.
     pub passes: u64,
     /// Those of them that failed.
@@ -82,9 +138,19 @@ trait AnyReconciler<C>: Send + Sync {
     fn pass<'a>(&'a self, ctx: &'a Arc<C>) -> BoxFuture<'a, Result<()>>;
 }
 
-impl<C: Send + Sync + 'static, R: Reconciler<C>> AnyReconciler<C> for R {
+struct ByTrait<R>(R);
+
+impl<C: Send + Sync + 'static, R: Reconciler<C>> AnyReconciler<C> for ByTrait<R> {
     fn pass<'a>(&'a self, ctx: &'a Arc<C>) -> BoxFuture<'a, Result<()>> {
-        Box::pin(Reconciler::pass(self, ctx))
+        Box::pin(self.0.pass(ctx))
+    }
+}
+
+struct ByFunction<C>(Pass<C>);
+
+impl<C: Send + Sync + 'static> AnyReconciler<C> for ByFunction<C> {
+    fn pass<'a>(&'a self, ctx: &'a Arc<C>) -> BoxFuture<'a, Result<()>> {
+        (self.0)(ctx)
     }
 }
 
@@ -105,6 +171,11 @@ pub(crate) struct Slot<C> {
 struct Next {
     at: Option<Timestamp>,
     topic: Option<watch::Receiver<u64>>,
+    asked: Option<watch::Receiver<u64>>,
+    /// The request for a pass that was answered last.
+    answered: Option<Timestamp>,
+    /// The lease is good until then; it is prolonged when half of it is over.
+    leased_until: Option<Timestamp>,
 }
 
 impl<C: Send + Sync + 'static> Slot<C> {
@@ -114,9 +185,22 @@ impl<C: Send + Sync + 'static> Slot<C> {
             every: R::EVERY,
             topic: R::TOPIC,
             one_server: R::ONE_SERVER,
-            body: Box::new(reconciler),
+            body: Box::new(ByTrait(reconciler)),
             poke,
-            status: Status::new(R::NAME),
+            status: Status::of(R::NAME, Recurs::Reconciler, every(R::EVERY), R::ONE_SERVER),
+            next: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub fn of(l: Loop<C>, poke: Arc<Poke>) -> Self {
+        Self {
+            name: l.name,
+            every: l.every,
+            topic: l.topic,
+            one_server: l.one_server,
+            body: Box::new(ByFunction(l.pass)),
+            poke,
+            status: Status::of(l.name, Recurs::Reconciler, every(l.every), l.one_server),
             next: tokio::sync::Mutex::default(),
         }
     }
@@ -130,15 +214,16 @@ impl<C: Send + Sync + 'static> Slot<C> {
         let mut next = self.next.lock().await;
         let topic = next.topic(self.topic, env);
         let news = topic.is_some_and(|topic| topic.has_changed().unwrap_or(false));
+        let asked = self.was_asked(&mut next, env).await;
         // The request is taken before the pass looks, so that what comes during it leads to another.
         let poked = self.poke.wanted.swap(false, Ordering::SeqCst);
-        if !(poked || news || next.at.is_none_or(|at| at <= env.clock.now())) {
+        if !(poked || asked || news || next.at.is_none_or(|at| at <= env.clock.now())) {
             return false;
         }
         if let Some(topic) = &mut next.topic {
             topic.borrow_and_update();
         }
-        let passed = match self.leased_pass(ctx, env).await {
+        let passed = match self.leased_pass(ctx, env, &mut next.leased_until).await {
             Ok(passed) => passed,
             Err(error) => {
                 tracing::warn!(reconciler = self.name, %error, "the lease of a reconciler could not be had");
@@ -147,16 +232,47 @@ impl<C: Send + Sync + 'static> Slot<C> {
             }
         };
         next.at = Some(wait::after(env.clock.now(), wait::jittered(&*env.ids, self.every, 10)));
+        self.status.lock().next_at = next.at;
         passed
     }
 
-    async fn leased_pass(&self, ctx: &Arc<C>, env: &Env) -> Result<bool> {
-        if !self.one_server {
+    /// Whether somebody asked for a pass since the last answer, on whichever server.
+    async fn was_asked(&self, next: &mut Next, env: &Env) -> bool {
+        let asked = next.asked(env);
+        if !asked.has_changed().unwrap_or(false) {
+            return false;
+        }
+        asked.borrow_and_update();
+        let read = async {
+            let mut tx = env.store.read().await?;
+            table::asked_at(&mut tx, &row_name(self.name)).await
+        };
+        match read.await {
+            Ok(at) if at != next.answered => {
+                next.answered = at;
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                tracing::warn!(reconciler = self.name, %error, "requests for a pass could not be read");
+                false
+            }
+        }
+    }
+
+    async fn leased_pass(&self, ctx: &Arc<C>, env: &Env, until: &mut Option<Timestamp>) -> Result<bool> {
+        // A server that is alone needs no lease: nobody else passes.
+        if !self.one_server || env.options.alone {
             self.pass(ctx, env).await;
             return Ok(true);
         }
-        if !self.lease(env).await? {
-            return Ok(false);
+        let half = wait::after(env.clock.now(), self.lease_for(env) / 2);
+        if until.is_none_or(|until| until < half) {
+            *until = None;
+            if !self.lease(env).await? {
+                return Ok(false);
+            }
+            *until = Some(wait::after(env.clock.now(), self.lease_for(env)));
         }
         let kept = async {
             loop {
@@ -176,18 +292,22 @@ impl<C: Send + Sync + 'static> Slot<C> {
 
     async fn lease(&self, env: &Env) -> Result<bool> {
         let now = env.clock.now();
-        let name = format!("reconciler {}", self.name);
+        let name = row_name(self.name);
         let mut tx = env.store.begin().await?;
         table::ensure(&mut tx, &name, now).await?;
-        // The lease outlives the pause between passes, so the work stays where it is.
-        let until = wait::after(now, env.options.lease.max(self.every * 2));
+        let until = wait::after(now, self.lease_for(env));
         let leased = table::lease(&mut tx, &name, &env.owner, now, until).await?;
         tx.commit().await?;
         Ok(leased)
     }
 
+    /// The lease outlives the pause between passes, so the work stays where it is.
+    fn lease_for(&self, env: &Env) -> Duration {
+        env.options.lease.max(self.every * 2)
+    }
+
     async fn pass(&self, ctx: &Arc<C>, env: &Env) {
-        self.status.begin();
+        self.status.begin(env);
         let result = AssertUnwindSafe(self.body.pass(ctx)).catch_unwind().await;
         let result = result.unwrap_or_else(|_| Err(Error::internal("it panicked")));
         if let Err(error) = &result {
@@ -208,18 +328,36 @@ impl<C: Send + Sync + 'static> Slot<C> {
             let mut next = self.next.lock().await;
             let at = next.at.unwrap_or(env.clock.now());
             let topic = next.topic(self.topic, env).cloned();
+            let asked = next.asked(env).clone();
             drop(next);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.poke.notify.notified() => {}
                 () = news(topic) => {}
+                () = news(Some(asked)) => {}
                 () = wait::until(&env.clock, at) => {}
             }
         }
     }
 }
 
-async fn news(topic: Option<watch::Receiver<u64>>) {
+/// The name of a reconciler's row among the schedules.
+pub fn row_name(name: &str) -> String {
+    format!("reconciler {name}")
+}
+
+/// A period in words.
+pub(crate) fn every(period: Duration) -> String {
+    let secs = period.as_secs();
+    match secs {
+        0 => format!("every {}ms", period.as_millis()),
+        _ if secs.is_multiple_of(3600) => format!("every {}h", secs / 3600),
+        _ if secs.is_multiple_of(60) => format!("every {}m", secs / 60),
+        _ => format!("every {secs}s"),
+    }
+}
+
+pub(crate) async fn news(topic: Option<watch::Receiver<u64>>) {
     if let Some(mut topic) = topic
         && topic.changed().await.is_ok()
     {
@@ -235,20 +373,26 @@ impl Next {
         }
         self.topic.as_ref()
     }
+
+    fn asked(&mut self, env: &Env) -> &mut watch::Receiver<u64> {
+        self.asked.get_or_insert_with(|| env.store.subscribe(Topic::Schedules))
+    }
 }
 
 /// The status of something that recurs.
 pub(crate) struct Status(Mutex<ReconcilerStatus>);
 
 impl Status {
-    pub fn new(name: &'static str) -> Self {
-        Self(Mutex::new(ReconcilerStatus { name, ..Default::default() }))
+    pub fn of(name: &'static str, recurs: Recurs, rhythm: String, one_server: bool) -> Self {
+        Self(Mutex::new(ReconcilerStatus { name, recurs, rhythm, one_server, ..Default::default() }))
     }
     pub fn lock(&self) -> MutexGuard<'_, ReconcilerStatus> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    pub fn begin(&self) {
-        self.lock().running = true;
+    pub fn begin(&self, env: &Env) {
+        let mut status = self.lock();
+        status.running = true;
+        status.last_started_at = Some(env.clock.now());
     }
     pub fn end(&self, env: &Env, result: Result<()>) {
         let mut status = self.lock();

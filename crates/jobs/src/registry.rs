@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::body::{Body, Failure, Running};
 use crate::fault::Faults;
-use crate::reconcile::{Pokes, Reconciler, Slot};
+use crate::reconcile::{Loop, Pokes, Reconciler, ReconcilerStatus, Slot};
 use crate::runner::Options;
 use crate::saga::{Saga, SagaBody};
 use crate::schedule::Schedule;
@@ -77,6 +77,28 @@ impl<C: Send + Sync + 'static> Registry<C> {
         self
     }
 
+    /// Adds a loop that is a value.
+    pub fn looping(mut self, reconciler: Loop<C>) -> Self {
+        let poke = self.pokes.of(reconciler.name);
+        self.reconcilers.push(Slot::of(reconciler, poke));
+        self
+    }
+
+    /// The kinds of jobs and sagas.
+    pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        self.bodies.keys().copied()
+    }
+
+    /// The names of a saga's steps in order; None for other kinds.
+    pub fn steps_of(&self, kind: &str) -> Option<Vec<&'static str>> {
+        self.bodies.get(kind)?.steps()
+    }
+
+    /// How the reconcilers, then the schedules of this process are doing.
+    pub fn status(&self) -> Vec<ReconcilerStatus> {
+        self.reconcilers.iter().map(|r| r.status()).chain(self.schedules.iter().map(|s| s.status())).collect()
+    }
+
     /// Plans accidents, for tests.
     pub fn with_faults(mut self, faults: Faults) -> Self {
         self.faults = Some(faults);
@@ -131,12 +153,16 @@ impl<C> Clone for Run<'_, C> {
 impl<C> Copy for Run<'_, C> {}
 
 pub(crate) trait AnyBody<C>: Send + Sync {
+    fn steps(&self) -> Option<Vec<&'static str>>;
     fn run<'a>(&'a self, run: Run<'a, C>) -> BoxFuture<'a, Outcome>;
 }
 
 struct Plain<B>(PhantomData<fn() -> B>);
 
 impl<C: Send + Sync + 'static, B: Body<C>> AnyBody<C> for Plain<B> {
+    fn steps(&self) -> Option<Vec<&'static str>> {
+        None
+    }
     fn run<'a>(&'a self, run: Run<'a, C>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let Run { ctx, job, running, env } = run;

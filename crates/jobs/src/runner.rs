@@ -17,6 +17,8 @@ use crate::registry::{Env, Registry};
 /// How a runner works.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Whose leases are taken, as the server's id; a word of its own is added for every start.
+    pub name: String,
     /// Jobs at the same time.
     pub workers: usize,
     /// After this long without a heartbeat another runner takes a job over.
@@ -34,6 +36,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            name: String::new(),
             workers: 128,
             lease: Duration::from_secs(15),
             backoff_first: Duration::from_secs(1),
@@ -53,16 +56,17 @@ impl<C: Send + Sync + 'static> Runner<C> {
     /// A runner that has not begun.
     pub fn new(
         ctx: Arc<C>,
-        registry: Registry<C>,
+        registry: impl Into<Arc<Registry<C>>>,
         store: Store,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
         options: Options,
     ) -> Self {
-        let owner = ids.next();
+        let owner = if options.name.is_empty() { ids.next() } else { format!("{}/{}", options.name, ids.next()) };
+        let registry = registry.into();
         let faults = registry.faults.clone();
         let env = Env { store, clock, ids, owner, options, faults, dirty: Arc::new(Notify::new()) };
-        Self { core: Core::new(ctx, Arc::new(registry), Arc::new(env)) }
+        Self { core: Core::new(ctx, registry, Arc::new(env)) }
     }
 
     /// Begins to work in the background.
@@ -84,14 +88,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
         let pokes = registry.pokes();
         let status = {
             let registry = registry.clone();
-            move || {
-                registry
-                    .reconcilers
-                    .iter()
-                    .map(|r| r.status())
-                    .chain(registry.schedules.iter().map(|s| s.status()))
-                    .collect()
-            }
+            move || registry.status()
         };
         RunnerHandle { tasks, stop, env, pokes, status: Arc::new(status) }
     }
@@ -118,8 +115,7 @@ impl<C: Send + Sync + 'static> Runner<C> {
 
     /// How the reconcilers and schedules are doing.
     pub fn status(&self) -> Vec<ReconcilerStatus> {
-        let registry = &self.core.registry;
-        registry.reconcilers.iter().map(|r| r.status()).chain(registry.schedules.iter().map(|s| s.status())).collect()
+        self.core.registry.status()
     }
 }
 
@@ -143,11 +139,6 @@ impl RunnerHandle {
     /// How the reconcilers and schedules of this process are doing, for `reeve doctor` and metrics.
     pub fn status(&self) -> Vec<ReconcilerStatus> {
         (self.status)()
-    }
-
-    /// The same, to be asked from elsewhere.
-    pub fn status_source(&self) -> Arc<dyn Fn() -> Vec<ReconcilerStatus> + Send + Sync> {
-        self.status.clone()
     }
 
     /// Claims nothing more, waits up to `patience` for what runs, drops the rest and gives its leases back.

@@ -126,6 +126,9 @@ impl<C, S: Saga<C>> SagaBody<C, S> {
 }
 
 impl<C: Send + Sync + 'static, S: Saga<C>> AnyBody<C> for SagaBody<C, S> {
+    fn steps(&self) -> Option<Vec<&'static str>> {
+        Some(self.0.0.iter().map(|step| step.name()).collect())
+    }
     fn run<'a>(&'a self, run: Run<'a, C>) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let limits = Limits { timeout: S::STEP_TIMEOUT, run: S::STEP_ATTEMPTS, undo: S::UNDO_ATTEMPTS };

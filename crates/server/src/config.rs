@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use reeve_domain::config::{Cron, ExecutionPruning};
 use serde::{Deserialize, Serialize};
 
 /// Flags of `up`, `serve` and `migrate`.
@@ -74,6 +75,16 @@ pub struct Settings {
     pub heartbeat_secs: f64,
     /// Seconds without contact until a node is unreachable.
     pub unreachable_after_secs: f64,
+    /// Whether old executions are dropped.
+    pub execution_pruning_enabled: bool,
+    /// When, as a cron pattern in UTC.
+    pub execution_pruning_schedule: String,
+    /// Which: those made longer ago that have ended.
+    pub execution_retention_days: u32,
+    /// Older events are dropped from the feed.
+    pub event_retention_days: u32,
+    /// Jobs that ended longer ago are dropped.
+    pub job_retention_days: u32,
     /// `corename` of events.
     pub core_name: String,
     /// Whether the API documents and Swagger UI are served.
@@ -123,6 +134,11 @@ impl Default for Settings {
             cluster_subnet_prefix: 16,
             heartbeat_secs: 30.0,
             unreachable_after_secs: 300.0,
+            execution_pruning_enabled: false,
+            execution_pruning_schedule: "0 0 * * *".into(),
+            execution_retention_days: 30,
+            event_retention_days: 7,
+            job_retention_days: 7,
             core_name: "default".into(),
             api_docs_enabled: true,
             cors_allowed_origins: Vec::new(),
@@ -146,7 +162,7 @@ fn is_setting(name: &str) -> bool {
 }
 
 /// Names of the original's environment that are understood without the `REEVE_` prefix.
-const ORIGINAL_NAMES: [&str; 11] = [
+const ORIGINAL_NAMES: [&str; 14] = [
     "MASTER_KEY",
     "API_KEY",
     "METRICS_KEY",
@@ -158,6 +174,9 @@ const ORIGINAL_NAMES: [&str; 11] = [
     "ADMIN_MAX_WIREGUARD_PEERS",
     "CLUSTER_SUBNET_PREFIX",
     "CORE_NAME",
+    "EXECUTION_PRUNING_ENABLED",
+    "EXECUTION_PRUNING_SCHEDULE",
+    "EXECUTION_RETENTION_DAYS",
 ];
 
 impl Settings {
@@ -206,7 +225,25 @@ impl Settings {
         if self.heartbeat_secs < 0.05 || self.unreachable_after_secs <= self.heartbeat_secs {
             bail!("unreachable_after_secs must be more than heartbeat_secs, and that at least 0.05");
         }
+        self.pruning()?;
+        for (name, days) in [
+            ("execution_retention_days", self.execution_retention_days),
+            ("event_retention_days", self.event_retention_days),
+            ("job_retention_days", self.job_retention_days),
+        ] {
+            if days == 0 {
+                bail!("{name} must be at least 1");
+            }
+        }
         Ok(())
+    }
+
+    fn pruning(&self) -> Result<ExecutionPruning> {
+        let name = "execution_pruning_schedule";
+        let schedule = Cron::parse(name, &self.execution_pruning_schedule)
+            .map_err(|error| anyhow::anyhow!("{name}: {}", error.details[name].join(", ")))?;
+        let retention = days(self.execution_retention_days);
+        Ok(ExecutionPruning { enabled: self.execution_pruning_enabled, schedule, retention })
     }
 
     /// Where `surface` listens; None is off.
@@ -221,7 +258,7 @@ impl Settings {
     }
 
     /// The rules' part, with keys filled in and the agents' listener known.
-    pub fn domain(&self, keys: reeve_domain::config::StaticKeys) -> reeve_domain::config::Config {
+    pub fn domain(&self, keys: reeve_domain::config::StaticKeys) -> Result<reeve_domain::config::Config> {
         let mut config = reeve_domain::config::Config::with_keys(keys);
         config.default_cluster.clone_from(&self.default_cluster_name);
         config.public_enrollment_keys = self.public_enrollment_key_enabled;
@@ -233,7 +270,10 @@ impl Settings {
         config.heartbeat = Duration::from_secs_f64(self.heartbeat_secs);
         config.unreachable_after = Duration::from_secs_f64(self.unreachable_after_secs);
         config.core_name.clone_from(&self.core_name);
-        config
+        config.event_retention = days(self.event_retention_days);
+        config.job_retention = days(self.job_retention_days);
+        config.execution_pruning = self.pruning()?;
+        Ok(config)
     }
 
     /// Where the data lives.
@@ -253,6 +293,10 @@ impl Settings {
     pub fn local_agent(&self) -> PathBuf {
         self.data.join("agent")
     }
+}
+
+fn days(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * 24 * 3600)
 }
 
 /// `host` with `port` added when it has none.

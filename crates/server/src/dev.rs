@@ -7,6 +7,7 @@ use reeve_store::{Store, Value};
 use reeve_types::id::{Ids, SystemIds};
 use reeve_types::{Clock, SystemClock};
 
+use crate::bench_jobs::{self, BenchJobsArgs};
 use crate::config::{ServeArgs, Settings};
 use crate::data_dir::DataDir;
 use crate::say;
@@ -16,6 +17,8 @@ use crate::say;
 pub enum DevCommand {
     /// Adds nodes that never connect, and ended executions on them
     Seed(SeedArgs),
+    /// Measures the job runner; the last line is JSON
+    BenchJobs(BenchJobsArgs),
 }
 
 /// Flags of `reeve dev seed`.
@@ -34,7 +37,13 @@ pub struct SeedArgs {
 
 /// Runs a dev command.
 pub async fn run(command: DevCommand) -> Result<()> {
-    let DevCommand::Seed(args) = command;
+    match command {
+        DevCommand::Seed(args) => seed(args).await,
+        DevCommand::BenchJobs(args) => bench_jobs::run(args).await,
+    }
+}
+
+async fn seed(args: SeedArgs) -> Result<()> {
     let settings = Settings::load(&ServeArgs { data: Some(args.data), ..ServeArgs::default() })?;
     let _lock = DataDir::open(&settings.data)?;
     let store = Store::open(&settings.location()).await?;

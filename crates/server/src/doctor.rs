@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use reeve_domain::App;
+use reeve_domain::{App, job};
 use reeve_surface_console::Check;
+use reeve_types::job::JobState;
 
 use crate::config::{ServeArgs, Settings, is_private};
 use crate::data_dir::DataDir;
@@ -17,6 +18,9 @@ use crate::say;
 const LEAST_FREE_BYTES: u64 = 256 << 20;
 /// The newest event may be this far in the future before the clock is suspect.
 const CLOCK_SLACK_MS: i64 = 60_000;
+
+/// A job that is due and waits longer says that the runners do not keep up.
+const MOST_WAITING_MS: i64 = 60_000;
 
 /// The checks of a running server.
 pub struct Doctor {
@@ -35,6 +39,7 @@ impl reeve_surface_console::Doctor for Doctor {
                 self.store().await,
                 self.keys().await,
                 self.clock().await,
+                self.jobs().await,
                 self.listeners(),
                 space(&self.data),
                 permissions(&self.data),
@@ -85,6 +90,26 @@ impl Doctor {
             Ok(_) => ok("clock", format!("it is {}", self.app.now().rfc3339_secs())),
             Err(error) => bad("clock", error.message, "see the check of the store"),
         }
+    }
+
+    async fn jobs(&self) -> Check {
+        let health = match job::health(&self.app).await {
+            Ok(health) => health,
+            Err(error) => return bad("jobs", error.message, "see the check of the store"),
+        };
+        if let Some((name, error)) = health.failing.first() {
+            let (others, name) = (health.failing.len() - 1, *name);
+            let more = if others == 0 { String::new() } else { format!(", and {others} more") };
+            let fix = "reeve job reconcilers and reeve job schedules show them all; the server's log has the cause";
+            return bad("jobs", format!("the last turn of {name} failed: {error}{more}"), fix);
+        }
+        let (waiting, running) = (health.count(JobState::Queued), health.count(JobState::Running));
+        let detail = format!("{waiting} waiting, {running} running, {} failed within a day", health.failed);
+        if health.oldest_waiting_ms > MOST_WAITING_MS {
+            let detail = format!("{detail}; the oldest has waited for {} s", health.oldest_waiting_ms / 1000);
+            return bad("jobs", detail, "reeve job list --state queued,running shows what is in the way");
+        }
+        ok("jobs", detail)
     }
 
     fn listeners(&self) -> Check {

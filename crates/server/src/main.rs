@@ -1,6 +1,7 @@
 //! The binary `reeve`: server, agent and command-line client in one.
 
 mod agent;
+mod bench_jobs;
 mod config;
 mod data_dir;
 mod dev;

@@ -93,7 +93,7 @@ impl Server {
         let mut listeners = BTreeMap::new();
         listeners.extend(edge.as_ref().map(|l| ("edge".to_owned(), l.url())));
         listeners.extend(console.as_ref().map(|l| ("console".to_owned(), l.url())));
-        let mut config = settings.domain(credentials.keys());
+        let mut config = settings.domain(credentials.keys())?;
         config.public_urls = edge.iter().map(Listener::url).collect();
         if let Some(agents) = &agents {
             listeners.insert("agents".to_owned(), format!("https://{}", agents.local_addr()));

@@ -29,13 +29,25 @@ pub enum Topic {
     Output,
     /// Executions can be delivered or must be cancelled.
     Executions,
+    /// Commands wait for their fan-out.
+    Commands,
+    /// Somebody asked for a tick or a pass out of turn.
+    Schedules,
     /// Users, tokens or keys changed: caches of rights are void.
     Access,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Topic; 5] = [Topic::Events, Topic::Jobs, Topic::Output, Topic::Executions, Topic::Access];
+    pub const ALL: [Topic; 7] = [
+        Topic::Events,
+        Topic::Jobs,
+        Topic::Output,
+        Topic::Executions,
+        Topic::Commands,
+        Topic::Schedules,
+        Topic::Access,
+    ];
     /// The word sent between servers.
     pub fn word(self) -> &'static str {
         match self {
@@ -43,12 +55,14 @@ impl Topic {
             Topic::Jobs => "jobs",
             Topic::Output => "output",
             Topic::Executions => "executions",
+            Topic::Commands => "commands",
+            Topic::Schedules => "schedules",
             Topic::Access => "access",
         }
     }
 }
 
-pub(crate) struct Wakes([watch::Sender<u64>; 5]);
+pub(crate) struct Wakes([watch::Sender<u64>; Topic::ALL.len()]);
 
 impl Wakes {
     fn new() -> Arc<Self> {
@@ -107,7 +121,7 @@ impl Store {
             Backend::Sqlite(db) => Inner::Sqlite(db.begin().await?),
             Backend::Postgres(db) => Inner::Postgres(db.begin().await?),
         };
-        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; 5] })
+        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; Topic::ALL.len()] })
     }
 
     /// Starts a transaction that only reads one consistent state. Dropping it ends it.
@@ -119,7 +133,7 @@ impl Store {
             Backend::Sqlite(db) => Inner::Sqlite(db.read().await?),
             Backend::Postgres(db) => Inner::Postgres(db.read().await?),
         };
-        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; 5] })
+        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; Topic::ALL.len()] })
     }
 
     /// Fires when a commit of any server woke `topic`.
@@ -174,7 +188,7 @@ pub(crate) enum Inner {
 pub struct Tx {
     inner: Inner,
     wakes: Arc<Wakes>,
-    woken: [bool; 5],
+    woken: [bool; Topic::ALL.len()],
 }
 
 /// Rows of one `INSERT` of [`Tx::insert_many`].

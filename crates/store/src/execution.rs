@@ -398,13 +398,26 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Removes up to `most` executions that ended before `before`: completed ones and, unlike the original, also those that
-/// were cancelled or expired without ever reaching an agent.
+/// The oldest executions that ended and were made before `before`, kept from changing until the transaction ends.
 ///
 /// # Errors
 /// As the store.
-pub async fn prune(tx: &mut Tx, before: Timestamp, most: i64) -> Result<Vec<ExecutionId>> {
-    let sql = "DELETE FROM executions WHERE id IN (SELECT id FROM executions
-        WHERE inserted_at < $1 AND status NOT IN ('pending', 'sent') ORDER BY inserted_at LIMIT $2) RETURNING id";
-    tx.all(sql, args![before, most]).await?.into_iter().map(|mut row| row.get()).collect()
+pub async fn ended_before(tx: &mut Tx, before: Timestamp, most: i64) -> Result<Vec<ExecutionId>> {
+    let sql = format!(
+        "SELECT id FROM executions WHERE inserted_at < $1 AND status NOT IN ('pending', 'sent')
+         ORDER BY inserted_at LIMIT $2{}",
+        dialect::skip_locked(tx)
+    );
+    tx.all(&sql, args![before, most]).await?.into_iter().map(|mut row| row.get()).collect()
+}
+
+/// Drops those of these executions that have ended, with their output.
+///
+/// # Errors
+/// As the store.
+pub async fn delete_ended(tx: &mut Tx, ids: &[ExecutionId]) -> Result<u64> {
+    let these = dialect::json_texts(tx, "$1");
+    let sql = format!("DELETE FROM executions WHERE id IN ({these}) AND status NOT IN ('pending', 'sent')");
+    let ids = serde_json::to_string(ids).map_err(reeve_types::Error::internal)?;
+    tx.execute(&sql, args![ids]).await
 }

@@ -5,21 +5,23 @@
 //! for a condition on the state leads PostgreSQL to the index of all leases.
 
 use reeve_types::job::{Job, JobState};
-use reeve_types::{JobId, Page, Paged, Result, Timestamp};
+use reeve_types::{JobId, Page, Paged, Result, TextMatch, Timestamp};
 
 use crate::filter::{Where, page};
 use crate::{Row, Topic, Tx, Value, args, dialect};
 
-const COLUMNS: &str = "id, kind, payload, unique_key, state, progress, attempts, run_at, cancel_requested, error, \
-    requested_by, inserted_at, started_at, finished_at";
+const COLUMNS: &str = "id, kind, payload, subject, unique_key, state, progress, done, total, attempts, run_at, cancel_requested, \
+    error, requested_by, inserted_at, started_at, finished_at";
 
 /// What a list of jobs is narrowed by.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Only these states; empty is all.
     pub states: Vec<JobState>,
-    /// Only this kind.
-    pub kind: Option<String>,
+    /// Only these kinds.
+    pub kind: Option<TextMatch>,
+    /// Only what is about this.
+    pub subject: Option<TextMatch>,
 }
 
 /// How one run of a job ended.
@@ -50,6 +52,7 @@ pub async fn insert(tx: &mut Tx, jobs: &[Job]) -> Result<u64> {
                 (&job.id).into(),
                 (&job.kind).into(),
                 (&job.payload).into(),
+                (&job.subject).into(),
                 unique_key.into(),
                 job.state.into(),
                 job.run_at.into(),
@@ -58,7 +61,7 @@ pub async fn insert(tx: &mut Tx, jobs: &[Job]) -> Result<u64> {
             ]
         })
         .collect();
-    let into = "jobs (id, kind, payload, unique_key, state, run_at, requested_by, inserted_at)";
+    let into = "jobs (id, kind, payload, subject, unique_key, state, run_at, requested_by, inserted_at)";
     let tail = "ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND finished_at IS NULL DO NOTHING";
     let inserted = tx.insert_many(into, &rows, tail).await?;
     tx.wake(Topic::Jobs);
@@ -99,7 +102,12 @@ pub async fn get_for_update(tx: &mut Tx, id: &JobId) -> Result<Option<Job>> {
 pub async fn list(tx: &mut Tx, filter: &Filter, asked: Page) -> Result<Paged<Job>> {
     let mut w = Where::new();
     w.any_of("state", filter.states.iter().copied());
-    w.eq("kind", filter.kind.as_deref());
+    w.text("kind", &filter.kind);
+    w.text("subject", &filter.subject);
+    if filter.subject.is_some() {
+        // Leads PostgreSQL to the partial index.
+        w.raw("subject <> ''");
+    }
     // Ids are made in the order of time.
     let (rows, total) = page(tx, COLUMNS, "jobs", "jobs", w, " ORDER BY id DESC", asked).await?;
     Ok(Paged { items: rows.into_iter().map(read).collect::<Result<_>>()?, total, page: asked })
@@ -195,6 +203,16 @@ pub async fn cancelling(tx: &mut Tx, owner: &str) -> Result<Vec<JobId>> {
 pub async fn set_progress(tx: &mut Tx, owner: &str, id: &JobId, progress: &str) -> Result<bool> {
     let sql = "UPDATE jobs SET progress = $3 WHERE id = $1 AND lease_owner = $2";
     Ok(tx.execute(sql, args![id, owner, progress]).await? == 1)
+}
+
+/// Stores how far a plain job says it has got. Nothing happens when the owner has lost the lease.
+///
+/// # Errors
+/// As the store.
+pub async fn set_reported(tx: &mut Tx, owner: &str, id: &JobId, done: i64, total: Option<i64>) -> Result<()> {
+    let sql = "UPDATE jobs SET done = $3, total = $4 WHERE id = $1 AND lease_owner = $2";
+    tx.wake(Topic::Output);
+    tx.execute(sql, args![id, owner, done, total]).await.map(|_| ())
 }
 
 /// Whether the owner holds the lease on a job; if so, nobody takes it until the transaction ends.
@@ -318,14 +336,56 @@ pub async fn backlog(tx: &mut Tx, now: Timestamp) -> Result<Backlog> {
     Ok(Backlog { waiting: row.get()?, oldest_at: row.get()? })
 }
 
+/// Unfinished jobs of one kind in one state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// Queued or Running.
+    pub state: JobState,
+    /// Which kind.
+    pub kind: String,
+    /// How many.
+    pub count: i64,
+}
+
+/// How many unfinished jobs there are of every kind, the first 100,000 of each state.
+///
+/// # Errors
+/// As the store.
+pub async fn depths(tx: &mut Tx) -> Result<Vec<Depth>> {
+    let mut depths = Vec::new();
+    for state in [JobState::Queued, JobState::Running] {
+        // The state stands in the text so that both databases find its partial index.
+        let sql = format!(
+            "SELECT kind, count(*) FROM (SELECT kind FROM jobs WHERE state = '{}' LIMIT 100000) AS open GROUP BY kind",
+            state.word()
+        );
+        for mut row in tx.all(&sql, &[]).await? {
+            depths.push(Depth { state, kind: row.get()?, count: row.get()? });
+        }
+    }
+    Ok(depths)
+}
+
+/// How many jobs failed since then.
+///
+/// # Errors
+/// As the store.
+pub async fn failed_since(tx: &mut Tx, since: Timestamp) -> Result<i64> {
+    let sql = "SELECT count(*) FROM jobs WHERE finished_at IS NOT NULL AND finished_at >= $1 AND state = 'failed'";
+    tx.one(sql, args![since]).await?.get()
+}
+
 fn read(mut row: Row) -> Result<Job> {
     Ok(Job {
         id: row.get()?,
         kind: row.get()?,
         payload: row.get()?,
+        subject: row.get()?,
         unique_key: row.get()?,
         state: row.get()?,
         progress: row.get()?,
+        done: row.get()?,
+        total: row.get()?,
         attempts: row.get()?,
         run_at: row.get()?,
         cancel_requested: row.get()?,

@@ -28,6 +28,7 @@ migrations! {
     2 "0002_edge",
     3 "0003_fan_out",
     4 "0004_access",
+    8 "0008_jobs",
 }
 
 /// The newest schema number this binary knows.

@@ -2,7 +2,7 @@
 
 use reeve_types::{Result, Timestamp};
 
-use crate::{Tx, args};
+use crate::{Row, Topic, Tx, args};
 
 /// Makes the row unless it exists.
 ///
@@ -28,6 +28,69 @@ pub async fn next_at(tx: &mut Tx, name: &str) -> Result<Option<Timestamp>> {
 pub async fn advance(tx: &mut Tx, name: &str, expected: Timestamp, next: Timestamp, now: Timestamp) -> Result<bool> {
     let sql = "UPDATE schedules SET next_at = $3, last_at = $4 WHERE name = $1 AND next_at = $2";
     Ok(tx.execute(sql, args![name, expected, next, now]).await? == 1)
+}
+
+/// What is stored of something that recurs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recurrence {
+    /// Its name; reconcilers' begin with `reconciler `.
+    pub name: String,
+    /// The next tick; without meaning for reconcilers.
+    pub next_at: Timestamp,
+    /// The last tick.
+    pub last_at: Option<Timestamp>,
+    /// Who has it, while the lease lasts.
+    pub lease_owner: Option<String>,
+    /// The end of the lease.
+    pub lease_until: Option<Timestamp>,
+}
+
+/// Everything that recurs and has a row: one per name, so there are few.
+///
+/// # Errors
+/// As the store.
+pub async fn all(tx: &mut Tx) -> Result<Vec<Recurrence>> {
+    let sql = "SELECT name, next_at, last_at, lease_owner, lease_until FROM schedules ORDER BY name";
+    let rows = tx.all(sql, &[]).await?;
+    let read = |mut row: Row| {
+        Ok(Recurrence {
+            name: row.get()?,
+            next_at: row.get()?,
+            last_at: row.get()?,
+            lease_owner: row.get()?,
+            lease_until: row.get()?,
+        })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// Asks for a tick or a pass at once, of every server that listens.
+///
+/// # Errors
+/// As the store.
+pub async fn ask(tx: &mut Tx, name: &str, now: Timestamp) -> Result<()> {
+    let sql = "INSERT INTO schedules (name, next_at, asked_at) VALUES ($1, $2, $2)
+        ON CONFLICT (name) DO UPDATE SET asked_at = excluded.asked_at, next_at = excluded.next_at";
+    tx.wake(Topic::Schedules);
+    tx.execute(sql, args![name, now]).await.map(|_| ())
+}
+
+/// When somebody last asked for a tick or pass.
+///
+/// # Errors
+/// As the store.
+pub async fn asked_at(tx: &mut Tx, name: &str) -> Result<Option<Timestamp>> {
+    let row = tx.opt("SELECT asked_at FROM schedules WHERE name = $1", args![name]).await?;
+    Ok(row.map(|mut row| row.get()).transpose()?.flatten())
+}
+
+/// Moves a tick that is further away than it should be, as after a change of the settings. Never past `next`.
+///
+/// # Errors
+/// As the store.
+pub async fn bring_forward(tx: &mut Tx, name: &str, next: Timestamp) -> Result<bool> {
+    let sql = "UPDATE schedules SET next_at = $2 WHERE name = $1 AND next_at > $2";
+    Ok(tx.execute(sql, args![name, next]).await? == 1)
 }
 
 /// Takes or prolongs the lease. False while another owner holds it.

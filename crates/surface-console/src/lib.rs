@@ -1,4 +1,4 @@
-//! Reeve's own API under the console listener: logins, users, API tokens, the audit log, events, the server itself.
+//! Reeve's own API under the console listener: logins, users, API tokens, the audit log, events, jobs, the server itself.
 //!
 //! Translates between the wire and the domain; must not decide anything.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
@@ -8,6 +8,7 @@ pub mod auth;
 pub mod dto;
 pub mod envelope;
 pub mod events;
+pub mod jobs;
 pub mod routes;
 pub mod server;
 pub mod tokens;

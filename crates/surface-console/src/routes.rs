@@ -10,7 +10,7 @@ use reeve_types::{Error, Permission, Result};
 
 use crate::envelope::ConsoleEnvelope;
 use crate::server::ServerInfo;
-use crate::{audit, auth, events, server, tokens, users};
+use crate::{audit, auth, events, jobs, server, tokens, users};
 
 /// The contract, as text.
 pub const CONTRACT: &str = include_str!("../../../compat/console/openapi.yaml");
@@ -38,11 +38,21 @@ pub fn surface(app: Arc<App>, kit: Kit, info: Arc<ServerInfo>) -> Result<Mounted
         .route(delete.clone(), "/api/users/{id}", "users.delete", need(P::UsersWrite), users::delete)
         .route(post.clone(), "/api/users/{id}/password", "users.set_password", need(P::SelfManage), users::set_password)
         .route(get.clone(), "/api/tokens", "tokens.list", need(P::SelfManage), tokens::list)
-        .route(post, "/api/tokens", "tokens.create", need(P::SelfManage), tokens::create)
+        .route(post.clone(), "/api/tokens", "tokens.create", need(P::SelfManage), tokens::create)
         .route(delete, "/api/tokens/{id}", "tokens.delete", need(P::SelfManage), tokens::delete)
         .route(get.clone(), "/api/audit", "audit.list", need(P::AuditRead), audit::list)
         .route(get.clone(), "/api/audit/verify", "audit.verify", need(P::AuditRead), audit::verify)
         .route(get.clone(), "/api/events", "events.list", need(P::EventsRead), events::list)
+        .route(get.clone(), "/api/jobs", "jobs.list", need(P::JobsRead), jobs::list)
+        .route(get.clone(), "/api/jobs/{id}", "jobs.get", need(P::JobsRead), jobs::get)
+        .route(post.clone(), "/api/jobs/{id}/cancel", "jobs.cancel", need(P::JobsWrite), jobs::cancel)
+        .route(post.clone(), "/api/jobs/{id}/retry", "jobs.retry", need(P::JobsWrite), jobs::retry)
+        .route(get.clone(), "/api/jobs/{id}/output", "jobs.output", need(P::JobsRead), jobs::output)
+        .route(get.clone(), "/api/jobs/{id}/stream", "jobs.stream", need(P::JobsRead), jobs::stream)
+        .route(get.clone(), "/api/schedules", "schedules.list", need(P::JobsRead), jobs::schedules)
+        .route(post.clone(), "/api/schedules/{name}/poke", "schedules.poke", need(P::JobsWrite), jobs::poke_schedule)
+        .route(get.clone(), "/api/reconcilers", "reconcilers.list", need(P::JobsRead), jobs::reconcilers)
+        .route(post, "/api/reconcilers/{name}/poke", "reconcilers.poke", need(P::JobsWrite), jobs::poke_reconciler)
         .route(get.clone(), "/api/doctor", "doctor.run", need(P::ServerRead), server::doctor(info.clone()))
         .route(get, "/api/server", "server.get", need(P::ServerRead), server::get(info))
         .build()

@@ -62,7 +62,7 @@ permissions! {
     AuditRead = "audit.read",
     /// See background jobs and their output.
     JobsRead = "jobs.read",
-    /// Cancel background jobs.
+    /// Cancel and retry background jobs, ask for passes and ticks out of turn.
     JobsWrite = "jobs.write",
     /// See users.
     UsersRead = "users.read",

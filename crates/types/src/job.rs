@@ -39,12 +39,18 @@ pub struct Job {
     pub kind: String,
     /// Ids for the body, JSON text.
     pub payload: String,
+    /// What it is about, an id as a rule; empty when nothing in particular.
+    pub subject: String,
     /// Only one unfinished job with the same key; None is no such rule.
     pub unique_key: Option<String>,
     /// Where it stands.
     pub state: JobState,
     /// What a saga has got done, JSON text; None for plain jobs.
     pub progress: Option<String>,
+    /// How much of its work a plain job says it has done.
+    pub done: Option<i64>,
+    /// How much that is in all, where it knows.
+    pub total: Option<i64>,
     /// Times it was started.
     pub attempts: i64,
     /// Not before this instant.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, User, data, empty, node, node_id, page};
+use crate::fake::{Fake, User, data, empty, event, node, node_id, page, stream};
 
 #[tokio::test]
 async fn a_key_prints_the_line_that_joins() {
@@ -233,5 +233,56 @@ async fn the_server_tells_about_itself() {
         "{}",
         ran.stdout
     );
-    assert!(User::of(&fake).run("job list").await.stdout.contains("j1  FanOut  running  -         -   60s"));
+    let list = User::of(&fake).run("job list").await.stdout;
+    assert!(list.contains("j1  FanOut  running  -"), "{list}");
+}
+
+#[tokio::test]
+async fn a_jobs_output_is_followed_to_its_end_and_the_exit_code_says_how_it_ended() {
+    let fake = Fake::start().await;
+    let piece = |offset: u64, text: &str| {
+        let next = offset + text.len() as u64;
+        event(&next.to_string(), "output", json!({"offset": offset, "next_offset": next, "text": text}))
+    };
+    let id = "01900000-0000-7000-8000-00000000000a";
+    let mut connections = 0;
+    fake.on(&format!("GET /api/jobs/{id}/stream"), move |seen| {
+        connections += 1;
+        if connections == 1 {
+            return stream(vec![piece(0, "one\n"), piece(4, "two\n")], true);
+        }
+        assert_eq!(seen.header("last-event-id"), "8");
+        let end = event("", "end", json!({"state": "failed", "error": "the disk is full"}));
+        stream(vec![piece(8, "three\n"), end], false)
+    });
+    fake.on("GET /api/jobs", move |seen| {
+        assert_eq!(seen.param("order_by"), None);
+        page(vec![json!({"id": id})], 1, false)
+    });
+    let ran = User::of(&fake).run("job logs -f last").await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, "one\ntwo\nthree\n"), "{ran:?}");
+    assert!(ran.stderr.ends_with("the job has failed: the disk is full\n"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn what_recurs_is_listed_and_poked_by_name() {
+    let fake = Fake::start().await;
+    fake.on("GET /api/schedules", |_| {
+        data(json!([
+            {"name": "event.prune", "rhythm": "every 10m", "enabled": true, "next_at": "2026-01-10T12:05:00Z"},
+            {"name": "execution.prune", "rhythm": "0 0 * * *", "enabled": false, "next_at": null},
+        ]))
+    });
+    fake.on("GET /api/reconcilers", |_| {
+        data(json!([{"name": "node.sweep", "rhythm": "every 20s", "enabled": true, "passes": 3, "failures": 0}]))
+    });
+    fake.on("POST /api/schedules/event.prune/poke", |_| data(json!({"name": "event.prune"})));
+    fake.on("POST /api/reconcilers/node.sweep/poke", |_| data(json!({"name": "node.sweep"})));
+    let schedules = User::of(&fake).run("job schedules").await.stdout;
+    assert!(schedules.contains("execution.prune  off"), "{schedules}");
+    assert!(User::of(&fake).run("job reconcilers").await.stdout.contains("node.sweep  every 20s"));
+    for name in ["event.prune", "node.sweep"] {
+        let ran = User::of(&fake).run(&format!("job poke {name}")).await;
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, format!("{name} was asked for\n").as_str()), "{ran:?}");
+    }
 }

@@ -56,10 +56,10 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<View> {
     let details = json!({"command_text": command.command_text, "targeting": input.targeting_document});
     audit::record(app, &mut tx, actor, "command.create", command.id.as_str(), details).await?;
     if app.store.is_shared() {
-        tx.wake(reeve_store::Topic::Jobs);
+        tx.wake(reeve_store::Topic::Commands);
     }
     tx.commit().await?;
-    app.fan_outs.notify_one();
+    app.commands_changed();
     Ok(View { command, summary: CommandSummary::default() })
 }
 

@@ -58,6 +58,22 @@ pub async fn rotate(app: &App) -> Result<Rotated> {
     Ok(rotated)
 }
 
+/// Takes up a new key in front of the ring. Called by its loop, the first time at the start of a server.
+///
+/// # Errors
+/// As the store. What was done until then stays done.
+pub async fn by_itself(app: &App) -> Result<()> {
+    let rotated = rotate(app).await?;
+    for place in &rotated.unreadable {
+        tracing::warn!(place, "a sealed text does not open with any key of this server");
+    }
+    if rotated.resealed > 0 {
+        let (resealed, key) = (rotated.resealed, app.seal.newest_id());
+        tracing::info!(resealed, key, "secrets were sealed again with the newest key");
+    }
+    Ok(())
+}
+
 async fn rotate_column(app: &App, place: SealedColumn, rotated: &mut Rotated) -> Result<()> {
     let mut after = String::new();
     loop {

@@ -40,7 +40,7 @@ pub async fn answered(
         feed::append(&mut tx, &*app.ids, now, &[event]).await?;
     }
     tx.commit().await?;
-    app.self_updates.notify_one();
+    app.self_updates_changed();
     Ok(())
 }
 
@@ -52,7 +52,7 @@ pub(crate) async fn deliver_to(app: &App, node: &NodeId) -> Result<()> {
         if state == SelfUpdateState::Sent {
             app.agents().deliver(node, vec![Order::SelfUpdate(waiting.request_id)]);
         } else {
-            app.self_updates.notify_one();
+            app.self_updates_changed();
         }
     }
     Ok(())

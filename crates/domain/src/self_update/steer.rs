@@ -59,9 +59,9 @@ async fn change(
     audit::record(app, &mut tx, actor, action, id.as_str(), json!({"from": before.state, "to": after.state})).await?;
     let changed = super::view(&mut tx, id).await?;
     if app.store.is_shared() {
-        tx.wake(Topic::Jobs);
+        tx.wake(Topic::Commands);
     }
     tx.commit().await?;
-    app.self_updates.notify_one();
+    app.self_updates_changed();
     Ok(changed)
 }

@@ -1,7 +1,7 @@
 //! Users, logins, tokens and who is behind them.
 
 use reeve_domain::identity::user::{Change, Create};
-use reeve_domain::identity::{api_token, authenticate, bootstrap, me, session, tidy, user};
+use reeve_domain::identity::{api_token, authenticate, bootstrap, me, prune, session, user, write_uses};
 use reeve_store::{Topic, api_token as token_rows};
 use reeve_testkit::db::on_both;
 use reeve_types::access::StaticKey;
@@ -137,7 +137,7 @@ async fn an_address_that_tries_many_names_is_slowed_down() {
         bench.clock.advance_ms(60 * 60 * 1000 + 1);
         login(&bench, "alice", PASSWORD).await.unwrap();
         assert!(bench.count("login_failures").await > 15);
-        tidy(&bench.app).await.unwrap();
+        prune(&bench.app).await.unwrap();
         assert_eq!(bench.count("login_failures").await, 0);
     })
     .await;
@@ -212,7 +212,7 @@ async fn sessions_end() {
         bench.clock.advance_ms(3_600_000);
         assert!(session::refresh(&bench.app, &nobody, &tokens.refresh_token).await.is_err());
         bench.clock.advance_ms(1);
-        tidy(&bench.app).await.unwrap();
+        prune(&bench.app).await.unwrap();
         assert_eq!(bench.count("refresh_tokens").await, 0);
     })
     .await;
@@ -374,7 +374,7 @@ async fn api_tokens_narrow_their_user() {
 
         // Last use, to the minute and in batches.
         assert_eq!(bench.count("api_tokens WHERE last_used_at IS NOT NULL").await, 0);
-        tidy(&bench.app).await.unwrap();
+        write_uses(&bench.app).await.unwrap();
         let mut tx = bench.app.store.read().await.unwrap();
         let used = token_rows::get(&mut tx, &row.id).await.unwrap().unwrap().last_used_at.unwrap();
         drop(tx);

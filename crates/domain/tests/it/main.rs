@@ -8,6 +8,7 @@ mod clusters;
 mod commands;
 mod idempotency;
 mod identity;
+mod jobs;
 mod planted_secrets;
 mod seal;
 mod self_updates;

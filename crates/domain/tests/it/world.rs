@@ -72,12 +72,17 @@ impl Drop for World {
 
 impl World {
     pub async fn new(db: TestDb) -> Self {
+        Self::configured(db, |_| {}).await
+    }
+
+    pub async fn configured(db: TestDb, change: impl FnOnce(&mut Config)) -> Self {
         let ids = SystemIds;
         let key = Seal::fresh_key(&ids);
         let secret = || Secret::new("k");
         let keys = StaticKeys { master: secret(), api: secret(), metrics: secret(), mcp: secret(), proxy: secret() };
         let mut config = Config::with_keys(keys);
         config.default_cluster = Some("main".into());
+        change(&mut config);
         let clock = Arc::new(ManualClock::at(START));
         let seal = Seal::new(vec![("k1".into(), key)]).unwrap();
         let app = App::new(db.store.clone(), clock.clone(), Arc::new(SystemIds), seal, config, ServerId("s1".into()));

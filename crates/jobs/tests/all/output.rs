@@ -1,10 +1,11 @@
 //! Output: in order, from any offset, while it grows, and bounded.
 
-use reeve_jobs::{HEAD_BYTES, TAIL_BYTES};
+use reeve_jobs::{Filter, HEAD_BYTES, NewJob, TAIL_BYTES};
 use reeve_testkit::db::on_both;
 use reeve_types::job::JobState;
+use reeve_types::{Page, TextMatch};
 
-use crate::support::Bench;
+use crate::support::{Act, Bench, Yard};
 
 #[tokio::test]
 async fn output_is_read_in_order_from_any_offset() {
@@ -108,6 +109,24 @@ async fn the_middle_of_a_flood_is_dropped_and_marked() {
         assert!(text.starts_with("...[truncated: "), "{text}");
         let (text, _) = bench.read(&id, total - 14, 100).await;
         assert_eq!(text, format!("line {:08}\n", lines - 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_job_says_of_its_progress_is_stored_and_lists_find_what_it_is_about() {
+    on_both(|db| async move {
+        let bench = Bench::new(db);
+        let job = NewJob::new::<Yard, Act>(&"measure".to_owned(), "test").unwrap().about("node-1");
+        let id = bench.put(job).await;
+        bench.enqueue("ok").await;
+        bench.runner().run_until_idle().await.unwrap();
+        let job = bench.get(&id).await;
+        assert_eq!((job.done, job.total, job.subject.as_str()), (Some(3), Some(3), "node-1"));
+        let mut tx = bench.store().read().await.unwrap();
+        let filter = Filter { subject: Some(TextMatch::parse("node-1")), ..Filter::default() };
+        let found = reeve_jobs::list(&mut tx, &filter, Page { number: 1, size: 10 }).await.unwrap();
+        assert_eq!(found.items, [job]);
     })
     .await;
 }

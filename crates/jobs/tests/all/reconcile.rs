@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use reeve_jobs::{Reconciler, ReconcilerStatus, Registry};
-use reeve_store::Topic;
+use reeve_jobs::{Loop, Reconciler, ReconcilerStatus, Registry};
+use reeve_store::{Topic, schedule as table};
 use reeve_testkit::db::on_both;
 use reeve_types::{Error, Result};
 
@@ -113,9 +113,12 @@ async fn failures_are_reported_and_forgotten_after_a_good_pass() {
         bench.clock.advance_ms(66_001);
         runner.run_until_idle().await.unwrap();
         let (name, last_success_at) = ("flaky", Some(bench.now()));
+        let status = runner.status().remove(0);
+        assert!(status.next_at > last_success_at && status.last_started_at == last_success_at);
         let expected =
-            ReconcilerStatus { name, passes: 2, failures: 1, running: false, last_success_at, last_error: None };
-        assert_eq!(runner.status(), [expected]);
+            ReconcilerStatus { name, passes: 2, failures: 1, last_success_at, ..ReconcilerStatus::default() };
+        let (rhythm, next_at, last_started_at) = ("every 1m".to_owned(), status.next_at, status.last_started_at);
+        assert_eq!(status, ReconcilerStatus { rhythm, next_at, last_started_at, ..expected });
     })
     .await;
 }
@@ -136,6 +139,40 @@ async fn one_server_passes_and_another_takes_over_when_it_is_gone() {
         bench.clock.advance_ms(120_000);
         second.run_until_idle().await.unwrap();
         assert_eq!(second.status()[0].passes, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pass_that_is_asked_for_comes_on_every_server_that_may() {
+    on_both(|db| async move {
+        let bench = Bench::new(db);
+        let here = || {
+            Loop::<Yard>::new("here", Duration::from_secs(60), |yard| {
+                Box::pin(async move {
+                    yard.note("here");
+                    Ok(())
+                })
+            })
+        };
+        let registry = || Registry::new().looping(here()).reconciler(Alone);
+        let (mut first, mut second) = (bench.runner_of(registry()), bench.runner_of(registry()));
+        let notes = async |runner: &mut reeve_jobs::Runner<Yard>| {
+            let before = bench.yard.notes().len();
+            runner.run_until_idle().await.unwrap();
+            bench.yard.notes()[before..].join(" ")
+        };
+        assert_eq!((notes(&mut first).await.as_str(), notes(&mut second).await.as_str()), ("here alone", "here"));
+        assert_eq!((notes(&mut first).await.as_str(), notes(&mut second).await.as_str()), ("", ""));
+        for (name, at_first, at_second) in [("here", "here", "here"), ("alone", "alone", "")] {
+            let mut woken = bench.store().subscribe(Topic::Schedules);
+            let mut tx = bench.store().begin().await.unwrap();
+            table::ask(&mut tx, &format!("reconciler {name}"), bench.now()).await.unwrap();
+            tx.commit().await.unwrap();
+            woken.changed().await.unwrap();
+            assert_eq!((notes(&mut first).await.as_str(), notes(&mut second).await.as_str()), (at_first, at_second));
+            bench.clock.advance_ms(1);
+        }
     })
     .await;
 }

@@ -2,9 +2,9 @@
 
 use reeve_jobs::{Filter, NewJob, enqueue_many};
 use reeve_testkit::db::on_both;
-use reeve_types::Page;
 use reeve_types::id::SystemIds;
 use reeve_types::job::JobState;
+use reeve_types::{Page, TextMatch};
 
 use crate::support::{Act, Bench};
 
@@ -56,7 +56,7 @@ async fn many_go_in_at_once_and_are_listed_by_state() {
         drop(tx);
         bench.runner().run_until_idle().await.unwrap();
         let mut tx = bench.store().read().await.unwrap();
-        let filter = Filter { states: vec![JobState::Failed], kind: Some("test.act".to_owned()) };
+        let filter = Filter { states: vec![JobState::Failed], kind: Some(TextMatch::parse("test.act")), subject: None };
         let failed = reeve_jobs::list(&mut tx, &filter, Page { number: 2, size: 10 }).await.unwrap();
         assert_eq!((failed.total, failed.items.len()), (25, 10));
         let all = reeve_jobs::list(&mut tx, &Filter::default(), Page { number: 1, size: 10 }).await.unwrap();

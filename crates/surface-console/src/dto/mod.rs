@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod auth;
+pub mod job;
 pub mod token;
 pub mod user;
 

@@ -21,6 +21,16 @@ const ROUTES: &[(&str, &str, [u8; 9])] = &[
     ("GET", "/api/audit", [1, 0, 0, 0, 1, 0, 0, 0, 0]),
     ("GET", "/api/audit/verify", [1, 0, 0, 0, 1, 0, 0, 0, 0]),
     ("GET", "/api/events", [1, 1, 1, 1, 1, 1, 0, 0, 0]),
+    ("GET", "/api/jobs", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
+    ("GET", "/api/jobs/01900000-0000-7000-8000-000000000001", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
+    ("POST", "/api/jobs/01900000-0000-7000-8000-000000000001/cancel", [1, 1, 0, 0, 1, 0, 0, 0, 0]),
+    ("POST", "/api/jobs/01900000-0000-7000-8000-000000000001/retry", [1, 1, 0, 0, 1, 0, 0, 0, 0]),
+    ("GET", "/api/jobs/01900000-0000-7000-8000-000000000001/output", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
+    ("GET", "/api/jobs/01900000-0000-7000-8000-000000000001/stream", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
+    ("GET", "/api/schedules", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
+    ("POST", "/api/schedules/nothing/poke", [1, 1, 0, 0, 1, 0, 0, 0, 0]),
+    ("GET", "/api/reconcilers", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
+    ("POST", "/api/reconcilers/nothing/poke", [1, 1, 0, 0, 1, 0, 0, 0, 0]),
     ("GET", "/api/doctor", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
     ("GET", "/api/server", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
 ];
@@ -29,7 +39,7 @@ fn body(method: &str, path: &str) -> Value {
     match (method, path) {
         ("POST", "/api/users") => json!({ "username": "x", "password": "x", "role": "viewer" }),
         ("POST", "/api/tokens") => json!({ "name": " " }),
-        ("POST", _) => json!({ "password": "long enough" }),
+        ("POST", path) if path.starts_with("/api/users/") => json!({ "password": "long enough" }),
         ("PATCH", _) => json!({}),
         _ => Value::Null,
     }

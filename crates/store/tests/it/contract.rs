@@ -1,5 +1,4 @@
 //! What both databases must do alike.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use reeve_store::{Topic, args, dialect, migrate};
 use reeve_testkit::db::on_both;

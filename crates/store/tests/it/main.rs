@@ -1,0 +1,5 @@
+//! The store on both databases.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod contract;
+mod schemas;
