@@ -64,7 +64,7 @@ async fn asked_once(w: &World, node: &NodeId, id: &SelfUpdateRequestId) {
     for _ in 0..1000 {
         let orders = asked(w, node);
         if !orders.is_empty() {
-            assert_eq!(orders, [id.clone()]);
+            assert_eq!(orders, std::slice::from_ref(id));
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
