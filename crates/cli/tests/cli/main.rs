@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+mod apply;
 mod errors;
 mod fake;
 mod login;
@@ -10,3 +11,4 @@ mod output;
 mod run;
 mod streams;
 mod tls;
+mod webhooks;
