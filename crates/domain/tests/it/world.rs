@@ -157,6 +157,13 @@ impl World {
         self.connect_knowing(id, Vec::new()).await;
     }
 
+    /// Connects a node whose agent takes part in self-updates.
+    pub async fn connect_taking_part(&self, id: &NodeId) {
+        self.agents.connected.lock().unwrap().insert(id.clone());
+        let machine = Machine { self_update_enabled: true, ..machine("1.0.0") };
+        agent::connected(&self.app, id, machine, Vec::new()).await.unwrap();
+    }
+
     pub async fn connect_knowing(&self, id: &NodeId, known: Vec<agent::Known>) {
         self.agents.connected.lock().unwrap().insert(id.clone());
         agent::connected(&self.app, id, machine("1.0.0"), known).await.unwrap();
