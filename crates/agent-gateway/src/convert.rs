@@ -18,7 +18,7 @@ const MAX_VERSION: usize = 64;
 pub(crate) fn machine(version: &str, ports: Option<Ports>, self_update_enabled: bool, facts: String) -> Machine {
     let version = version.chars().filter(|c| !c.is_control()).take(MAX_VERSION).collect();
     let facts = (!facts.is_empty() && facts.len() <= MAX_FACTS).then_some(facts);
-    Machine { version, ports: node_ports(ports), self_update_enabled, facts }
+    Machine { version, ports: node_ports(ports), self_update_enabled, facts, session: 0 }
 }
 
 fn node_ports(ports: Option<Ports>) -> NodePorts {

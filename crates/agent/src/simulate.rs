@@ -117,6 +117,7 @@ struct Agent {
     endpoints: Vec<String>,
     /// Which of them it is with.
     endpoint: usize,
+    sessions: u64,
 }
 
 async fn live(fleet: Arc<Fleet>, number: usize) -> Result<(), AgentError> {
@@ -133,6 +134,7 @@ async fn live(fleet: Arc<Fleet>, number: usize) -> Result<(), AgentError> {
         answered: VecDeque::new(),
         endpoints: fleet.membership.endpoints.clone(),
         endpoint: number,
+        sessions: 0,
         fleet,
     };
     let mut enrolled = false;
@@ -182,6 +184,7 @@ impl Agent {
             *enrolled = true;
             fleet.enrolled.fetch_add(1, Ordering::Relaxed);
         }
+        self.sessions += 1;
         line.session.hello(self.hello(&line.connection), line.now());
         self.converse(&mut line, Until::Open).await?;
         drop(permit);
@@ -215,6 +218,7 @@ impl Agent {
             version: crate::VERSION.to_owned(),
             ports: Some(ports()),
             known: known.map(|(id, p)| Known { execution_id: id.clone(), progress: p.into() }).collect(),
+            session: self.sessions,
             ..Hello::default()
         }
     }

@@ -41,6 +41,7 @@ pub fn registry(config: &Config) -> Registry<App> {
         .looping(Loop::new(SELF_UPDATE, secs(5), |app| Box::pin(self_update::advance_all(app))).on(Topic::Commands))
         .looping(Loop::new("execution.dispatch", secs(5), |app| Box::pin(dispatch::pass(app))).on(Topic::Executions))
         .looping(Loop::new("node.flush", secs(5), |app| Box::pin(presence::flush(app))))
+        .looping(Loop::new("server.balance", secs(15), |app| Box::pin(server::balance(app))))
         .looping(Loop::new("identity.flush", MINUTE, |app| Box::pin(identity::write_uses(app))))
         .looping(Loop::new("job.measure", secs(15), |app| Box::pin(job::measure(app))))
         // On one server at a time.

@@ -38,6 +38,8 @@ pub trait AgentLink: Send + Sync + 'static {
     fn disconnect(&self, node: &NodeId, reason: &str);
     /// Closes every agent's connection, as when this server has to join the others anew.
     fn disconnect_all(&self, reason: &str);
+    /// Asks up to `count` agents to go to another server. Says how many it asked.
+    fn send_away(&self, count: usize) -> usize;
     /// Agents connected to this server.
     fn connected_count(&self) -> usize;
 }
@@ -55,6 +57,9 @@ impl AgentLink for NoAgents {
     }
     fn disconnect(&self, _: &NodeId, _: &str) {}
     fn disconnect_all(&self, _: &str) {}
+    fn send_away(&self, _: usize) -> usize {
+        0
+    }
     fn connected_count(&self) -> usize {
         0
     }

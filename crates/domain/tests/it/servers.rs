@@ -209,6 +209,24 @@ async fn an_expelled_server_cannot_take_agents_in_and_joins_anew_with_its_next_b
 }
 
 #[tokio::test]
+async fn a_hello_that_is_looked_at_too_late_does_not_take_the_agent_from_where_it_went() {
+    on_both(|db| async {
+        let world = World::new(db).await;
+        let node = world.node("main").await;
+        let said = |session| agent::Machine { session, ..machine("1.0.0") };
+        agent::connected(&world.app, &node, said(7), Vec::new()).await.unwrap();
+        let late = agent::connected(&world.app, &node, said(6), Vec::new()).await.unwrap_err();
+        assert_eq!(late.kind, ErrorKind::Unavailable);
+        agent::connected(&world.app, &node, said(8), Vec::new()).await.unwrap();
+        // An agent that lost its count, as from a backup, waits until its old connection is gone; one without a count does not.
+        agent::disconnected(&world.app, &node).await.unwrap();
+        agent::connected(&world.app, &node, said(1), Vec::new()).await.unwrap();
+        agent::connected(&world.app, &node, said(0), Vec::new()).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_could_not_beat_itself_expels_nobody() {
     let two = Two::new().await;
     two.let_lease_of_a_pass().await;

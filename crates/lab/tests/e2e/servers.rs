@@ -68,6 +68,8 @@ impl Fleet {
                 ("REEVE_SERVER_LEASE_SECS", LEASE),
                 ("REEVE_HEARTBEAT_SECS", "1"),
                 ("REEVE_UNREACHABLE_AFTER_SECS", "600"),
+                ("EXECUTION_PRUNING_ENABLED", "true"),
+                ("EXECUTION_PRUNING_SCHEDULE", "* * * * *"),
             ];
             Server::start(&ServerOptions {
                 binary: binary(),
@@ -117,6 +119,14 @@ impl Fleet {
         let servers = servers.as_array().cloned().unwrap_or_default();
         let server = servers.iter().find(|server| server["id"] == id["id"]);
         Ok(server.map(|server| server["state"].as_str().unwrap_or_default().to_owned()).unwrap_or_default())
+    }
+
+    /// Minutes in which the schedule of every minute put its job in; in each of them it did so once, whoever did.
+    fn minutes_with_a_tick(&self) -> usize {
+        let sql = "SELECT inserted_at / 60000000, count(*) FROM jobs WHERE kind = 'execution.prune' GROUP BY 1";
+        let minutes = self.database.rows(sql);
+        assert!(minutes.iter().all(|minute| minute.ends_with("|1")), "more than one tick in a minute: {minutes:?}");
+        minutes.len()
     }
 
     /// Starts a command at a server; every real agent appends a line to a file of its own.
@@ -207,9 +217,12 @@ fn a_server_that_is_paused_and_resumed_does_nothing_twice() {
     let expelled = paused.elapsed();
     fleet.await_agents(&[1, 2]);
     eprintln!("paused: expelled after {expelled:?}, all agents at the others after {:?}", paused.elapsed());
+    let before = fleet.minutes_with_a_tick();
     let (second, second_effects) = fleet.run(1, "second");
     fleet.assert_end(2, &first, &first_effects);
     fleet.assert_end(2, &second, &second_effects);
+
+    eventually("a tick while it is paused", LIMIT, || Ok(fleet.minutes_with_a_tick() > before)).unwrap();
 
     fleet.servers[0].process.signal(Signal::CONT).unwrap();
     eventually("its return", LIMIT, || Ok(fleet.state(0, 1)? == "member")).unwrap();
@@ -221,4 +234,6 @@ fn a_server_that_is_paused_and_resumed_does_nothing_twice() {
         fleet.assert_end(0, command, effects);
     }
     fleet.await_agents(&[0, 1, 2]);
+    let before = fleet.minutes_with_a_tick();
+    eventually("a tick after it was resumed", LIMIT, || Ok(fleet.minutes_with_a_tick() > before)).unwrap();
 }
