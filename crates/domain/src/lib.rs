@@ -12,6 +12,7 @@ pub mod app;
 pub mod audit;
 pub mod authz;
 pub mod background;
+pub mod backup;
 pub mod cluster;
 pub mod command;
 pub mod config;
@@ -28,5 +29,6 @@ pub mod self_update;
 pub mod server;
 pub mod ssh_public_key;
 pub mod ssh_username;
+pub mod webhook;
 
 pub use app::App;

@@ -36,6 +36,8 @@ pub enum Topic {
     Schedules,
     /// Users, tokens or keys changed: caches of rights are void.
     Access,
+    /// Webhooks changed or have deliveries that are due.
+    Webhooks,
     /// Servers came or went, or what they share changed.
     Servers,
 }
@@ -46,7 +48,7 @@ const MAIL: &str = "mail:";
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Topic; 8] = [
+    pub const ALL: [Topic; 9] = [
         Topic::Events,
         Topic::Jobs,
         Topic::Output,
@@ -54,6 +56,7 @@ impl Topic {
         Topic::Commands,
         Topic::Schedules,
         Topic::Access,
+        Topic::Webhooks,
         Topic::Servers,
     ];
     /// The word sent between servers.
@@ -66,6 +69,7 @@ impl Topic {
             Topic::Commands => "commands",
             Topic::Schedules => "schedules",
             Topic::Access => "access",
+            Topic::Webhooks => "webhooks",
             Topic::Servers => "servers",
         }
     }
@@ -179,6 +183,25 @@ impl Store {
         Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; TOPICS], mailed: BTreeSet::new() })
     }
 
+    /// Starts a transaction that reads one consistent state of the whole database for as long as it is open, beside
+    /// writers. On SQLite the log cannot be copied back completely meanwhile, on PostgreSQL old rows are kept.
+    ///
+    /// # Errors
+    /// Unavailable when the database is away.
+    pub async fn snapshot(&self) -> Result<Tx> {
+        let inner = match &*self.backend {
+            Backend::Sqlite(db) => Inner::Sqlite(db.read().await?),
+            Backend::Postgres(db) => Inner::Postgres(db.snapshot().await?),
+        };
+        let mut tx = Tx { inner, wakes: self.wakes.clone(), woken: [false; TOPICS], mailed: BTreeSet::new() };
+        // The state is chosen by the first read.
+        tx.opt("SELECT 1", &[]).await?;
+        if !tx.is_postgres() {
+            tx.opt("SELECT count(*) FROM sqlite_master", &[]).await?;
+        }
+        Ok(tx)
+    }
+
     /// Fires when a commit of any server woke `topic`.
     pub fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {
         self.wakes.topics[topic as usize].subscribe()
@@ -264,6 +287,17 @@ impl Tx {
         match &mut self.inner {
             Inner::Sqlite(tx) => tx.all(sql, args),
             Inner::Postgres(tx) => tx.all(sql, args).await,
+        }
+    }
+
+    /// The first rows of a query, until they hold `most_bytes` of text. At least one row, if there is one.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub(crate) async fn some(&mut self, sql: &str, args: &[Value<'_>], most_bytes: usize) -> Result<Vec<Row>> {
+        match &mut self.inner {
+            Inner::Sqlite(tx) => tx.some(sql, args, most_bytes),
+            Inner::Postgres(tx) => tx.some(sql, args, most_bytes).await,
         }
     }
 

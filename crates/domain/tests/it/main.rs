@@ -4,6 +4,7 @@
 mod agents;
 mod aliases;
 mod audit;
+mod backup;
 mod clusters;
 mod commands;
 mod idempotency;
@@ -14,6 +15,7 @@ mod seal;
 mod self_updates;
 mod servers;
 mod ssh;
+mod webhooks;
 mod world;
 
 use std::sync::Arc;

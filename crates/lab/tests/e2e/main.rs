@@ -3,11 +3,13 @@
 //! server believes is not what happened.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+mod backup;
 mod disk;
 mod fleet;
 mod nat;
 mod net;
 mod servers;
+mod webhooks;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
