@@ -37,8 +37,6 @@ CREATE INDEX cluster_owners_cluster_id ON cluster_owners (cluster_id);
 
 -- The connection that wrote connected_server, by the epoch of its server.
 ALTER TABLE nodes ADD COLUMN connected_epoch BIGINT NOT NULL DEFAULT 0;
--- The agent's own count of its connections, so that an old hello that is looked at late is known as such.
-ALTER TABLE nodes ADD COLUMN connected_session BIGINT NOT NULL DEFAULT 0;
 
 -- What servers say to each other; read once, gone then. Nothing of it needs to survive a crash of the database.
 CREATE TABLE letters (

@@ -8,6 +8,7 @@ use reeve_agent_proto::message::{Enroll, Enrolled, Hello};
 use reeve_agent_proto::proof::{EXPORTER_LEN, Purpose, verify};
 use reeve_agent_proto::{MuxEvent, ServerEvent, ServerSession};
 use reeve_domain::agent::{self, Enrollment, Machine, Report};
+use reeve_domain::node_metrics;
 use reeve_domain::self_update;
 use reeve_types::node::NodeStatus;
 use reeve_types::{Error, ErrorKind, ExecutionId, NodeId, SelfUpdateRequestId};
@@ -56,6 +57,7 @@ pub(crate) async fn serve(
     let reason = connection.converse().await;
     if let Some((node, link)) = connection.node.take() {
         tracing::debug!(node.id = %node, %reason, "agent disconnected");
+        link.abandon();
         let _lock = shell.stripe(&node).lock().await;
         if shell.hub.unregister(&node, &link)
             && let Err(error) = agent::disconnected(&shell.app, &node).await
@@ -145,14 +147,20 @@ impl Connection<'_> {
             Close::Replaced => Some("replaced by a newer connection".into()),
             Close::Asked(reason) => Some(reason),
             Close::Away => Some("sent to another server".into()),
+            Close::Ended => None,
         }
     }
 
     fn take_orders(&mut self) {
         let Some((_, link)) = &self.node else { return };
         while self.session.is_open() && self.session.output_len() < OUTPUT_ROOM {
-            let Some(order) = link.take() else { return };
-            self.session.send(convert::order(order));
+            if let Some((id, question, deadline)) = link.take_question() {
+                self.session.send(convert::question(id, question, deadline));
+            } else if let Some(order) = link.take() {
+                self.session.send(convert::order(order));
+            } else {
+                return;
+            }
         }
     }
 
@@ -182,7 +190,7 @@ impl Connection<'_> {
             ServerEvent::Hello(hello) => return self.hello(*hello).await,
             other => other,
         };
-        let Some((node, _)) = &self.node else { return };
+        let Some((node, link)) = &self.node else { return };
         match event {
             ServerEvent::Heartbeat(heartbeat) => {
                 let status = if heartbeat.healthy { NodeStatus::Healthy } else { NodeStatus::Unhealthy };
@@ -202,6 +210,8 @@ impl Connection<'_> {
             ServerEvent::Result(result) => {
                 agent::report(app, node, Report::Outcome(convert::outcome(*result))).await;
             }
+            ServerEvent::Sample(sample) => node_metrics::note(app, node, convert::sample(*sample)),
+            ServerEvent::Answer(answer) => link.answered(answer.id, convert::answer(answer)),
             ServerEvent::RegisterAliases(asked) => {
                 let answer = questions::aliases(app, node, asked).await;
                 self.session.send(answer);
@@ -285,7 +295,7 @@ impl Connection<'_> {
         let healthy = hello.health.as_ref().is_none_or(|health| health.healthy);
         let shell = self.shell;
         let lock = shell.stripe(&node).lock().await;
-        let link = shell.hub.register(&node);
+        let link = shell.hub.register(&node, self.session.takes_questions());
         let connected = agent::connected(app, &node, machine, convert::known(hello.known)).await;
         drop(lock);
         // From here on the end of the connection takes the link out again, whatever happens.
@@ -293,6 +303,7 @@ impl Connection<'_> {
         match connected {
             Ok(welcome) => {
                 self.session.set_heartbeat_ms(welcome.heartbeat_ms);
+                self.session.set_sample_ms(welcome.sample_ms);
                 self.session.set_endpoints(welcome.agent_endpoints);
                 self.session.welcome(welcome.server_version, welcome.now.0, millis(self.began));
                 self.introducing = None;

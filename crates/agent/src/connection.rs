@@ -15,11 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aliases::Aliases;
 use crate::clock::Clock;
+use crate::counters::Counters;
 use crate::dial::{Connection, Transfer, transfer};
 use crate::execution::Command;
 use crate::executor::Executor;
 use crate::facts;
 use crate::identity::Identity;
+use crate::questions::Desk;
 use crate::ssh_credentials::SshCredentials;
 use crate::uplink::{Outbox, Uplink};
 
@@ -71,6 +73,10 @@ pub struct Node {
     pub clock: Arc<Clock>,
     /// Counts connections over all starts of the agent.
     pub sessions: AtomicU64,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// Answers the server's questions.
+    pub desk: Desk,
     /// Where the servers said that they are.
     pub told: watch::Sender<Vec<String>>,
     /// Ends everything.
@@ -84,13 +90,14 @@ pub struct Link<'a> {
     session: AgentSession,
     output: Bytes,
     began: Instant,
+    beats: u64,
 }
 
 impl<'a> Link<'a> {
     /// Wraps a fresh connection.
     pub fn new(node: &'a Node, connection: Connection) -> Self {
         let session = AgentSession::new(rand::random(), 0);
-        Self { node, connection, session, output: Bytes::new(), began: Instant::now() }
+        Self { node, connection, session, output: Bytes::new(), began: Instant::now(), beats: 0 }
     }
 
     /// Registers the node. Ends with `Enrolled` unless something is wrong.
@@ -148,6 +155,10 @@ impl<'a> Link<'a> {
                     return end;
                 }
             }
+            while self.beats < self.session.beats() {
+                self.beats += 1;
+                self.node.counters.heartbeats.add();
+            }
             if self.output.is_empty() {
                 self.output = self.session.take_output();
             }
@@ -198,6 +209,8 @@ impl<'a> Link<'a> {
                     server.version = %welcome.server_version,
                     "connected"
                 );
+                // The server settles what the hello named with each welcome.
+                self.node.counters.syncs.add();
                 self.node.told.send_replace(welcome.agent_endpoints);
                 executor.tell(Command::Open);
                 if let Some(question) = self.node.aliases.question() {
@@ -209,6 +222,8 @@ impl<'a> Link<'a> {
             AgentEvent::ResultAck(id) => executor.tell(Command::Acknowledged(id)),
             AgentEvent::Cancel(id) => executor.tell(Command::Cancel(id)),
             AgentEvent::Drop(id) => executor.tell(Command::Drop(id)),
+            AgentEvent::Ask(ask) => self.node.desk.answer(ask),
+            AgentEvent::SampleDue => self.node.desk.push(),
             AgentEvent::AliasesRegistered(answer) => self.node.aliases.answered(&answer),
             AgentEvent::SshVerified(answer) => self.node.credentials.answered(answer),
             AgentEvent::SelfUpdate(request_id) => self.session.send(self.refuse_update(request_id)),

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::aliases::Aliases;
 use crate::clock::Clock;
 use crate::connection::{End, Link, Node, explain};
+use crate::counters::Counters;
 use crate::data_dir::DataDir;
 use crate::dial::{Connection, dial};
 use crate::error::AgentError;
@@ -26,7 +27,9 @@ use crate::journal_thread::JournalHandle;
 use crate::membership::Membership;
 use crate::options::Options;
 use crate::proxy::Proxy;
+use crate::questions::Desk;
 use crate::runner::Shell;
+use crate::sample::Sampler;
 use crate::ssh_credentials::SshCredentials;
 use crate::tls::client_config;
 use crate::uplink::Uplink;
@@ -99,18 +102,21 @@ pub async fn run_with(
     let tls = client_config(&membership.pin).map_err(bad_pin)?;
     let clock = Arc::new(Clock::default());
     let uplink = credentials.uplink.clone();
-    let (executor, journal_thread) = start_executor(&dir, &options, &uplink, &clock)?;
+    let counters = Arc::new(Counters::default());
+    let (executor, journal_thread) = start_executor(&dir, &options, &uplink, &clock, &counters)?;
     tracing::info!(node.id = %identity.node_id, enrolled, "agent {} started", crate::VERSION);
     let node = Node {
         identity,
         ports: options.ports,
         executor: executor.clone(),
+        desk: Desk::open(Sampler::new(counters.clone()), uplink.clone()),
         uplink,
         aliases: Aliases::new(&options.aliases),
         credentials,
         self_update: options.self_update,
         clock,
         sessions: AtomicU64::new(count_start(&dir)),
+        counters,
         told: watch::Sender::default(),
         stop: CancellationToken::new(),
     };
@@ -177,6 +183,7 @@ fn start_executor(
     options: &Options,
     uplink: &Uplink,
     clock: &Arc<Clock>,
+    counters: &Arc<Counters>,
 ) -> Result<(Executor, std::thread::JoinHandle<()>), AgentError> {
     let path = dir.file("journal");
     let failed = |error: std::io::Error| {
@@ -198,6 +205,7 @@ fn start_executor(
         shell: Shell::find(&options.data_dir),
         clock: clock.clone(),
         max_parallel: options.max_parallel,
+        counters: counters.clone(),
     });
     Ok((executor, thread))
 }
@@ -351,6 +359,7 @@ impl Daemon<'_> {
     }
 
     async fn dial(&self, endpoint: &str) -> Result<std::io::Result<Connection>, AgentError> {
+        self.node.counters.dials.add();
         let env = |name: &str| std::env::var(name).ok();
         let url = self.options.http_proxy.clone().or_else(|| Proxy::from_env(endpoint, &env));
         let proxy = url.as_deref().map(Proxy::parse).transpose().map_err(|error| {

@@ -14,12 +14,14 @@ mod desired;
 mod failure;
 mod follow;
 mod human;
+mod keyboard;
 mod names;
 mod out;
 mod sse;
 mod table;
 mod target;
 mod tls;
+mod top;
 mod view;
 mod world;
 
@@ -35,7 +37,7 @@ pub use crate::command::backup;
 pub use crate::command::doctor::Doctor;
 use crate::command::{
     admin, alias, apply, audit, cluster, commands, contexts, doctor, events, execution, export, job, key, login, node,
-    run_command, self_update, server, ssh_user, token, user, webhook,
+    run_command, self_update, server, ssh_user, token, top as fleet, user, webhook,
 };
 pub use crate::failure::Failure;
 use crate::failure::Outcome;
@@ -58,6 +60,8 @@ pub enum ClientCommand {
     /// Machines: list, label, move, delete
     #[command(visible_alias = "nodes")]
     Node(With<node::Noun>),
+    /// The fleet's load: processors, memory, disks and network of every machine
+    Top(With<fleet::Arguments>),
     /// Clusters of machines
     #[command(visible_alias = "clusters")]
     Cluster(With<cluster::Noun>),
@@ -182,6 +186,7 @@ async fn dispatch(world: &mut World, command: ClientCommand, program: clap::Comm
         ClientCommand::Logout(with) => with!(with, login::logout),
         ClientCommand::Context(with) => with!(with, contexts::run),
         ClientCommand::Node(with) => with!(with, node::run),
+        ClientCommand::Top(with) => with!(with, fleet::run),
         ClientCommand::Cluster(with) => with!(with, cluster::run),
         ClientCommand::Alias(with) => with!(with, alias::run),
         ClientCommand::SshUser(with) => with!(with, ssh_user::run),

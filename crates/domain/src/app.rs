@@ -15,6 +15,8 @@ use crate::agent::dispatch::InFlight;
 use crate::agent::intake::Intake;
 use crate::agent::presence::Presence;
 use crate::config::Config;
+use crate::counters::Counters;
+use crate::node_metrics::Samples;
 use crate::seal::Seal;
 use crate::server::Membership;
 use crate::{audit, background, idempotency, identity, webhook};
@@ -33,6 +35,12 @@ pub struct App {
     pub config: Config,
     /// This server.
     pub server_id: ServerId,
+    /// When this server started.
+    pub started_at: Timestamp,
+    /// What it counts about itself.
+    pub counters: Counters,
+    /// Nodes' samples on their way into the store.
+    pub samples: Samples,
     /// Which connected agents were heard of lately.
     pub presence: Presence,
     /// Reports of agents on their way into the store.
@@ -64,6 +72,7 @@ impl App {
         config: Config,
         server_id: ServerId,
     ) -> Self {
+        let started_at = clock.now();
         let registry = Arc::new(background::registry(&config));
         let identity = identity::State::new(&config.keys, store.subscribe(Topic::Access));
         Self {
@@ -73,6 +82,9 @@ impl App {
             seal,
             config,
             server_id,
+            started_at,
+            counters: Counters::default(),
+            samples: Samples::default(),
             presence: Presence::default(),
             intake: Intake::new(),
             in_flight: InFlight::default(),

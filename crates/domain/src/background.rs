@@ -17,7 +17,9 @@ use crate::agent::{dispatch, intake, presence};
 use crate::config::Config;
 use crate::execution::PruneExecutions;
 use crate::server::keep;
-use crate::{App, command, event, execution, idempotency, identity, job, seal, self_update, server, webhook};
+use crate::{
+    App, command, event, execution, idempotency, identity, job, node_metrics, seal, self_update, server, webhook,
+};
 
 /// The loop that fans commands out.
 pub const FAN_OUT: &str = "command.fan_out";
@@ -42,6 +44,7 @@ pub fn registry(config: &Config) -> Registry<App> {
         .looping(Loop::new("execution.dispatch", secs(5), |app| Box::pin(dispatch::pass(app))).on(Topic::Executions))
         .looping(Loop::new("node.flush", secs(5), |app| Box::pin(presence::flush(app))))
         .looping(Loop::new("server.balance", secs(15), |app| Box::pin(server::balance(app))))
+        .looping(Loop::new("node_metrics.flush", secs(5), |app| Box::pin(node_metrics::flush(app))))
         .looping(Loop::new("identity.flush", MINUTE, |app| Box::pin(identity::write_uses(app))))
         .looping(Loop::new("job.measure", secs(15), |app| Box::pin(job::measure(app))))
         // On one server at a time.
@@ -85,12 +88,13 @@ pub fn start(app: &Arc<App>, stop: &CancellationToken) -> JoinSet<()> {
             () = s.cancelled() => {}
         }
     });
-    loops.spawn(keep::beat(app.clone(), stop.clone()));
-    loops.spawn(keep::share(app.clone(), stop.clone()));
-    loops.spawn(keep::read(app.clone(), stop.clone()));
     let (a, s) = (app.clone(), stop.clone());
     loops.spawn(async move { webhook::fan_out::run(&a, &s).await });
     loops.spawn(webhook::engine::run(app.clone(), stop.clone()));
+    loops.spawn(keep::beat(app.clone(), stop.clone()));
+    loops.spawn(keep::share(app.clone(), stop.clone()));
+    loops.spawn(keep::read(app.clone(), stop.clone()));
+    loops.spawn(server::letters::post(app.clone(), stop.clone()));
     // Nobody else is on a SQLite file: what is leased when this server starts was left behind by a crash.
     let options = Options { name: app.server_id.0.clone(), alone: !app.store.is_shared(), ..Options::default() };
     let (clock, ids) = (app.clock.clone(), app.ids.clone());

@@ -73,6 +73,12 @@ pub struct Config {
     pub agent_pin: String,
     /// Time between heartbeats of an agent.
     pub heartbeat: Duration,
+    /// Time between samples of an agent; zero wants none.
+    pub sample_interval: Duration,
+    /// How long a node that is asked for its metrics may take.
+    pub scrape_timeout: Duration,
+    /// `host:port` that Prometheus is told to scrape nodes' metrics at.
+    pub metrics_base_url: String,
     /// A node is unreachable after this long without contact.
     pub unreachable_after: Duration,
     /// Life of an access token.
@@ -119,6 +125,9 @@ impl Config {
             agent_endpoints: Vec::new(),
             agent_pin: String::new(),
             heartbeat: Duration::from_secs(30),
+            sample_interval: Duration::from_secs(60),
+            scrape_timeout: Duration::from_secs(10),
+            metrics_base_url: "localhost:44000".into(),
             unreachable_after: Duration::from_secs(300),
             access_token_life: Duration::from_secs(24 * 3600),
             refresh_token_life: Duration::from_secs(7 * 24 * 3600),

@@ -183,6 +183,7 @@ pub async fn expire(app: &App) -> Result<()> {
     letters::send_errands(app, &mut tx, &asked).await?;
     tx.wake(Topic::Output);
     tx.commit().await?;
+    app.counters.expirations.add(1);
     for (node, errand) in asked {
         if let Errand::Cancel(execution) = errand {
             app.agents().deliver(&node, vec![Order::Cancel(execution)]);

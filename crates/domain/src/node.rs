@@ -112,6 +112,7 @@ pub async fn delete(app: &App, actor: &Actor, id: &NodeId) -> Result<()> {
     app.agents().deliver(id, ids.into_iter().map(Order::Forget).collect());
     app.agents().disconnect(id, DELETED);
     app.presence.forget(id);
+    app.samples.forget(id);
     app.rollouts_changed();
     if updates > 0 {
         app.self_updates_changed();

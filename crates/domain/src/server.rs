@@ -2,11 +2,12 @@
 //!
 //! A member beats. One whose lease has passed is expelled by the others: its agents count as not connected, and what it
 //! still does in its old epoch is void. When it runs on after a pause it finds itself expelled, lets go of its agents and
-//! joins anew. `docs/adr/0007-several-servers.md` says why it is so.
+//! joins anew. `docs/adr/0008-several-servers.md` says why it is so.
 
 pub mod assign;
 pub mod keep;
 pub mod letters;
+pub mod questions;
 pub mod share;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -43,6 +44,7 @@ pub struct Membership {
     beat_at: AtomicI64,
     clock: OnceLock<Arc<SharedClock>>,
     about: OnceLock<About>,
+    desk: questions::Desk,
 }
 
 impl App {

@@ -8,7 +8,7 @@ pub mod cloud;
 pub mod fetch;
 pub mod objects;
 
-pub use agents::{AgentLink, Order};
+pub use agents::{AgentLink, Answer, Order, Question, Unreached};
 pub use cloud::{Cloud, CloudError, CloudErrorKind};
 pub use fetch::Fetch;
 pub use objects::{NewObject, ObjectInfo, Objects, OpenObject};

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::backup;
-use crate::config::{ServeArgs, Settings, with_port};
+use crate::config::{ServeArgs, Settings, with_port, without_port};
 use crate::data_dir::{Credentials, DataDir};
 use crate::doctor::Doctor;
 use crate::seams::{Bearers, Checks, Keys};
@@ -123,6 +123,11 @@ impl Server {
             config.agent_endpoints = endpoints(&settings, agents.local_addr());
             config.agent_pin = agents.pin();
         }
+        config.metrics_base_url = match (&settings.metrics_base_url, &edge) {
+            (Some(base), _) => base.clone(),
+            (None, Some(edge)) => metrics_base(&settings, edge.address()),
+            (None, None) => config.metrics_base_url,
+        };
         let endpoint = config.agent_endpoints.first().cloned().unwrap_or_default();
 
         let clock = Arc::new(SharedClock::default());
@@ -133,6 +138,7 @@ impl Server {
 
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
+        app.counters.announce();
         let kit = kit(&app, &settings, &draining)?;
         let edge_surface = reeve_surface_edge::routes::surface(app.clone(), kit.clone())?;
         let doctor = Arc::new(Doctor { app: app.clone(), data: settings.data.clone(), listeners: listeners.clone() });
@@ -194,6 +200,9 @@ impl Server {
         if let Err(error) = reeve_domain::agent::presence::flush(&self.app).await {
             tracing::warn!(%error, "the last heartbeats were not stored");
         }
+        if let Err(error) = reeve_domain::node_metrics::flush(&self.app).await {
+            tracing::warn!(%error, "the last samples of nodes were not stored");
+        }
         if let Err(error) = server::leave(&self.app).await {
             tracing::warn!(%error, "the other servers were not told; they notice by themselves");
         }
@@ -211,6 +220,7 @@ async fn prepare(
     reeve_domain::seal::rotate::check_keys(app).await?;
     let listeners = serde_json::to_string(listeners)?;
     server::join(app, server::About { version: VERSION.to_owned(), listeners }).await?;
+    app.counters.joins.add(1);
     let created = identity::bootstrap::first_admin(app, Some(Secret::new(&*credentials.password))).await?;
     if created.is_none() && first_start && app.store.is_shared() && settings.admin_password.is_none() {
         // Another server made the first admin: the password generated here opens nothing.
@@ -289,6 +299,17 @@ fn endpoints(settings: &Settings, bound: SocketAddr) -> Vec<String> {
     }
     let own = own_address().map(|ip| SocketAddr::new(ip, bound.port()).to_string());
     own.into_iter().chain([format!("127.0.0.1:{}", bound.port())]).collect()
+}
+
+/// Where Prometheus reaches the edge listener, as far as it can be known: an advertised host, else its own address.
+fn metrics_base(settings: &Settings, bound: SocketAddr) -> String {
+    if let Some(host) = settings.advertise.first() {
+        return with_port(without_port(host), bound.port());
+    }
+    match own_address().filter(|_| bound.ip().is_unspecified()) {
+        Some(ip) => SocketAddr::new(ip, bound.port()).to_string(),
+        None => bound.to_string(),
+    }
 }
 
 /// The address from which this machine would reach others. Sends nothing.

@@ -85,18 +85,6 @@ pub fn json_texts(tx: &Tx, placeholder: &str) -> String {
     }
 }
 
-/// The database's clock, by which the servers on it agree; with one server on a SQLite file that is `here`, its own.
-///
-/// # Errors
-/// As [`Tx::execute`].
-pub async fn database_now(tx: &mut Tx, here: Timestamp) -> Result<Timestamp> {
-    if tx.is_postgres() {
-        let sql = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
-        return tx.one(sql, &[]).await?.get();
-    }
-    Ok(here)
-}
-
 /// A query with the rows of a JSON array of objects: any number of rows in one argument, and one statement text. `columns`
 /// pairs each field with `TEXT` or `BIGINT`.
 pub fn json_records(tx: &Tx, placeholder: &str, columns: &[(&str, &str)]) -> String {
@@ -108,6 +96,18 @@ pub fn json_records(tx: &Tx, placeholder: &str, columns: &[(&str, &str)]) -> Str
         let list: Vec<String> = columns.iter().map(|(name, _)| format!("value ->> '$.{name}' AS {name}")).collect();
         format!("SELECT {} FROM json_each({placeholder})", list.join(", "))
     }
+}
+
+/// The database's clock, by which the servers on it agree; with one server on a SQLite file that is `here`, its own.
+///
+/// # Errors
+/// As [`Tx::execute`].
+pub async fn database_now(tx: &mut Tx, here: Timestamp) -> Result<Timestamp> {
+    if tx.is_postgres() {
+        let sql = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
+        return tx.one(sql, &[]).await?.get();
+    }
+    Ok(here)
 }
 
 /// Keeps other writers out of `table` until the transaction ends. SQLite has one writer anyway.

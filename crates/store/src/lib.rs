@@ -29,6 +29,7 @@ pub mod job_output;
 pub mod letter;
 pub mod login_failure;
 pub mod node;
+pub mod node_metrics;
 pub mod refresh_token;
 pub mod rollout;
 pub mod schedule;

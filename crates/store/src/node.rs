@@ -9,10 +9,10 @@ use reeve_types::{ClusterId, Error, NodeId, Page, Paged, Result, ServerId, Sort,
 use crate::filter::{Where, order_by, page};
 use crate::{Row, Tx, Value, args, dialect};
 
-const COLUMNS: &str = "n.id, n.cluster_id, c.name, n.id_type, n.status, n.version, n.http_port, n.ssh_port, \
+pub(crate) const COLUMNS: &str = "n.id, n.cluster_id, c.name, n.id_type, n.status, n.version, n.http_port, n.ssh_port, \
     n.host_metrics_port, n.wireguard_metrics_port, n.http_proxy_port, n.socks5_proxy_port, n.self_update_enabled, \
     n.last_seen_at, n.connected_server, n.public_key, n.facts, n.labels, n.inserted_at, n.updated_at";
-const FROM: &str = "nodes n JOIN clusters c ON c.id = n.cluster_id";
+pub(crate) const FROM: &str = "nodes n JOIN clusters c ON c.id = n.cluster_id";
 const SORTABLE: &[(&str, &str)] = &[
     ("id_type", "n.id_type"),
     ("status", "n.status"),
@@ -23,7 +23,7 @@ const SORTABLE: &[(&str, &str)] = &[
     ("updated_at", "n.updated_at"),
 ];
 
-fn read(row: &mut Row) -> Result<Node> {
+pub(crate) fn read(row: &mut Row) -> Result<Node> {
     let node = Node {
         id: row.get()?,
         cluster_id: row.get()?,

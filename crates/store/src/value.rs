@@ -232,8 +232,8 @@ words!(
     reeve_types::self_update::SelfUpdateStatus,
     reeve_types::ssh_public_key::SshKeyType,
     reeve_types::job::JobState,
-    reeve_types::server::ServerState,
     reeve_types::webhook::WebhookState,
     reeve_types::webhook::DeliveryState,
+    reeve_types::server::ServerState,
     reeve_types::Role
 );

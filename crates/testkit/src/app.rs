@@ -20,6 +20,7 @@ use reeve_http_kit::{Contract, Mounted};
 use reeve_providers::fetch::Guard;
 use reeve_types::access::IdempotencyKey;
 use reeve_types::id::{Ids, SystemIds};
+use reeve_types::node_metrics::Sample;
 use reeve_types::{Actor, ErrorKind, NodeId, Result, Secret, ServerId, SystemClock};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -158,6 +159,13 @@ impl TestApp {
             self.named.insert(name.to_owned(), node);
         } else if let (Some(name), Some(true)) = (what["agent"].as_str(), what["stop"].as_bool()) {
             self.agents.stop(self.named.get(name)?).await;
+        } else if let (Some(name), Some(shown)) = (what["agent"].as_str(), what["pushes"].as_str()) {
+            let node = self.named.get(name)?;
+            self.agents.tell(node, None);
+            reeve_domain::node_metrics::note(&self.app, node, pushed(shown)?);
+            reeve_domain::node_metrics::flush(&self.app).await.expect("a working store");
+        } else if let (Some(name), Some(false)) = (what["agent"].as_str(), what["answers"].as_bool()) {
+            self.agents.tell(self.named.get(name)?, None);
         } else if let Some(max_peers) = what["max_peers"].as_i64() {
             self.reconfigure(|config| config.max_peers = max_peers).await;
         } else if let Some(cluster) = what.get("default_cluster") {
@@ -178,6 +186,17 @@ impl TestHost for TestApp {
     fn given<'a>(&'a mut self, what: &'a Value) -> Given<'a> {
         Box::pin(async { Ok(self.bring_about(what).await) })
     }
+}
+
+/// What a node can be made to push: everything, or only one half.
+fn pushed(shown: &str) -> Option<Sample> {
+    let whole = crate::agents::sample();
+    Some(match shown {
+        "everything" => whole,
+        "host" => Sample { agent: None, ..whole },
+        "agent" => Sample { host: None, ..whole },
+        _ => return None,
+    })
 }
 
 struct Parts {

@@ -15,6 +15,7 @@ pub mod execution;
 pub mod id;
 pub mod job;
 pub mod node;
+pub mod node_metrics;
 pub mod page;
 pub mod patch;
 pub mod rollout;

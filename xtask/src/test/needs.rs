@@ -22,6 +22,7 @@ const NEEDS: &[Need] = &[
     Need { program: VENV, package: "python3-venv", stages: &["services"] },
     Need { program: "node", package: "nodejs", stages: &["services"] },
     Need { program: "npm", package: "npm", stages: &["services"] },
+    Need { program: "promtool", package: "prometheus", stages: &["tests"] },
     Need { program: "ip", package: "iproute2", stages: &["e2e"] },
     Need { program: "nft", package: "nftables", stages: &["e2e"] },
     Need { program: "mount", package: "mount", stages: &["e2e"] },

@@ -66,6 +66,7 @@ pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Know
     crate::server::require_member(&mut tx, holder).await?;
     tx.commit().await?;
 
+    app.counters.connections.add(1);
     app.presence.connected(id);
     app.in_flight.forget(id);
     settle(app, id, known, statuses, unanswered).await;
@@ -77,6 +78,7 @@ pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Know
     self_update::deliver_to(app, id).await?;
     Ok(Welcome {
         heartbeat_ms: app.config.heartbeat.as_millis() as u64,
+        sample_ms: app.config.sample_interval.as_millis() as u64,
         server_version: env!("CARGO_PKG_VERSION"),
         now,
         agent_endpoints,
@@ -142,6 +144,7 @@ async fn settle(
 /// # Errors
 /// As the store.
 pub async fn disconnected(app: &App, id: &NodeId) -> Result<()> {
+    app.counters.disconnections.add(1);
     app.presence.disconnected(id);
     app.in_flight.forget(id);
     let mut tx = app.store.begin().await?;

@@ -157,7 +157,7 @@ pub(crate) async fn take_in(app: &App, batch: &[Item]) -> Result<()> {
     tx.wake(Topic::Output);
     tx.commit().await?;
 
-    metrics::counter!("reeve_executions_ended_total").increment(ended.len() as u64);
+    app.counters.executions_ended.add(ended.len() as u64);
     for (node, report) in batch {
         if !matches!(report, Report::Output { .. }) {
             app.in_flight.remove(node, id_of(report));

@@ -55,6 +55,8 @@ pub struct Known {
 pub struct Welcome {
     /// Time between its heartbeats.
     pub heartbeat_ms: u64,
+    /// Time between its samples; 0 wants none.
+    pub sample_ms: u64,
     /// This server's version.
     pub server_version: &'static str,
     /// This server's time.

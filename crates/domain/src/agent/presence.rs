@@ -61,6 +61,7 @@ impl Presence {
 
 /// Notes a heartbeat. Never waits; the store hears of it within seconds.
 pub fn heartbeat(app: &App, id: &NodeId, status: NodeStatus) {
+    app.counters.heartbeats.add(1);
     if let Some(seen) = app.presence.lock().get_mut(id) {
         seen.beat = true;
         seen.status = status;

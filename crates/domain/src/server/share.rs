@@ -96,6 +96,7 @@ struct Computed {
 
 impl Computed {
     async fn of(tx: &mut Tx, app: &App, group: &AdminCluster, members: &[Server], now: Timestamp) -> Result<Self> {
+        app.counters.weighings.add(1);
         let clusters = table::weighed(tx, &group.name).await?;
         let count = members.len() as i64;
         let bins: Vec<Member<'_>> =

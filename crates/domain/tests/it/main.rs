@@ -10,6 +10,7 @@ mod commands;
 mod idempotency;
 mod identity;
 mod jobs;
+mod node_metrics;
 mod planted_secrets;
 mod seal;
 mod self_updates;

@@ -2,17 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use futures::future::BoxFuture;
 use reeve_domain::agent::{self, Enrolled, Enrollment, Machine, Refusal, Report};
 use reeve_domain::config::{Config, StaticKeys};
 use reeve_domain::seal::Seal;
 use reeve_domain::{App, background, cluster, command, enrollment_key};
-use reeve_ports::{AgentLink, Order};
+use reeve_ports::{AgentLink, Answer, Order, Question, Unreached};
 use reeve_testkit::db::TestDb;
 use reeve_types::command::{TargetKind, Targeting};
 use reeve_types::execution::{Execution, ExecutionFilter, ExecutionStatus, Outcome};
 use reeve_types::id::{Ids, SystemIds};
 use reeve_types::node::NodeIdType;
+use reeve_types::node_metrics::Sample;
 use reeve_types::{Actor, ExecutionId, ManualClock, NodeId, Page, Secret, ServerId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +26,8 @@ pub const START: Timestamp = Timestamp(1_770_000_000_000_000);
 pub struct FakeAgents {
     connected: Mutex<HashSet<NodeId>>,
     orders: Mutex<HashMap<NodeId, Vec<Order>>>,
+    /// What nodes say when they are asked; the others let it be.
+    pub answers: Mutex<HashMap<NodeId, Sample>>,
 }
 
 impl FakeAgents {
@@ -53,6 +58,16 @@ impl AgentLink for FakeAgents {
     fn disconnect(&self, node: &NodeId, _: &str) {
         self.connected.lock().unwrap().remove(node);
     }
+    fn ask<'a>(&'a self, node: &'a NodeId, _: Question, _: Duration) -> BoxFuture<'a, Result<Answer, Unreached>> {
+        Box::pin(async move {
+            if !self.is_connected(node) {
+                return Err(Unreached::NotConnected);
+            }
+            let answers = self.answers.lock().unwrap();
+            answers.get(node).cloned().map(|sample| Answer::Sample(Box::new(sample))).ok_or(Unreached::TimedOut)
+        })
+    }
+
     fn disconnect_all(&self, _: &str) {
         self.connected.lock().unwrap().clear();
     }

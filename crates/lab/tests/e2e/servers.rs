@@ -111,13 +111,18 @@ impl Fleet {
         .unwrap();
     }
 
+    fn id(&self, server: usize) -> String {
+        let file = fs::read(self.servers[server].options.data.join("server.json")).unwrap();
+        let file: Value = serde_json::from_slice(&file).unwrap();
+        file["id"].as_str().unwrap().to_owned()
+    }
+
     /// The state of server `of` as server `seen_by` has it: `member`, `expelled`, ...
     fn state(&self, of: usize, seen_by: usize) -> anyhow::Result<String> {
-        let id = self.servers[of].options.data.join("server.json");
-        let id: Value = serde_json::from_slice(&fs::read(id)?)?;
+        let id = self.id(of);
         let servers = self.servers[seen_by].console()?.get("/api/servers")?;
         let servers = servers.as_array().cloned().unwrap_or_default();
-        let server = servers.iter().find(|server| server["id"] == id["id"]);
+        let server = servers.iter().find(|server| server["id"] == id.as_str());
         Ok(server.map(|server| server["state"].as_str().unwrap_or_default().to_owned()).unwrap_or_default())
     }
 
@@ -178,6 +183,33 @@ impl Effects {
         }
         assert_eq!(self.hosts(), REAL as usize, "a host did nothing");
     }
+}
+
+#[test]
+fn a_node_is_asked_live_through_a_server_that_it_is_not_connected_to() {
+    let fleet = Fleet::start("asked");
+    let mut took = Vec::new();
+    // Real agents at another server than the first; virtual ones answer no questions.
+    let id = fleet.id(0);
+    let sql = format!(
+        "SELECT id FROM nodes WHERE connected_server <> '{id}' AND facts NOT LIKE '%simulated%' ORDER BY id LIMIT 10"
+    );
+    let nodes = fleet.database.rows(&sql);
+    assert!(!nodes.is_empty());
+    let mut edge = fleet.servers[0].edge().unwrap();
+    for node in &nodes {
+        let asked = Instant::now();
+        let metrics = edge.get(&format!("/api/v1/nodes/{node}/metrics/host")).unwrap();
+        took.push(asked.elapsed());
+        assert!(metrics.is_object(), "{metrics}");
+    }
+    took.sort();
+    eprintln!(
+        "asked {} nodes at other servers: median {:?}, longest {:?}",
+        nodes.len(),
+        took[took.len() / 2],
+        took.last()
+    );
 }
 
 #[test]

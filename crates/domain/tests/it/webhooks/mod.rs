@@ -278,7 +278,7 @@ impl Hooks {
 }
 
 pub(crate) async fn started(app: &App) {
-    let about = reeve_domain::server::About { version: "test".into(), listeners: "{}".into() };
+    let about = reeve_domain::server::About { version: "test".to_owned(), listeners: "{}".to_owned() };
     reeve_domain::server::join(app, about).await.unwrap();
 }
 
