@@ -71,6 +71,9 @@ impl AgentLink for FakeAgents {
     fn disconnect_all(&self, _: &str) {
         self.connected.lock().unwrap().clear();
     }
+    fn send_away(&self, _: usize) -> usize {
+        0
+    }
     fn connected_count(&self) -> usize {
         self.connected.lock().unwrap().len()
     }
@@ -246,7 +249,13 @@ pub fn outcome(execution: &ExecutionId, exit_code: i64, output: &str) -> Outcome
 }
 
 pub fn machine(version: &str) -> Machine {
-    Machine { version: version.into(), ports: Default::default(), self_update_enabled: false, facts: Some("{}".into()) }
+    Machine {
+        version: version.into(),
+        ports: Default::default(),
+        self_update_enabled: false,
+        facts: Some("{}".into()),
+        session: 0,
+    }
 }
 
 pub fn everything() -> Targeting {
