@@ -8,17 +8,19 @@ use reeve_agent_proto::message::{Enroll, Enrolled, Hello};
 use reeve_agent_proto::proof::{EXPORTER_LEN, Purpose, verify};
 use reeve_agent_proto::{MuxEvent, ServerEvent, ServerSession};
 use reeve_domain::agent::{self, Enrollment, Report};
+use reeve_domain::self_update;
 use reeve_types::node::NodeStatus;
-use reeve_types::{Error, ErrorKind, ExecutionId, NodeId};
+use reeve_types::{Error, ErrorKind, ExecutionId, NodeId, SelfUpdateRequestId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
 use crate::convert;
 use crate::hub::{Close, Link};
 use crate::listener::Shell;
+use crate::questions;
 use crate::socket::{Transfer, transfer};
 
 /// Orders wait in the hub while this much output waits for the socket, in bytes.
@@ -49,6 +51,7 @@ pub(crate) async fn serve(
         node: None,
         introducing: Some(permit),
         large: None,
+        asking: Arc::new(Semaphore::new(questions::AT_ONCE)),
     };
     let reason = connection.converse().await;
     if let Some((node, link)) = connection.node.take() {
@@ -76,6 +79,8 @@ struct Connection<'a> {
     /// Held until the agent is in, so that handshakes and introductions are bounded together.
     introducing: Option<OwnedSemaphorePermit>,
     large: Option<(OwnedSemaphorePermit, Instant)>,
+    /// Bounds the questions of this agent that are being answered.
+    asking: Arc<Semaphore>,
 }
 
 impl Connection<'_> {
@@ -190,6 +195,22 @@ impl Connection<'_> {
             }
             ServerEvent::Result(result) => {
                 agent::report(app, node, Report::Outcome(convert::outcome(*result))).await;
+            }
+            ServerEvent::RegisterAliases(asked) => {
+                let answer = questions::aliases(app, node, asked).await;
+                self.session.send(answer);
+            }
+            ServerEvent::VerifySsh(asked) => {
+                if let Some(refusal) = questions::ssh(self.shell, node, &self.asking, *asked) {
+                    self.session.send(refusal);
+                }
+            }
+            ServerEvent::SelfUpdateAnswer(answer) => {
+                let request = SelfUpdateRequestId(answer.request_id);
+                let noted = self_update::answered(app, node, &request, answer.triggered, &answer.reason).await;
+                if let Err(error) = noted {
+                    tracing::error!(node.id = %node, %error, source = ?error.source, "an answer to a self-update request is lost");
+                }
             }
             ServerEvent::Stream(MuxEvent::Opened { stream, .. }) => {
                 self.session.streams().reset(stream, "agents open no streams");

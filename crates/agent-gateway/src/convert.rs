@@ -2,7 +2,7 @@
 
 use reeve_agent_proto::message::{
     Cancel, ExecutionResult, Forget, IdType, Known, Ports, Progress, Rejected, ResultAck, ResultStatus, Run,
-    ServerMessage,
+    SelfUpdate, ServerMessage, SshVerified,
 };
 use reeve_domain::agent::{self, Machine, Refusal, Stage};
 use reeve_ports::agents::Order;
@@ -79,6 +79,10 @@ pub(crate) fn order(order: Order) -> ServerMessage {
         Order::Cancel(id) => Cancel { execution_id: id.0 }.into(),
         Order::Stored(id) => ResultAck { execution_id: id.0 }.into(),
         Order::Forget(id) => Forget { execution_id: id.0 }.into(),
+        Order::SshVerified { question, verified, problem } => {
+            SshVerified { request_id: question, verified, problem }.into()
+        }
+        Order::SelfUpdate(id) => SelfUpdate { request_id: id.0 }.into(),
     }
 }
 

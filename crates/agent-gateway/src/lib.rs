@@ -8,6 +8,7 @@ mod connection;
 mod convert;
 mod hub;
 mod listener;
+mod questions;
 mod socket;
 
 pub use hub::Hub;

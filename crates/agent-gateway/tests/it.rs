@@ -5,19 +5,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
-use reeve_agent::Options;
 use reeve_agent::simulate::{self, SimulateOptions};
+use reeve_agent::ssh_credentials::{Credential, Unanswered};
+use reeve_agent::{Options, SshCredentials};
 use reeve_agent_gateway::{Gateway, Hub, TlsIdentity};
 use reeve_domain::App;
 use reeve_domain::config::{Config, StaticKeys};
 use reeve_domain::seal::Seal;
-use reeve_domain::{cluster, command, enrollment_key};
+use reeve_domain::ssh_public_key::NewKey;
+use reeve_domain::{cluster, command, enrollment_key, node, self_update, ssh_username};
 use reeve_ports::AgentLink;
 use reeve_testkit::db::TestDb;
 use reeve_types::command::{TargetKind, Targeting};
 use reeve_types::id::SystemIds;
+use reeve_types::node::NodeFilter;
 use reeve_types::time::SystemClock;
-use reeve_types::{Actor, CommandId, NodeId, Secret};
+use reeve_types::{Actor, CommandId, NodeId, Page, Secret};
 use rustls::pki_types::PrivateKeyDer;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -80,19 +83,11 @@ impl Server {
     }
 
     async fn run_everywhere(&self, text: &str) -> CommandId {
-        let targeting = Targeting {
-            kind: TargetKind::All,
-            node_ids: vec![],
-            cluster_names: vec![],
-            nodes: Default::default(),
-            clusters: Default::default(),
-            labels: None,
-        };
         let input = command::Create {
             command_text: text.into(),
             timeout_ms: None,
             expired_at: None,
-            targeting,
+            targeting: everything(),
             targeting_document: serde_json::json!({}),
             rollout: None,
         };
@@ -112,6 +107,20 @@ impl Server {
         }
     }
 
+    /// The one node there is, once it satisfies the condition.
+    async fn only_node(&self, condition: impl Fn(&node::View) -> bool) -> NodeId {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let page = Page::default();
+            let found = node::list(&self.app, &Actor::system(), &NodeFilter::default(), &[], page).await.unwrap();
+            if let Some(node) = found.items.iter().find(|node| condition(node)) {
+                return node.node.id.clone();
+            }
+            assert!(Instant::now() < deadline, "{:?}", found.items);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     async fn connected(&self, count: usize) {
         until("agents to connect", || self.hub.connected_count() == count).await;
     }
@@ -127,6 +136,17 @@ impl Server {
             heartbeat_ms: None,
         };
         tokio::spawn(async move { simulate::run(options, |_| {}).await.unwrap() })
+    }
+}
+
+fn everything() -> Targeting {
+    Targeting {
+        kind: TargetKind::All,
+        node_ids: vec![],
+        cluster_names: vec![],
+        nodes: Default::default(),
+        clusters: Default::default(),
+        labels: None,
     }
 }
 
@@ -152,6 +172,65 @@ async fn a_real_agent_enrolls_runs_and_is_told_that_its_result_is_stored() {
     stop.cancel();
     agent.await.unwrap().unwrap();
     server.connected(0).await;
+}
+
+#[tokio::test]
+async fn an_agent_gets_its_names_and_asks_who_is_let_in() {
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDhVX/7vyodHPimN2fnuT1inLDnEkkMwov/ZqBn3Fzos";
+    let server = Server::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    let credentials = SshCredentials::default();
+    let aliases = ["web-1", "Not A Name"].map(str::to_owned).to_vec();
+    let enroll = Some(server.key(Some(1)).await);
+    let options = Options { enroll, random_id: true, aliases, ..Options::new(dir.path().join("agent")) };
+    let typed = |text: &str| Credential::Password(text.to_owned());
+    assert_eq!(credentials.verify("deploy", typed("x")).await, Err(Unanswered::NotConnected));
+    let agent = tokio::spawn(reeve_agent::run_with(options, credentials.clone(), stop.clone()));
+    let node = server.only_node(|node| node.aliases == ["web-1"]).await;
+    let input = ssh_username::Create {
+        username: "deploy".into(),
+        password: Some(Secret::new("correct horse battery")),
+        public_keys: vec![NewKey { key_name: "laptop".into(), public_key: KEY.into() }],
+    };
+    ssh_username::create(&server.app, &Actor::system(), &node, input).await.unwrap();
+    assert_eq!(credentials.verify("deploy", typed("correct horse battery")).await, Ok(true));
+    assert_eq!(credentials.verify("deploy", Credential::PublicKey(KEY.into())).await, Ok(true));
+    assert_eq!(credentials.verify("deploy", typed("correct horse")).await, Ok(false));
+    assert_eq!(credentials.verify("*", typed("correct horse battery")).await, Ok(false));
+    stop.cancel();
+    agent.await.unwrap().unwrap();
+    let late = credentials.verify("deploy", typed("correct horse battery")).await;
+    assert_eq!(late, Err(Unanswered::NotConnected));
+}
+
+#[tokio::test]
+async fn an_agent_says_that_it_cannot_replace_itself() {
+    let server = Server::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    let enroll = Some(server.key(Some(1)).await);
+    let options = Options { enroll, random_id: true, self_update: true, ..Options::new(dir.path().join("agent")) };
+    let agent = tokio::spawn(reeve_agent::run(options, stop.clone()));
+    let node = server.only_node(|node| node.node.self_update_enabled && node.node.connected_server.is_some()).await;
+    let input = self_update::Create { targeting: everything(), targeting_document: Default::default(), rollout: None };
+    let id = self_update::create(&server.app, &Actor::system(), input).await.unwrap().request.id;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let request = self_update::get(&server.app, &Actor::system(), &id).await.unwrap().request;
+        if let Some(summary) = request.summary {
+            assert_eq!((summary.total, summary.triggered, summary.failed), (1, 0, 1));
+            break;
+        }
+        assert!(Instant::now() < deadline, "{request:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let nodes = self_update::targets(&server.app, &Actor::system(), &id, &[], Page::default()).await.unwrap();
+    let [target] = &nodes.items[..] else { panic!("{nodes:?}") };
+    assert_eq!(target.node_id.as_ref(), Some(&node));
+    assert!(target.reason.as_ref().unwrap().contains("cannot replace its own binary"), "{target:?}");
+    stop.cancel();
+    agent.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use prost::Message;
 
 use crate::backoff::Jitter;
 use crate::message::{
-    AgentMessage, Enroll, Enrolled, FromServer, Heartbeat, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Ping, Pong, Rejected,
-    Run, ServerMessage, Sync, Welcome,
+    AgentMessage, AliasesRegistered, Enroll, Enrolled, FromServer, Heartbeat, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Ping,
+    Pong, Rejected, Run, ServerMessage, SshVerified, Sync, Welcome,
 };
 use crate::mux::{Mux, MuxEvent, Side};
 use crate::{CloseReason, ProtocolError};
@@ -37,6 +37,12 @@ pub enum AgentEvent {
     Cancel(String),
     /// Stop and forget this execution.
     Drop(String),
+    /// Which names the node has got.
+    AliasesRegistered(AliasesRegistered),
+    /// Whether somebody is let in.
+    SshVerified(SshVerified),
+    /// Begin to update, as this request asks; answer with a `SelfUpdateAnswer`.
+    SelfUpdate(String),
     /// Connect again after so many milliseconds.
     GoAway(u64),
     /// Something happened on a byte stream.
@@ -223,6 +229,13 @@ impl AgentSession {
             (FromServer::Cancel(cancel), State::Open) => self.events.push_back(AgentEvent::Cancel(cancel.execution_id)),
             (FromServer::Drop(forget), State::Open) => self.events.push_back(AgentEvent::Drop(forget.execution_id)),
             (FromServer::Sync(sync), State::Open) => self.events.push_back(AgentEvent::Sync(sync)),
+            (FromServer::AliasesRegistered(answer), State::Open) => {
+                self.events.push_back(AgentEvent::AliasesRegistered(answer));
+            }
+            (FromServer::SshVerified(answer), State::Open) => self.events.push_back(AgentEvent::SshVerified(answer)),
+            (FromServer::SelfUpdate(order), State::Open) => {
+                self.events.push_back(AgentEvent::SelfUpdate(order.request_id));
+            }
             (
                 FromServer::Enrolled(_)
                 | FromServer::Rejected(_)
@@ -231,7 +244,10 @@ impl AgentSession {
                 | FromServer::ResultAck(_)
                 | FromServer::Cancel(_)
                 | FromServer::Drop(_)
-                | FromServer::Sync(_),
+                | FromServer::Sync(_)
+                | FromServer::AliasesRegistered(_)
+                | FromServer::SshVerified(_)
+                | FromServer::SelfUpdate(_),
                 _,
             ) => {
                 return Err(ProtocolError::Unexpected("message before the session is open"));

@@ -1,9 +1,15 @@
 //! The messages of the control stream.
 //!
 //! Compatibility: a field or variant is never renumbered or reused; unknown ones are ignored; what is missing reads
-//! as its default. Reserved: variants 16 (metrics push / config), 17 (peers) and 18 (alias requests) on either side.
+//! as its default. Reserved: variants 16 (metrics push / config) and 17 (peers) on either side.
+
+mod access;
 
 use prost::{Enumeration, Message, Oneof};
+
+pub use access::{
+    AliasOutcome, AliasesRegistered, RegisterAliases, SelfUpdate, SelfUpdateAnswer, SshVerified, VerifySsh,
+};
 
 /// Oldest protocol version this build can speak.
 pub const PROTOCOL_MIN: u32 = 1;
@@ -14,7 +20,7 @@ pub const PROTOCOL_MAX: u32 = 1;
 #[derive(Clone, PartialEq, Message)]
 pub struct AgentMessage {
     /// Absent when the variant is not known to this version.
-    #[prost(oneof = "FromAgent", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "FromAgent", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 18, 19, 20")]
     pub body: Option<FromAgent>,
 }
 
@@ -48,13 +54,22 @@ pub enum FromAgent {
     /// Answers a `Ping`.
     #[prost(message, tag = "9")]
     Pong(Pong),
+    /// Names the node would like to have.
+    #[prost(message, tag = "18")]
+    RegisterAliases(RegisterAliases),
+    /// Asks whether somebody is let in.
+    #[prost(message, tag = "19")]
+    VerifySsh(Box<VerifySsh>),
+    /// Answers a `SelfUpdate`.
+    #[prost(message, tag = "20")]
+    SelfUpdateAnswer(SelfUpdateAnswer),
 }
 
 /// Anything the server says on the control stream.
 #[derive(Clone, PartialEq, Message)]
 pub struct ServerMessage {
     /// Absent when the variant is not known to this version.
-    #[prost(oneof = "FromServer", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "FromServer", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 18, 19, 20")]
     pub body: Option<FromServer>,
 }
 
@@ -94,6 +109,15 @@ pub enum FromServer {
     /// Answers a `Ping` or a `Heartbeat`.
     #[prost(message, tag = "11")]
     Pong(Pong),
+    /// Answers `RegisterAliases`.
+    #[prost(message, tag = "18")]
+    AliasesRegistered(AliasesRegistered),
+    /// Answers a `VerifySsh`.
+    #[prost(message, tag = "19")]
+    SshVerified(SshVerified),
+    /// Update yourself.
+    #[prost(message, tag = "20")]
+    SelfUpdate(SelfUpdate),
 }
 
 /// Ports of the node's own services, 0 when not offered.
@@ -480,6 +504,9 @@ wrap!(
     Result(ExecutionResult),
     Ping(Ping),
     Pong(Pong),
+    RegisterAliases(RegisterAliases),
+    VerifySsh(VerifySsh),
+    SelfUpdateAnswer(SelfUpdateAnswer),
 );
 wrap!(
     ServerMessage,
@@ -495,4 +522,7 @@ wrap!(
     GoAway(GoAway),
     Ping(Ping),
     Pong(Pong),
+    AliasesRegistered(AliasesRegistered),
+    SshVerified(SshVerified),
+    SelfUpdate(SelfUpdate),
 );

@@ -7,7 +7,7 @@ use prost::Message;
 
 use crate::message::{
     Accepted, AgentMessage, Enroll, Enrolled, ExecutionResult, FromAgent, GoAway, Heartbeat, Hello, OutputChunk, Pong,
-    Rejected, ServerMessage, Started, Welcome, common_version,
+    RegisterAliases, Rejected, SelfUpdateAnswer, ServerMessage, Started, VerifySsh, Welcome, common_version,
 };
 use crate::mux::{Mux, MuxEvent, Side};
 use crate::{CloseReason, ProtocolError};
@@ -32,6 +32,12 @@ pub enum ServerEvent {
     Output(OutputChunk),
     /// An execution ended; acknowledge once it is stored durably.
     Result(Box<ExecutionResult>),
+    /// The node would like to have names; answer with `AliasesRegistered`.
+    RegisterAliases(RegisterAliases),
+    /// Somebody wants in; answer with `SshVerified`.
+    VerifySsh(Box<VerifySsh>),
+    /// The agent began to update itself, or not.
+    SelfUpdateAnswer(SelfUpdateAnswer),
     /// Something happened on a byte stream.
     Stream(MuxEvent),
     /// The session is over; nothing follows.
@@ -222,6 +228,13 @@ impl ServerSession {
             (FromAgent::Started(started), State::Open) => self.events.push_back(ServerEvent::Started(started)),
             (FromAgent::Output(chunk), State::Open) => self.events.push_back(ServerEvent::Output(chunk)),
             (FromAgent::Result(result), State::Open) => self.events.push_back(ServerEvent::Result(result)),
+            (FromAgent::RegisterAliases(names), State::Open) => {
+                self.events.push_back(ServerEvent::RegisterAliases(names));
+            }
+            (FromAgent::VerifySsh(question), State::Open) => self.events.push_back(ServerEvent::VerifySsh(question)),
+            (FromAgent::SelfUpdateAnswer(answer), State::Open) => {
+                self.events.push_back(ServerEvent::SelfUpdateAnswer(answer));
+            }
             (
                 FromAgent::Enroll(_)
                 | FromAgent::Hello(_)
@@ -229,7 +242,10 @@ impl ServerSession {
                 | FromAgent::Accepted(_)
                 | FromAgent::Started(_)
                 | FromAgent::Output(_)
-                | FromAgent::Result(_),
+                | FromAgent::Result(_)
+                | FromAgent::RegisterAliases(_)
+                | FromAgent::VerifySsh(_)
+                | FromAgent::SelfUpdateAnswer(_),
                 _,
             ) => {
                 return Err(ProtocolError::Unexpected("message in this state of the session"));

@@ -370,3 +370,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn questions_about_names_doors_and_updates_are_answered() {
+    let (mut agent, mut server) = open_session(7);
+    agent.send(RegisterAliases { names: vec!["web".into()] });
+    let question = VerifySsh { request_id: 7, username: "ann".into(), password: Some("s".into()), public_key: None };
+    assert!(!format!("{question:?}").contains("ann"), "what is typed stays out of logs");
+    agent.send(question.clone());
+    exchange(&mut agent, &mut server, 7, 0);
+    assert!(matches!(server.poll_event(), Some(ServerEvent::RegisterAliases(r)) if r.names == ["web"]));
+    assert!(matches!(server.poll_event(), Some(ServerEvent::VerifySsh(asked)) if *asked == question));
+    let outcomes = vec![AliasOutcome { name: "web".into(), problem: "taken".into() }];
+    server.send(AliasesRegistered { outcomes: outcomes.clone() });
+    server.send(SshVerified { request_id: 7, verified: true, problem: String::new() });
+    server.send(SelfUpdate { request_id: "r".into() });
+    exchange(&mut agent, &mut server, 7, 0);
+    assert!(matches!(agent.poll_event(), Some(AgentEvent::AliasesRegistered(a)) if a.outcomes == outcomes));
+    assert!(matches!(agent.poll_event(), Some(AgentEvent::SshVerified(a)) if a.verified && a.request_id == 7));
+    assert!(matches!(agent.poll_event(), Some(AgentEvent::SelfUpdate(id)) if id == "r"));
+    agent.send(SelfUpdateAnswer { request_id: "r".into(), triggered: false, reason: "no".into() });
+    exchange(&mut agent, &mut server, 7, 0);
+    assert!(matches!(server.poll_event(), Some(ServerEvent::SelfUpdateAnswer(a)) if !a.triggered && a.reason == "no"));
+}

@@ -4,19 +4,21 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use reeve_agent_proto::message::{Enroll, Enrolled, Hello, Ports, Rejected};
+use reeve_agent_proto::message::{Enroll, Enrolled, Hello, Ports, Rejected, SelfUpdateAnswer};
 use reeve_agent_proto::proof::{self, Purpose};
 use reeve_agent_proto::{AgentEvent, AgentSession, CloseReason, MuxEvent};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::aliases::Aliases;
 use crate::clock::Clock;
 use crate::dial::{Connection, Transfer, transfer};
 use crate::execution::Command;
 use crate::executor::Executor;
 use crate::facts;
 use crate::identity::Identity;
+use crate::ssh_credentials::SshCredentials;
 use crate::uplink::{Outbox, Uplink};
 
 /// Messages wait in the outbox while this much output waits for the socket, in bytes.
@@ -57,6 +59,12 @@ pub struct Node {
     pub executor: Executor,
     /// Where the executor's messages come from.
     pub uplink: Uplink,
+    /// Further names to ask for.
+    pub aliases: Aliases,
+    /// Who is let in over SSH.
+    pub credentials: SshCredentials,
+    /// Whether the node takes part in self-updates.
+    pub self_update: bool,
     /// Learns the server's time.
     pub clock: Arc<Clock>,
     /// Ends everything.
@@ -91,7 +99,7 @@ impl<'a> Link<'a> {
             signature,
             version: crate::VERSION.to_owned(),
             ports: Some(self.node.ports),
-            self_update_enabled: false,
+            self_update_enabled: self.node.self_update,
             facts: facts::collect(),
             ..Enroll::default()
         };
@@ -110,6 +118,7 @@ impl<'a> Link<'a> {
             facts: facts::collect(),
             ports: Some(self.node.ports),
             known: self.node.executor.known().await,
+            self_update_enabled: self.node.self_update,
             ..Hello::default()
         };
         let now = self.now();
@@ -118,6 +127,7 @@ impl<'a> Link<'a> {
         let outbox = self.node.uplink.connect();
         let end = self.converse(Some(outbox)).await;
         self.node.uplink.disconnect();
+        self.node.credentials.disconnected();
         self.node.executor.tell(Command::Closed);
         end
     }
@@ -182,12 +192,18 @@ impl<'a> Link<'a> {
                     "connected"
                 );
                 executor.tell(Command::Open);
+                if let Some(question) = self.node.aliases.question() {
+                    self.session.send(question);
+                }
             }
             AgentEvent::Sync(sync) => executor.tell(Command::Sync(sync)),
             AgentEvent::Run(run) => executor.tell(Command::Run(run)),
             AgentEvent::ResultAck(id) => executor.tell(Command::Acknowledged(id)),
             AgentEvent::Cancel(id) => executor.tell(Command::Cancel(id)),
             AgentEvent::Drop(id) => executor.tell(Command::Drop(id)),
+            AgentEvent::AliasesRegistered(answer) => self.node.aliases.answered(&answer),
+            AgentEvent::SshVerified(answer) => self.node.credentials.answered(answer),
+            AgentEvent::SelfUpdate(request_id) => self.session.send(self.refuse_update(request_id)),
             AgentEvent::GoAway(after_ms) => *go_away = Some(Duration::from_millis(after_ms)),
             AgentEvent::Stream(MuxEvent::Opened { stream, open }) => {
                 self.session.streams().reset(stream, &format!("streams of kind {:?} are not offered", open.kind));
@@ -197,6 +213,17 @@ impl<'a> Link<'a> {
             AgentEvent::Closed(reason) => return Some(self.lost(reason.to_string(), *go_away)),
         }
         None
+    }
+
+    /// The agent cannot replace its own binary, and says so.
+    fn refuse_update(&self, request_id: String) -> SelfUpdateAnswer {
+        let reason = if self.node.self_update {
+            "this agent cannot replace its own binary; install the version you want with the machine's package manager"
+        } else {
+            "self-update is switched off on this node; start its agent with --self-update"
+        };
+        tracing::warn!(self_update_request.id = %request_id, reason, "asked to update");
+        SelfUpdateAnswer { request_id, triggered: false, reason: reason.to_owned() }
     }
 
     /// Lets commands end and their results leave.

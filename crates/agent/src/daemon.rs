@@ -11,6 +11,7 @@ use rustls::ClientConfig;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::aliases::Aliases;
 use crate::clock::Clock;
 use crate::connection::{End, Link, Node, explain};
 use crate::data_dir::DataDir;
@@ -24,6 +25,7 @@ use crate::membership::Membership;
 use crate::options::Options;
 use crate::proxy::Proxy;
 use crate::runner::Shell;
+use crate::ssh_credentials::SshCredentials;
 use crate::tls::client_config;
 use crate::uplink::Uplink;
 
@@ -60,6 +62,15 @@ pub fn main(options: Options) -> ExitCode {
 
 /// Runs an agent on the current runtime until `stop` is cancelled or it cannot go on.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), AgentError> {
+    run_with(options, SshCredentials::default(), stop).await
+}
+
+/// As [`run`]; `credentials` asks over this agent's connection who is let in.
+pub async fn run_with(
+    options: Options,
+    credentials: SshCredentials,
+    stop: CancellationToken,
+) -> Result<(), AgentError> {
     let dir = DataDir::open(&options.data_dir)?;
     let identity = Identity::load_or_create(&dir, options.random_id)?;
     let key = options.enroll.as_deref().map(parse_key).transpose()?;
@@ -85,7 +96,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), AgentE
     let bad_pin = |e: rustls::Error| AgentError::new(format!("cannot set up TLS: {e}"), "report this as a bug");
     let tls = client_config(&membership.pin).map_err(bad_pin)?;
     let clock = Arc::new(Clock::default());
-    let uplink = Uplink::default();
+    let uplink = credentials.uplink.clone();
     let (executor, journal_thread) = start_executor(&dir, &options, &uplink, &clock)?;
     tracing::info!(node.id = %identity.node_id, enrolled, "agent {} started", crate::VERSION);
     let node = Node {
@@ -93,6 +104,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), AgentE
         ports: options.ports,
         executor: executor.clone(),
         uplink,
+        aliases: Aliases::new(&options.aliases),
+        credentials,
+        self_update: options.self_update,
         clock,
         stop: CancellationToken::new(),
     };

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod aliases;
 mod clock;
 mod connection;
 mod daemon;
@@ -25,12 +26,14 @@ mod proxy;
 mod record;
 mod runner;
 pub mod simulate;
+pub mod ssh_credentials;
 mod tls;
 mod uplink;
 
-pub use daemon::{main, run};
+pub use daemon::{main, run, run_with};
 pub use error::AgentError;
 pub use options::{Invocation, Options, USAGE};
+pub use ssh_credentials::SshCredentials;
 
 /// The agent's version, as nodes report it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -18,6 +18,8 @@ Options:
   --server HOST:PORT   agent endpoint of the server, instead of the key's
   --http-proxy URL     connect through this HTTP proxy  [env: HTTPS_PROXY, minus NO_PROXY]
   --random-id          do not derive the node id from the machine
+  --alias NAME         a further name of this node; may be repeated  [env: ALIASES, comma separated]
+  --self-update        take part in self-updates  [env: SELF_UPDATE_ENABLED]
   --max-parallel N     commands run at once  [default: 10]
   --log LEVEL          error, warn, info, debug or trace  [env: REEVE_LOG; default: info]
   --version            print the version
@@ -37,6 +39,10 @@ pub struct Options {
     pub http_proxy: Option<String>,
     /// Draw the node id at random.
     pub random_id: bool,
+    /// Further names of the node, asked for at the start.
+    pub aliases: Vec<String>,
+    /// Whether the node takes part in self-updates.
+    pub self_update: bool,
     /// Commands run at once.
     pub max_parallel: usize,
     /// Log level.
@@ -71,6 +77,8 @@ impl Options {
             server: None,
             http_proxy: None,
             random_id: false,
+            aliases: Vec::new(),
+            self_update: false,
             max_parallel: 10,
             log: "info".into(),
             stop_grace_ms: 5_000,
@@ -94,7 +102,10 @@ impl Options {
         let mut options = Self::new(data_dir);
         options.enroll = get("REEVE_ENROLLMENT_KEY").or_else(|| get("ENROLLMENT_KEY"));
         options.http_proxy = get("REEVE_HTTP_PROXY");
-        options.random_id = get("USE_RANDOM_ID").is_some_and(|v| v == "1" || v.eq_ignore_ascii_case("true"));
+        let is_on = |name: &str| get(name).is_some_and(|v| v == "1" || v.eq_ignore_ascii_case("true"));
+        options.random_id = is_on("USE_RANDOM_ID");
+        options.self_update = is_on("SELF_UPDATE_ENABLED");
+        options.aliases = get("ALIASES").map(|names| names.split(',').map(str::to_owned).collect()).unwrap_or_default();
         let number = |name: &str| get(name).and_then(|value| value.parse::<u64>().ok());
         if let Some(grace_ms) = number("REEVE_AGENT_STOP_GRACE_MS") {
             options.stop_grace_ms = grace_ms;
@@ -131,6 +142,8 @@ impl Options {
                 "--server" => options.server = Some(value()?),
                 "--http-proxy" => options.http_proxy = Some(value()?),
                 "--random-id" => options.random_id = true,
+                "--self-update" => options.self_update = true,
+                "--alias" => options.aliases.push(value()?),
                 "--log" => options.log = value()?,
                 "--max-parallel" => {
                     options.max_parallel = value()?
@@ -183,6 +196,9 @@ mod tests {
         let env = [("REEVE_ENROLLMENT_KEY", "a"), ("ENROLLMENT_KEY", "b"), ("REEVE_AGENT_DATA", "/e")];
         let options = parse(&[], &env).unwrap();
         assert_eq!((options.enroll.as_deref(), options.data_dir.to_str()), (Some("a"), Some("/e")));
+        let names = [("ALIASES", "web, api"), ("SELF_UPDATE_ENABLED", "TRUE")];
+        let options = parse(&["--alias", "db"], &names).unwrap();
+        assert_eq!((options.aliases.len(), options.self_update), (3, true));
         let options = parse(&["--enroll=c=", "--data", "/d", "--max-parallel", "3", "--random-id"], &env).unwrap();
         assert_eq!(options.enroll.as_deref(), Some("c="));
         assert_eq!((options.data_dir.to_str(), options.max_parallel, options.random_id), (Some("/d"), 3, true));

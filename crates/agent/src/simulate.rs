@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use reeve_agent_proto::backoff::{Jitter, full_jitter};
 use reeve_agent_proto::message::{
-    Accepted, Enroll, ExecutionResult, Heartbeat, Hello, IdType, Known, Ports, Progress, ResultStatus, Run, Started,
+    Accepted, Enroll, ExecutionResult, Heartbeat, Hello, IdType, Known, Ports, Progress, ResultStatus, Run,
+    SelfUpdateAnswer, Started,
 };
 use reeve_agent_proto::proof::{self, Purpose};
 use reeve_agent_proto::{AgentEvent, AgentSession, EnrollmentKey};
@@ -283,7 +284,14 @@ impl Agent {
             AgentEvent::Sync(sync) => sync.drop.iter().for_each(|id| self.forget(id)),
             AgentEvent::GoAway(after_ms) => return Ok(Some(Duration::from_millis(after_ms))),
             AgentEvent::Closed(reason) => return Err(Broken::Lost(reason.to_string())),
-            AgentEvent::Enrolled(_) | AgentEvent::Stream(_) => {}
+            AgentEvent::SelfUpdate(request_id) => {
+                let reason = "a virtual agent has no binary to replace".to_owned();
+                line.session.send(SelfUpdateAnswer { request_id, triggered: false, reason });
+            }
+            AgentEvent::Enrolled(_)
+            | AgentEvent::Stream(_)
+            | AgentEvent::AliasesRegistered(_)
+            | AgentEvent::SshVerified(_) => {}
         }
         Ok(None)
     }

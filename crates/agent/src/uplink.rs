@@ -48,8 +48,8 @@ impl Uplink {
         *self.lock() = None;
     }
 
-    /// Sends, or returns false when there is no connection. Only for messages whose number is bounded by the
-    /// executions the agent knows.
+    /// Sends, or returns false when there is no connection. Only for messages whose number is bounded, by the
+    /// executions the agent knows or by who sends them.
     pub fn send(&self, message: impl Into<AgentMessage>) -> bool {
         let link = self.lock().clone();
         link.is_some_and(|link| link.messages.send(Outgoing { message: message.into(), live: 0 }).is_ok())

@@ -32,8 +32,8 @@ use crate::api::Api;
 pub use crate::args::{Globals, With};
 pub use crate::command::doctor::Doctor;
 use crate::command::{
-    audit, cluster, commands, contexts, doctor, events, execution, job, key, login, node, run_command, server, token,
-    user,
+    alias, audit, cluster, commands, contexts, doctor, events, execution, job, key, login, node, run_command,
+    self_update, server, ssh_user, token, user,
 };
 use crate::failure::{Failure, Outcome};
 pub use crate::out::Out;
@@ -58,6 +58,15 @@ pub enum ClientCommand {
     /// Clusters of machines
     #[command(visible_alias = "clusters")]
     Cluster(With<cluster::Noun>),
+    /// Further names of machines
+    #[command(visible_alias = "aliases")]
+    Alias(With<alias::Noun>),
+    /// Who may open SSH sessions on which machines
+    #[command(visible_alias = "ssh-users")]
+    SshUser(With<ssh_user::Noun>),
+    /// Asking machines to update their agents
+    #[command(visible_alias = "self-updates")]
+    SelfUpdate(With<self_update::Noun>),
     /// Enrollment keys, with which machines join
     #[command(visible_alias = "keys")]
     Key(With<key::Noun>),
@@ -137,6 +146,9 @@ async fn dispatch(world: &mut World, command: ClientCommand, program: clap::Comm
         ClientCommand::Context(with) => with!(with, contexts::run),
         ClientCommand::Node(with) => with!(with, node::run),
         ClientCommand::Cluster(with) => with!(with, cluster::run),
+        ClientCommand::Alias(with) => with!(with, alias::run),
+        ClientCommand::SshUser(with) => with!(with, ssh_user::run),
+        ClientCommand::SelfUpdate(with) => with!(with, self_update::run),
         ClientCommand::Key(with) => with!(with, key::run),
         ClientCommand::Command(with) => with!(with, commands::run),
         ClientCommand::Execution(with) => with!(with, execution::run),

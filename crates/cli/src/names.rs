@@ -107,12 +107,14 @@ pub async fn recent_id(api: &Api, noun: &str, path: &str, reference: &str) -> Ou
     only(noun, reference, found)
 }
 
-fn as_id(reference: &str) -> Option<String> {
+/// The id that `reference` is, if it is one.
+pub fn as_id(reference: &str) -> Option<String> {
     let bare = reference.strip_prefix("node-").unwrap_or(reference);
     (bare.len() == 36).then(|| bare.parse::<Uuid>().ok()).flatten().map(|id| id.to_string())
 }
 
-fn only(noun: &str, reference: &str, mut found: Vec<String>) -> Outcome<String> {
+/// The one that was found.
+pub fn only(noun: &str, reference: &str, mut found: Vec<String>) -> Outcome<String> {
     match (found.pop(), found.is_empty()) {
         (Some(id), true) => Ok(id),
         (Some(id), false) => Err(Failure::local_with(

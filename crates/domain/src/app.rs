@@ -44,6 +44,8 @@ pub struct App {
     pokes: Pokes,
     pub(crate) audit: audit::Chain,
     pub(crate) identity: identity::State,
+    /// Apart from the passwords of users: who guesses at nodes' doors does not keep people from logging in.
+    pub(crate) ssh_passwords: identity::password::Passwords,
     agents: OnceLock<Arc<dyn AgentLink>>,
 }
 
@@ -74,6 +76,7 @@ impl App {
             registry,
             audit: audit::Chain::default(),
             identity,
+            ssh_passwords: identity::password::Passwords::default(),
             agents: OnceLock::new(),
         }
     }
@@ -102,6 +105,11 @@ impl App {
     /// Rollouts may be able to go on.
     pub(crate) fn rollouts_changed(&self) {
         self.pokes.poke(background::ROLLOUT);
+    }
+
+    /// Self-updates wait, or something a rollout of one waits for has happened.
+    pub(crate) fn self_updates_changed(&self) {
+        self.pokes.poke(background::SELF_UPDATE);
     }
 
     /// A command waits for its fan-out.

@@ -16,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::{dispatch, intake, presence};
 use crate::config::Config;
 use crate::execution::PruneExecutions;
-use crate::{App, command, event, execution, idempotency, identity, job, seal};
+use crate::{App, command, event, execution, idempotency, identity, job, seal, self_update};
 
 /// The loop that fans commands out.
 pub const FAN_OUT: &str = "command.fan_out";
 /// The loop that moves rollouts on.
 pub const ROLLOUT: &str = "command.rollout";
+/// The loop that moves self-updates on.
+pub const SELF_UPDATE: &str = "self_update.advance";
 
 /// How long jobs may take to end when the server stops; what is left goes on after the next start.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -35,6 +37,7 @@ pub fn registry(config: &Config) -> Registry<App> {
         // On every server, because of its connections and its memory.
         .looping(Loop::new(FAN_OUT, secs(5), |app| Box::pin(command::fan_out_waiting(app))).on(Topic::Commands))
         .looping(Loop::new(ROLLOUT, secs(5), |app| Box::pin(command::advance_all(app))))
+        .looping(Loop::new(SELF_UPDATE, secs(5), |app| Box::pin(self_update::advance_all(app))).on(Topic::Commands))
         .looping(Loop::new("execution.dispatch", secs(5), |app| Box::pin(dispatch::pass(app))).on(Topic::Executions))
         .looping(Loop::new("node.flush", secs(5), |app| Box::pin(presence::flush(app))))
         .looping(Loop::new("server.weigh", secs(15), |app| Box::pin(presence::weigh(app))))

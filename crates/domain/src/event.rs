@@ -6,6 +6,8 @@ use reeve_types::enrollment_key::EnrollmentKey;
 use reeve_types::event::{Event, NewEvent};
 use reeve_types::execution::Execution;
 use reeve_types::node::Node;
+use reeve_types::self_update::SelfUpdateRequest;
+use reeve_types::ssh_username::{AuthMethod, SshUsername, is_username};
 use reeve_types::{Actor, Permission, Result, Timestamp};
 use serde_json::{Value, json};
 
@@ -19,15 +21,15 @@ pub const CATALOG: [&str; 15] = [
     NODE_VERSION_CHANGED,
     NODE_STATUS_CHANGED,
     NODE_CLUSTER_CHANGED,
-    "edge.node.update_triggered",
+    NODE_UPDATE_TRIGGERED,
     EXECUTION_CREATED,
     EXECUTION_SENT,
     EXECUTION_COMPLETED,
     EXECUTION_CANCELLED,
     EXECUTION_EXPIRED,
     EXECUTION_PRUNED,
-    "edge.ssh_username.verified",
-    "edge.self_update_request.completed",
+    SSH_USERNAME_VERIFIED,
+    SELF_UPDATE_COMPLETED,
 ];
 
 /// A node tried an enrollment key.
@@ -42,6 +44,8 @@ pub const NODE_VERSION_CHANGED: &str = "edge.node.version_changed";
 pub const NODE_STATUS_CHANGED: &str = "edge.node.status_changed";
 /// A node was moved.
 pub const NODE_CLUSTER_CHANGED: &str = "edge.node.cluster_changed";
+/// A node's agent began to update itself.
+pub const NODE_UPDATE_TRIGGERED: &str = "edge.node.update_triggered";
 /// A command got an execution for a node.
 pub const EXECUTION_CREATED: &str = "edge.command_execution.created";
 /// The agent has it.
@@ -54,6 +58,10 @@ pub const EXECUTION_CANCELLED: &str = "edge.command_execution.cancelled";
 pub const EXECUTION_EXPIRED: &str = "edge.command_execution.expired";
 /// It was removed by age.
 pub const EXECUTION_PRUNED: &str = "edge.command_execution.pruned";
+/// Somebody wanted to be let in on a node over SSH.
+pub const SSH_USERNAME_VERIFIED: &str = "edge.ssh_username.verified";
+/// Every node of a self-update request has answered, or will not.
+pub const SELF_UPDATE_COMPLETED: &str = "edge.self_update_request.completed";
 
 /// Most bytes of a command's text in an event: a fan-out makes one event per node.
 const MAX_TEXT: usize = 4096;
@@ -98,6 +106,35 @@ pub fn of_key_use(key: Option<&EnrollmentKey>, result: &str, at: Timestamp) -> N
         "result": result, "verified_at": at.rfc3339_secs(),
     });
     NewEvent { kind: KEY_VERIFIED, subject: key.map(|k| k.id.0.clone()).unwrap_or_default(), data }
+}
+
+/// The event of one attempt to be let in. A name that cannot be a username is left out: people type passwords there.
+pub fn of_ssh_attempt(
+    known: Option<&SshUsername>,
+    node: &Node,
+    username: &str,
+    method: AuthMethod,
+    verified: bool,
+    at: Timestamp,
+) -> NewEvent {
+    let data = json!({
+        "ssh_username_id": known.map(|u| &u.id), "node_id": node.id, "cluster_name": node.cluster_name,
+        "username": is_username(username).then_some(username), "auth_method": method.word(),
+        "result": if verified { "success" } else { "failure" }, "verified_at": at.rfc3339_secs(),
+    });
+    NewEvent { kind: SSH_USERNAME_VERIFIED, subject: known.map(|u| u.id.0.clone()).unwrap_or_default(), data }
+}
+
+/// The event of a completed self-update request.
+pub fn of_self_update(q: &SelfUpdateRequest) -> NewEvent {
+    let summary = q.summary.map(|s| json!({"total": s.total, "triggered": s.triggered, "failed": s.failed}));
+    // The document was JSON when it was stored.
+    let targeting: Value = serde_json::from_str(&q.targeting).unwrap_or_default();
+    let data = json!({
+        "self_update_request_id": q.id, "status": q.status, "targeting": targeting, "summary": summary,
+        "inserted_at": q.inserted_at.rfc3339_secs(), "updated_at": q.updated_at.rfc3339_secs(),
+    });
+    NewEvent { kind: SELF_UPDATE_COMPLETED, subject: q.id.0.clone(), data }
 }
 
 fn short(text: &str) -> &str {

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod admin;
 pub mod agent;
+pub mod alias;
 pub mod app;
 pub mod audit;
 pub mod authz;
@@ -23,5 +24,8 @@ pub mod job;
 pub mod node;
 pub mod recurring;
 pub mod seal;
+pub mod self_update;
+pub mod ssh_public_key;
+pub mod ssh_username;
 
 pub use app::App;

@@ -1,9 +1,9 @@
 //! Nodes, as people see and change them. What agents tell stands in [`crate::agent`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use reeve_ports::Order;
-use reeve_store::{cluster, event as feed, execution, node as table};
+use reeve_store::{Tx, alias, cluster, event as feed, execution, node as table, self_update};
 use reeve_types::execution::ExecutionStatus;
 use reeve_types::node::{Node, NodeFilter, NodeSecrets};
 use reeve_types::selector::{is_label_key, is_label_value};
@@ -25,6 +25,8 @@ pub struct View {
     pub api_token: Option<Secret>,
     /// Proxy password; None when the actor may not see it.
     pub proxy_password: Option<Secret>,
+    /// Its further names, in order.
+    pub aliases: Vec<String>,
 }
 
 pub(crate) fn token_aad(id: &NodeId) -> Aad<'_> {
@@ -35,13 +37,17 @@ pub(crate) fn password_aad(id: &NodeId) -> Aad<'_> {
     Aad { table: "nodes", column: "proxy_password_sealed", id: id.as_str() }
 }
 
-fn view(app: &App, actor: &Actor, node: Node, secrets: &NodeSecrets) -> Result<View> {
+fn view(app: &App, actor: &Actor, node: Node, secrets: &NodeSecrets, aliases: Vec<String>) -> Result<View> {
     if !actor.may(Permission::NodeSecretsRead) {
-        return Ok(View { node, api_token: None, proxy_password: None });
+        return Ok(View { node, api_token: None, proxy_password: None, aliases });
     }
     let api_token = Some(app.seal.open(token_aad(&node.id), &secrets.api_token)?);
     let proxy_password = Some(app.seal.open(password_aad(&node.id), &secrets.proxy_password)?);
-    Ok(View { node, api_token, proxy_password })
+    Ok(View { node, api_token, proxy_password, aliases })
+}
+
+async fn aliases_of(tx: &mut Tx, id: &NodeId) -> Result<Vec<String>> {
+    Ok(alias::of_nodes(tx, std::slice::from_ref(id)).await?.into_iter().map(|(_, name)| name).collect())
 }
 
 /// The node with this id.
@@ -52,7 +58,8 @@ pub async fn get(app: &App, actor: &Actor, id: &NodeId) -> Result<View> {
     authz::require(actor, Permission::NodesRead)?;
     let mut tx = app.store.read().await?;
     let (node, secrets) = table::with_secrets(&mut tx, id).await?.ok_or_else(|| Error::not_found("node"))?;
-    view(app, actor, node, &secrets)
+    let aliases = aliases_of(&mut tx, id).await?;
+    view(app, actor, node, &secrets, aliases)
 }
 
 /// A page of nodes.
@@ -63,8 +70,16 @@ pub async fn list(app: &App, actor: &Actor, filter: &NodeFilter, sorts: &[Sort],
     authz::require(actor, Permission::NodesRead)?;
     let mut tx = app.store.read().await?;
     let found = table::list(&mut tx, filter, sorts, page).await?;
-    let items =
-        found.items.into_iter().map(|(node, secrets)| view(app, actor, node, &secrets)).collect::<Result<_>>()?;
+    let ids: Vec<NodeId> = found.items.iter().map(|(node, _)| node.id.clone()).collect();
+    let mut aliases: HashMap<NodeId, Vec<String>> = HashMap::new();
+    for (node, name) in alias::of_nodes(&mut tx, &ids).await? {
+        aliases.entry(node).or_default().push(name);
+    }
+    let shown = |(node, secrets): (Node, NodeSecrets)| {
+        let aliases = aliases.remove(&node.id).unwrap_or_default();
+        view(app, actor, node, &secrets, aliases)
+    };
+    let items = found.items.into_iter().map(shown).collect::<Result<_>>()?;
     Ok(Paged { items, total: found.total, page: found.page })
 }
 
@@ -81,6 +96,7 @@ pub async fn delete(app: &App, actor: &Actor, id: &NodeId) -> Result<()> {
     let ids: Vec<_> = ended.iter().map(|(execution, _, _)| execution.clone()).collect();
     let cancelled = execution::by_ids(&mut tx, &ids).await?;
     cluster::free_place(&mut tx, &node.cluster_id).await?;
+    let updates = self_update::fail_of_node(&mut tx, id, "the node was deleted", now).await?;
     table::delete(&mut tx, id).await?;
     audit::record(app, &mut tx, actor, "node.delete", id.as_str(), json!({"cluster": node.cluster_name})).await?;
     let events: Vec<_> = cancelled.iter().map(|e| event::of_execution(event::EXECUTION_CANCELLED, e)).collect();
@@ -90,10 +106,13 @@ pub async fn delete(app: &App, actor: &Actor, id: &NodeId) -> Result<()> {
     app.agents().disconnect(id, "the node was deleted");
     app.presence.forget(id);
     app.rollouts_changed();
+    if updates > 0 {
+        app.self_updates_changed();
+    }
     Ok(())
 }
 
-/// Moves a node to the cluster called `to`.
+/// Moves a node to the cluster called `to`. Its aliases were names inside the old cluster: they are gone.
 ///
 /// # Errors
 /// NotFound; Invalid for an unknown cluster; Conflict when it is there already or the cluster is full.
@@ -117,12 +136,13 @@ pub async fn change_cluster(app: &App, actor: &Actor, id: &NodeId, to: &str) -> 
     let before = std::mem::replace(&mut node.cluster_name, target.name);
     node.cluster_id = target.id;
     node.updated_at = now;
-    let details = json!({"from": before, "to": node.cluster_name});
+    let lost = alias::delete_of_node(&mut tx, id).await?;
+    let details = json!({"from": before, "to": node.cluster_name, "aliases_deleted": lost});
     audit::record(app, &mut tx, actor, "node.change_cluster", id.as_str(), details).await?;
     let moved = event::of_node(event::NODE_CLUSTER_CHANGED, &node, &[("previous_cluster_name", before.into())]);
     feed::append(&mut tx, &*app.ids, now, &[moved]).await?;
     tx.commit().await?;
-    view(app, actor, node, &secrets)
+    view(app, actor, node, &secrets, Vec::new())
 }
 
 /// Changes labels: a value sets one, None removes it, others stay.
@@ -151,8 +171,9 @@ pub async fn set_labels(
     node.updated_at = app.now();
     table::set_labels(&mut tx, id, &node.labels, node.updated_at).await?;
     audit::record(app, &mut tx, actor, "node.label", id.as_str(), json!({"labels": changes})).await?;
+    let aliases = aliases_of(&mut tx, id).await?;
     tx.commit().await?;
-    view(app, actor, node, &secrets)
+    view(app, actor, node, &secrets, aliases)
 }
 
 fn check_labels(changes: &BTreeMap<String, Option<String>>) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The way to agents that are connected to this server.
 
 use reeve_types::execution::Assignment;
-use reeve_types::{ExecutionId, NodeId};
+use reeve_types::{ExecutionId, NodeId, SelfUpdateRequestId};
 
 /// What a connected agent is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,17 @@ pub enum Order {
     Stored(ExecutionId),
     /// The server does not know this execution (any more): stop it if it runs, forget it, report nothing.
     Forget(ExecutionId),
+    /// The answer to a question of the agent's SSH server. Not kept: who is gone meanwhile asks again.
+    SshVerified {
+        /// The question's number.
+        question: u64,
+        /// Whether somebody is let in.
+        verified: bool,
+        /// Why it could not be found out; empty when it was.
+        problem: String,
+    },
+    /// Begin to update, as this request asks. A repeat starts nothing.
+    SelfUpdate(SelfUpdateRequestId),
 }
 
 /// Connections to agents, held by the shell that accepts them.

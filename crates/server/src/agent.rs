@@ -27,6 +27,12 @@ pub struct AgentArgs {
     /// Draw a random node id instead of deriving one from the machine
     #[arg(long)]
     random_id: bool,
+    /// A further name of this node; may be repeated [env: ALIASES, comma separated]
+    #[arg(long = "alias", value_name = "NAME")]
+    aliases: Vec<String>,
+    /// Take part in self-updates [env: SELF_UPDATE_ENABLED]
+    #[arg(long)]
+    self_update: bool,
     /// Commands at the same time
     #[arg(long, value_name = "N")]
     max_parallel: Option<usize>,
@@ -43,6 +49,8 @@ pub fn main(args: AgentArgs) -> ExitCode {
     options.server = args.server.or(options.server);
     options.http_proxy = args.http_proxy.or(options.http_proxy);
     options.random_id |= args.random_id;
+    options.aliases.extend(args.aliases);
+    options.self_update |= args.self_update;
     options.max_parallel = args.max_parallel.unwrap_or(options.max_parallel);
     options.log = args.log.unwrap_or(options.log);
     reeve_agent::main(options)

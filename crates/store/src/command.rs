@@ -3,14 +3,13 @@
 use reeve_types::cluster::ClusterFilter;
 use reeve_types::command::{Command, CommandFilter, CommandSummary, TargetKind, Targeting};
 use reeve_types::execution::{EXIT_TIMED_OUT, ExecutionStatus};
-use reeve_types::rollout::{BatchSize, Rollout, RolloutState};
 use reeve_types::{ClusterId, CommandId, Error, NodeId, Page, Paged, Result, Sort, Timestamp};
 
 use crate::filter::{Where, order_by, page};
-use crate::{Row, Tx, args, cluster, dialect, node};
+use crate::{Row, Tx, args, cluster, dialect, node, rollout};
 
 const COLUMNS: &str = "m.id, m.command_text, m.timeout_ms, m.expired_at, m.targeting, m.target_all, m.created_by, m.fanned_out, \
-    m.inserted_at, m.updated_at, r.state, r.canary, r.batch_size, r.max_failures, r.current_batch, r.batches, r.failures, r.forgiven";
+    m.inserted_at, m.updated_at";
 const FROM: &str = "commands m LEFT JOIN rollouts r ON r.command_id = m.id";
 const SORTABLE: &[(&str, &str)] = &[
     ("timeout", "m.timeout_ms"),
@@ -18,6 +17,10 @@ const SORTABLE: &[(&str, &str)] = &[
     ("inserted_at", "m.inserted_at"),
     ("updated_at", "m.updated_at"),
 ];
+
+fn columns() -> String {
+    format!("{COLUMNS}, {}", rollout::COLUMNS)
+}
 
 fn read(mut row: Row) -> Result<Command> {
     let mut command = Command {
@@ -33,20 +36,7 @@ fn read(mut row: Row) -> Result<Command> {
         updated_at: row.get()?,
         rollout: None,
     };
-    if let Some(state) = row.get::<Option<RolloutState>>()? {
-        let canary = row.get()?;
-        let size: String = row.get()?;
-        command.rollout = Some(Rollout {
-            state,
-            canary,
-            batch_size: BatchSize::parse(&size).ok_or_else(|| Error::internal(format!("batch size `{size}`")))?,
-            max_failures: row.get()?,
-            current_batch: row.get()?,
-            batches: row.get()?,
-            failures: row.get()?,
-            forgiven: row.get()?,
-        });
-    }
+    command.rollout = rollout::read(&mut row)?;
     Ok(command)
 }
 
@@ -81,7 +71,7 @@ pub async fn insert(tx: &mut Tx, command: &Command, plan: &str) -> Result<()> {
 /// # Errors
 /// As the store.
 pub async fn by_id(tx: &mut Tx, id: &CommandId) -> Result<Option<Command>> {
-    let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE m.id = $1");
+    let sql = format!("SELECT {} FROM {FROM} WHERE m.id = $1", columns());
     tx.opt(&sql, args![id]).await?.map(read).transpose()
 }
 
@@ -99,7 +89,7 @@ pub async fn list(tx: &mut Tx, filter: &CommandFilter, sorts: &[Sort], at: Page)
     w.range("m.inserted_at", &filter.inserted_at);
     w.range("m.updated_at", &filter.updated_at);
     let order = order_by(sorts, SORTABLE, "m.inserted_at", "m.id");
-    let (rows, total) = page(tx, COLUMNS, FROM, "commands m", w, &order, at).await?;
+    let (rows, total) = page(tx, &columns(), FROM, "commands m", w, &order, at).await?;
     Ok(Paged { items: rows.into_iter().map(read).collect::<Result<_>>()?, total, page: at })
 }
 

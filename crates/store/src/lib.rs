@@ -13,6 +13,7 @@ mod sqlite;
 mod sqlite_sync;
 pub mod value;
 
+pub mod alias;
 pub mod api_token;
 pub mod audit;
 pub mod cluster;
@@ -30,8 +31,11 @@ pub mod refresh_token;
 pub mod rollout;
 pub mod schedule;
 pub mod sealed;
+pub mod self_update;
 pub mod server;
 pub mod setting;
+pub mod ssh_public_key;
+pub mod ssh_username;
 pub mod user;
 
 pub use db::{Location, Store, Topic, Tx};

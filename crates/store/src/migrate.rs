@@ -27,6 +27,7 @@ migrations! {
     1 "0001_foundation",
     2 "0002_edge",
     3 "0003_fan_out",
+    4 "0004_access",
     8 "0008_jobs",
 }
 

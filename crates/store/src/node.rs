@@ -7,7 +7,7 @@ use reeve_types::selector::{Requirement, Selector};
 use reeve_types::{ClusterId, Error, NodeId, Page, Paged, Result, ServerId, Sort, Timestamp};
 
 use crate::filter::{Where, order_by, page};
-use crate::{Row, Tx, Value, args};
+use crate::{Row, Tx, Value, args, dialect};
 
 const COLUMNS: &str = "n.id, n.cluster_id, c.name, n.id_type, n.status, n.version, n.http_port, n.ssh_port, \
     n.host_metrics_port, n.wireguard_metrics_port, n.http_proxy_port, n.socks5_proxy_port, n.self_update_enabled, \
@@ -166,6 +166,16 @@ pub async fn set_machine(tx: &mut Tx, node: &Node) -> Result<bool> {
 /// As the store.
 pub async fn by_id(tx: &mut Tx, id: &NodeId) -> Result<Option<Node>> {
     let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE n.id = $1");
+    tx.opt(&sql, args![id]).await?.map(|mut row| read(&mut row)).transpose()
+}
+
+/// As [`by_id`], and nobody else may change the row until the transaction ends.
+///
+/// # Errors
+/// As the store.
+pub async fn by_id_for_update(tx: &mut Tx, id: &NodeId) -> Result<Option<Node>> {
+    let lock = if dialect::for_update(tx).is_empty() { "" } else { " FOR UPDATE OF n" };
+    let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE n.id = $1{lock}");
     tx.opt(&sql, args![id]).await?.map(|mut row| read(&mut row)).transpose()
 }
 

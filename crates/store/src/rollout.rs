@@ -1,19 +1,75 @@
-//! Rollouts of commands in batches.
+//! Rollouts in batches, of commands and of self-update requests: two tables with the same columns.
 
-use reeve_types::rollout::{Rollout, RolloutState};
-use reeve_types::{CommandId, Result, Timestamp};
+use reeve_types::rollout::{BatchSize, Rollout, RolloutState};
+use reeve_types::{CommandId, Error, Result, SelfUpdateRequestId, Timestamp};
 
-use crate::{Tx, args};
+use crate::{Row, Tx, args};
 
-/// Stores the rollout of a new command.
+/// What is rolled out.
+#[derive(Clone, Copy, Debug)]
+pub enum Of<'a> {
+    /// A command.
+    Command(&'a CommandId),
+    /// A self-update request.
+    SelfUpdate(&'a SelfUpdateRequestId),
+}
+
+impl Of<'_> {
+    fn table(&self) -> &'static str {
+        match self {
+            Of::Command(_) => "rollouts",
+            Of::SelfUpdate(_) => "self_update_rollouts",
+        }
+    }
+
+    fn key(&self) -> &'static str {
+        match self {
+            Of::Command(_) => "command_id",
+            Of::SelfUpdate(_) => "request_id",
+        }
+    }
+
+    fn id(&self) -> &str {
+        match self {
+            Of::Command(id) => id.as_str(),
+            Of::SelfUpdate(id) => id.as_str(),
+        }
+    }
+}
+
+/// The columns of a rollout joined as `r`, in the order in which [`read`] takes them.
+pub(crate) const COLUMNS: &str =
+    "r.state, r.canary, r.batch_size, r.max_failures, r.current_batch, r.batches, r.failures, r.forgiven";
+
+/// Reads [`COLUMNS`] of an outer join.
+pub(crate) fn read(row: &mut Row) -> Result<Option<Rollout>> {
+    let Some(state) = row.get::<Option<RolloutState>>()? else { return Ok(None) };
+    let canary = row.get()?;
+    let size: String = row.get()?;
+    Ok(Some(Rollout {
+        state,
+        canary,
+        batch_size: BatchSize::parse(&size).ok_or_else(|| Error::internal(format!("batch size `{size}`")))?,
+        max_failures: row.get()?,
+        current_batch: row.get()?,
+        batches: row.get()?,
+        failures: row.get()?,
+        forgiven: row.get()?,
+    }))
+}
+
+/// Stores a new rollout.
 ///
 /// # Errors
 /// As the store.
-pub async fn insert(tx: &mut Tx, command: &CommandId, rollout: &Rollout, now: Timestamp) -> Result<()> {
-    let sql = "INSERT INTO rollouts (command_id, state, canary, batch_size, max_failures, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6)";
+pub async fn insert(tx: &mut Tx, of: Of<'_>, rollout: &Rollout, now: Timestamp) -> Result<()> {
+    let sql = format!(
+        "INSERT INTO {} ({}, state, canary, batch_size, max_failures, updated_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        of.table(),
+        of.key()
+    );
     let r = rollout;
-    tx.execute(sql, args![command, r.state, r.canary, r.batch_size.to_string(), r.max_failures, now]).await?;
+    tx.execute(&sql, args![of.id(), r.state, r.canary, r.batch_size.to_string(), r.max_failures, now]).await?;
     Ok(())
 }
 
@@ -21,18 +77,16 @@ pub async fn insert(tx: &mut Tx, command: &CommandId, rollout: &Rollout, now: Ti
 ///
 /// # Errors
 /// As the store.
-pub async fn update(
-    tx: &mut Tx,
-    command: &CommandId,
-    before: RolloutState,
-    rollout: &Rollout,
-    now: Timestamp,
-) -> Result<bool> {
-    let sql = "UPDATE rollouts SET state = $3, current_batch = $4, batches = $5, failures = $6, forgiven = $7, updated_at = $8
-        WHERE command_id = $1 AND state = $2";
+pub async fn update(tx: &mut Tx, of: Of<'_>, before: RolloutState, rollout: &Rollout, now: Timestamp) -> Result<bool> {
+    let sql = format!(
+        "UPDATE {} SET state = $3, current_batch = $4, batches = $5, failures = $6, forgiven = $7, updated_at = $8
+        WHERE {} = $1 AND state = $2",
+        of.table(),
+        of.key()
+    );
     let r = rollout;
-    let args = args![command, before, r.state, r.current_batch, r.batches, r.failures, r.forgiven, now];
-    Ok(tx.execute(sql, args).await? == 1)
+    let args = args![of.id(), before, r.state, r.current_batch, r.batches, r.failures, r.forgiven, now];
+    Ok(tx.execute(&sql, args).await? == 1)
 }
 
 /// Commands whose rollout goes on by itself; at most `most`.

@@ -181,7 +181,11 @@ ids!(
     SessionId,
     JobId,
     EventId,
-    ServerId
+    ServerId,
+    AliasId,
+    SshUsernameId,
+    SshPublicKeyId,
+    SelfUpdateRequestId
 );
 
 macro_rules! words {
@@ -205,6 +209,9 @@ words!(
     reeve_types::node::NodeIdType,
     reeve_types::execution::ExecutionStatus,
     reeve_types::rollout::RolloutState,
+    reeve_types::self_update::SelfUpdateState,
+    reeve_types::self_update::SelfUpdateStatus,
+    reeve_types::ssh_public_key::SshKeyType,
     reeve_types::job::JobState,
     reeve_types::Role
 );

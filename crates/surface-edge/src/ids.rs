@@ -4,7 +4,12 @@ use reeve_http_kit::Call;
 
 /// The `{id}` of a path as the id of a noun.
 pub fn of<T: From<String>>(call: &Call) -> T {
-    T::from(call.param("id").to_ascii_lowercase())
+    named(call, "id")
+}
+
+/// The id in the path parameter `name`.
+pub fn named<T: From<String>>(call: &Call, name: &str) -> T {
+    T::from(call.param(name).to_ascii_lowercase())
 }
 
 /// A comma separated list of ids; never empty, so that a filter that was given does not vanish.

@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod admins;
+mod aliases;
 mod clusters;
 mod commands;
 mod dto;
@@ -14,4 +15,7 @@ mod executions;
 mod ids;
 mod nodes;
 pub mod routes;
+mod self_updates;
+mod ssh_public_keys;
+mod ssh_usernames;
 mod streams;

@@ -9,7 +9,10 @@ use reeve_http_kit::{Access, Contract, Mounted, Surface};
 use reeve_types::{Error, Permission, Result};
 
 use crate::envelope::EdgeEnvelope;
-use crate::{admins, clusters, commands, enrollment_keys, event_types, executions, nodes, streams};
+use crate::{
+    admins, aliases, clusters, commands, enrollment_keys, event_types, executions, nodes, self_updates,
+    ssh_public_keys, ssh_usernames, streams,
+};
 
 /// The contract, as text.
 pub const CONTRACT: &str = include_str!("../../../compat/edge/openapi.yaml");
@@ -43,6 +46,27 @@ pub fn surface(app: Arc<App>, kit: Kit) -> Result<Mounted> {
         .route(delete.clone(), "/api/v1/nodes/{id}", "nodes.delete", need(P::NodesWrite), nodes::delete)
         .route(patch.clone(), "/api/v1/nodes/{id}/change_cluster", "nodes.change_cluster", need(P::NodesWrite), nodes::change_cluster)
         .route(patch.clone(), "/api/v1/nodes/{id}/labels", "nodes.label", need(P::NodesWrite), nodes::label)
+        .route(post.clone(), "/api/v1/nodes/{node_id}/aliases", "aliases.create", need(P::AliasesWrite), aliases::create)
+        .route(get.clone(), "/api/v1/aliases", "aliases.list", need(P::AliasesRead), aliases::list)
+        .route(get.clone(), "/api/v1/aliases/{id}", "aliases.get", need(P::AliasesRead), aliases::get)
+        .route(delete.clone(), "/api/v1/aliases/{id}", "aliases.delete", need(P::AliasesWrite), aliases::delete)
+        .route(post.clone(), "/api/v1/nodes/{node_id}/ssh_usernames", "ssh_usernames.create", need(P::SshWrite), ssh_usernames::create)
+        .route(post.clone(), "/api/v1/nodes/{node_id}/ssh_usernames/verify", "ssh_usernames.verify", need(P::SshWrite), ssh_usernames::verify)
+        .route(get.clone(), "/api/v1/ssh_usernames", "ssh_usernames.list", need(P::SshRead), ssh_usernames::list)
+        .route(get.clone(), "/api/v1/ssh_usernames/{id}", "ssh_usernames.get", need(P::SshRead), ssh_usernames::get)
+        .route(delete.clone(), "/api/v1/ssh_usernames/{id}", "ssh_usernames.delete", need(P::SshWrite), ssh_usernames::delete)
+        .route(post.clone(), "/api/v1/ssh_usernames/{ssh_username_id}/ssh_public_keys", "ssh_public_keys.create", need(P::SshWrite), ssh_public_keys::create)
+        .route(get.clone(), "/api/v1/ssh_public_keys", "ssh_public_keys.list", need(P::SshRead), ssh_public_keys::list)
+        .route(get.clone(), "/api/v1/ssh_public_keys/{id}", "ssh_public_keys.get", need(P::SshRead), ssh_public_keys::get)
+        .route(delete.clone(), "/api/v1/ssh_public_keys/{id}", "ssh_public_keys.delete", need(P::SshWrite), ssh_public_keys::delete)
+        .route(post.clone(), "/api/v1/self_update_requests", "self_update_requests.create", need(P::SelfUpdatesWrite), self_updates::create)
+        .route(get.clone(), "/api/v1/self_update_requests", "self_update_requests.list", need(P::SelfUpdatesRead), self_updates::list)
+        .route(get.clone(), "/api/v1/self_update_requests/{id}", "self_update_requests.get", need(P::SelfUpdatesRead), self_updates::get)
+        .route(delete.clone(), "/api/v1/self_update_requests/{id}", "self_update_requests.delete", need(P::SelfUpdatesWrite), self_updates::delete)
+        .route(get.clone(), "/api/v1/self_update_requests/{id}/nodes", "self_update_requests.nodes", need(P::SelfUpdatesRead), self_updates::nodes)
+        .route(post.clone(), "/api/v1/self_update_requests/{id}/rollout/pause", "self_update_requests.rollout.pause", need(P::SelfUpdatesWrite), self_updates::pause)
+        .route(post.clone(), "/api/v1/self_update_requests/{id}/rollout/resume", "self_update_requests.rollout.resume", need(P::SelfUpdatesWrite), self_updates::resume)
+        .route(post.clone(), "/api/v1/self_update_requests/{id}/rollout/abort", "self_update_requests.rollout.abort", need(P::SelfUpdatesWrite), self_updates::abort)
         .route(post.clone(), "/api/v1/commands", "commands.create", need(P::CommandsRun), commands::create)
         .route(get.clone(), "/api/v1/commands", "commands.list", need(P::CommandsRead), commands::list)
         .route(get.clone(), "/api/v1/commands/{id}", "commands.get", need(P::CommandsRead), commands::get)

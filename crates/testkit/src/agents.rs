@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use reeve_domain::agent::{self, Enrollment, Machine, Report};
-use reeve_domain::{App, enrollment_key};
+use reeve_domain::{App, enrollment_key, self_update};
 use reeve_ports::{AgentLink, Order};
 use reeve_types::execution::{Assignment, EXIT_CANCELLED, EXIT_TIMED_OUT, Outcome};
 use reeve_types::node::{NodeIdType, NodePorts};
@@ -16,11 +16,26 @@ use tokio::sync::{mpsc, oneshot};
 /// The version that these agents tell.
 pub const VERSION: &str = "9.9.9-test";
 
+/// What an agent does when it is asked to update itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Updates {
+    /// It does not take part.
+    #[default]
+    Off,
+    /// It says that it begins.
+    Begins,
+    /// It says that it cannot.
+    Refuses,
+    /// It says nothing.
+    Silent,
+}
+
 /// The agents of one app, and its way to them.
 #[derive(Default)]
 pub struct LocalAgents {
     app: OnceLock<Weak<App>>,
     connected: Mutex<HashMap<NodeId, mpsc::UnboundedSender<Order>>>,
+    updates: Mutex<HashMap<NodeId, Updates>>,
 }
 
 impl LocalAgents {
@@ -42,6 +57,11 @@ impl LocalAgents {
 
     /// Enrolls a fresh node into the cluster and connects it.
     pub async fn enroll(&self, cluster: &str) -> NodeId {
+        self.enroll_with(cluster, Updates::Off).await
+    }
+
+    /// As [`LocalAgents::enroll`], with an agent that deals so with updates.
+    pub async fn enroll_with(&self, cluster: &str, updates: Updates) -> NodeId {
         let app = self.app();
         let key = enrollment_key::Create { uses_remaining: Some(1), ..Default::default() };
         let key = enrollment_key::create(&app, &Actor::system(), cluster, key).await.expect("a key");
@@ -53,9 +73,10 @@ impl LocalAgents {
             node_id: node_id.clone(),
             id_type: NodeIdType::Random,
             public_key,
-            machine: machine(),
+            machine: machine(updates),
         };
         agent::enroll(&app, enrollment).await.expect("a working store").expect("a place for the node");
+        self.updates.lock().expect("no panic while it is held").insert(node_id.clone(), updates);
         self.connect(&node_id).await;
         node_id
     }
@@ -65,8 +86,9 @@ impl LocalAgents {
         let app = self.app();
         let (orders, received) = mpsc::unbounded_channel();
         self.lock().insert(node.clone(), orders);
-        tokio::spawn(work(Arc::downgrade(&app), node.clone(), received));
-        agent::connected(&app, node, machine(), Vec::new()).await.expect("the node is known");
+        let updates = self.updates.lock().expect("no panic while it is held").get(node).copied().unwrap_or_default();
+        tokio::spawn(work(Arc::downgrade(&app), node.clone(), updates, received));
+        agent::connected(&app, node, machine(updates), Vec::new()).await.expect("the node is known");
     }
 
     /// Cuts a node off; what it ran is killed.
@@ -97,17 +119,17 @@ impl AgentLink for LocalAgents {
     }
 }
 
-fn machine() -> Machine {
+fn machine(updates: Updates) -> Machine {
     Machine {
         version: VERSION.to_owned(),
         ports: NodePorts::default(),
-        self_update_enabled: false,
+        self_update_enabled: updates != Updates::Off,
         facts: Some(r#"{"os":"linux","arch":"x86_64"}"#.to_owned()),
     }
 }
 
 /// Takes orders until the connection is cut.
-async fn work(app: Weak<App>, node: NodeId, mut orders: mpsc::UnboundedReceiver<Order>) {
+async fn work(app: Weak<App>, node: NodeId, updates: Updates, mut orders: mpsc::UnboundedReceiver<Order>) {
     let mut cancels: HashMap<ExecutionId, oneshot::Sender<()>> = HashMap::new();
     let mut runs = tokio::task::JoinSet::new();
     while let Some(order) = orders.recv().await {
@@ -124,6 +146,13 @@ async fn work(app: Weak<App>, node: NodeId, mut orders: mpsc::UnboundedReceiver<
                 }
             }
             Order::Stored(id) | Order::Forget(id) => drop(cancels.remove(&id)),
+            Order::SelfUpdate(request) if updates != Updates::Silent => {
+                let (begins, reason) = (updates == Updates::Begins, "this one refuses");
+                if let Some(app) = app.upgrade() {
+                    self_update::answered(&app, &node, &request, begins, reason).await.expect("a working store");
+                }
+            }
+            Order::SelfUpdate(_) | Order::SshVerified { .. } => {}
         }
     }
 }

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::agents::LocalAgents;
+use crate::agents::{LocalAgents, Updates};
 use crate::db::TestDb;
 use crate::exchange::{Given, Keys, TestHost};
 
@@ -145,7 +145,14 @@ impl TestApp {
         if let Some(degraded) = what["degraded"].as_bool() {
             self.degraded.store(degraded, Ordering::SeqCst);
         } else if let (Some(name), Some(cluster)) = (what["agent"].as_str(), what["enroll"].as_str()) {
-            let node = self.agents.enroll(cluster).await;
+            let updates = match what["self_update"].as_str() {
+                Some("begins") => Updates::Begins,
+                Some("refuses") => Updates::Refuses,
+                Some("silent") => Updates::Silent,
+                Some(_) => return None,
+                None => Updates::Off,
+            };
+            let node = self.agents.enroll_with(cluster, updates).await;
             variables.insert(name.to_owned(), json!(node));
             self.named.insert(name.to_owned(), node);
         } else if let (Some(name), Some(true)) = (what["agent"].as_str(), what["stop"].as_bool()) {

@@ -42,6 +42,18 @@ permissions! {
     CommandsRead = "edge.commands.read",
     /// Run commands on nodes, cancel and delete them.
     CommandsRun = "edge.commands.run",
+    /// See aliases of nodes.
+    AliasesRead = "edge.aliases.read",
+    /// Give nodes aliases and take them away.
+    AliasesWrite = "edge.aliases.write",
+    /// See who may open SSH sessions, and with which public keys.
+    SshRead = "edge.ssh.read",
+    /// Let people in over SSH, shut them out, and try credentials.
+    SshWrite = "edge.ssh.write",
+    /// See self-update requests and what the nodes answered.
+    SelfUpdatesRead = "edge.self_updates.read",
+    /// Ask nodes to update their agents.
+    SelfUpdatesWrite = "edge.self_updates.write",
     /// Read metrics of nodes and servers.
     MetricsRead = "edge.metrics.read",
     /// Read the event feed and its catalogue.

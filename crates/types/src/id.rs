@@ -60,6 +60,14 @@ ids! {
     EventId,
     /// One server process on the store.
     ServerId,
+    /// A further name of a node.
+    AliasId,
+    /// A name with which a node lets somebody in over SSH.
+    SshUsernameId,
+    /// A public key of an SSH username.
+    SshPublicKeyId,
+    /// A request that nodes update their agents.
+    SelfUpdateRequestId,
 }
 
 /// Where fresh ids and random bytes come from.

@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod access;
+pub mod alias;
 pub mod audit;
 pub mod cluster;
 pub mod command;
@@ -19,6 +20,9 @@ pub mod patch;
 pub mod rollout;
 pub mod secret;
 pub mod selector;
+pub mod self_update;
+pub mod ssh_public_key;
+pub mod ssh_username;
 pub mod text_match;
 pub mod time;
 pub mod user;

@@ -116,6 +116,61 @@ pub struct Rollout {
     pub forgiven: i64,
 }
 
+/// How something is to be rolled out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RolloutPlan {
+    /// Nodes in the first batch, 0 for none.
+    pub canary: i64,
+    /// Nodes in each later batch.
+    pub batch_size: BatchSize,
+    /// Stops when more fail.
+    pub max_failures: Option<i64>,
+}
+
+impl RolloutPlan {
+    /// The rollout before its nodes are known.
+    pub fn begin(self) -> Rollout {
+        Rollout {
+            state: RolloutState::Running,
+            canary: self.canary,
+            batch_size: self.batch_size,
+            max_failures: self.max_failures,
+            current_batch: 0,
+            batches: 0,
+            failures: 0,
+            forgiven: 0,
+        }
+    }
+}
+
+impl Rollout {
+    /// The rollout after a person held it, let it go on (which forgives the failures so far), or gave it up.
+    ///
+    /// # Errors
+    /// Conflict when that makes no sense in its state.
+    pub fn told(&self, event: RolloutEvent) -> crate::Result<Self> {
+        let forgiven = if event == RolloutEvent::Resume { self.failures } else { self.forgiven };
+        Ok(Self { state: self.state.advance(event)?, forgiven, ..self.clone() })
+    }
+
+    /// The rollout after a look at the batches that are out, of which `open` have not ended and `failures` failed: it stops,
+    /// ends, lets the next batch out, or stays as it is.
+    ///
+    /// # Errors
+    /// Conflict when it is not running.
+    pub fn step(&self, open: i64, failures: i64) -> crate::Result<Self> {
+        let mut after = Self { failures, ..self.clone() };
+        if self.max_failures.is_some_and(|most| failures - self.forgiven > most) {
+            after.state = self.state.advance(RolloutEvent::TooManyFailures)?;
+        } else if open == 0 && self.current_batch + 1 >= self.batches {
+            after.state = self.state.advance(RolloutEvent::LastBatchDone)?;
+        } else if open == 0 {
+            after.current_batch += 1;
+        }
+        Ok(after)
+    }
+}
+
 /// The batch, from 0, of the execution with index `index` among `total`.
 pub fn batch_of(index: i64, total: i64, canary: i64, batch_size: BatchSize) -> i64 {
     let canary = canary.clamp(0, total);
@@ -141,6 +196,20 @@ mod tests {
     fn a_finished_rollout_cannot_be_resumed() {
         let error = RolloutState::Completed.advance(RolloutEvent::Resume).unwrap_err();
         assert_eq!(error.message, "cannot resume a rollout that is completed");
+    }
+
+    #[test]
+    fn steps_stop_end_and_go_on() {
+        let plan = RolloutPlan { canary: 1, batch_size: BatchSize::Nodes(2), max_failures: Some(0) };
+        let running = Rollout { batches: 2, ..plan.begin() };
+        assert_eq!(running.step(1, 0).unwrap(), running);
+        let second = running.step(0, 0).unwrap();
+        assert_eq!((second.current_batch, second.state), (1, RolloutState::Running));
+        assert_eq!(second.step(0, 0).unwrap().state, RolloutState::Completed);
+        let stopped = running.step(0, 1).unwrap();
+        assert_eq!((stopped.current_batch, stopped.state), (0, RolloutState::Stopped));
+        let resumed = stopped.told(RolloutEvent::Resume).unwrap();
+        assert_eq!(resumed.step(0, 1).unwrap().current_batch, 1, "forgiven failures do not stop it again");
     }
 
     #[test]

@@ -136,7 +136,7 @@ fn states(command: &Value) -> String {
     counts.map(|(state, count)| format!("{state} {count}")).collect::<Vec<_>>().join(", ")
 }
 
-fn target(command: &Value) -> String {
+pub(super) fn target(command: &Value) -> String {
     let Some(targeting) = command.get("targeting") else {
         return "-".to_owned();
     };
@@ -157,7 +157,7 @@ fn target(command: &Value) -> String {
     }
 }
 
-fn rollout(command: &Value) -> String {
+pub(super) fn rollout(command: &Value) -> String {
     match command.get("rollout").filter(|rollout| rollout.is_object()) {
         None => "-".to_owned(),
         Some(rollout) => text(rollout, "state"),

@@ -1,5 +1,6 @@
 //! The commands, a file per noun: arguments, the calls they make, and how the answer is shown.
 
+pub mod alias;
 pub mod audit;
 pub mod cluster;
 pub mod commands;
@@ -12,7 +13,9 @@ pub mod key;
 pub mod login;
 pub mod node;
 pub mod run_command;
+pub mod self_update;
 pub mod server;
+pub mod ssh_user;
 pub mod token;
 pub mod user;
 mod watch;

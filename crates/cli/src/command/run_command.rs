@@ -50,7 +50,7 @@ pub struct Run {
 /// Which nodes.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Target")]
-struct TargetArgs {
+pub(super) struct TargetArgs {
     /// All nodes
     #[arg(short, long, conflicts_with_all = ["cluster", "node"])]
     all: bool,
@@ -71,7 +71,7 @@ struct TargetArgs {
 /// In which batches.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Rollout")]
-struct RolloutArgs {
+pub(super) struct RolloutArgs {
     /// First run it on this many nodes alone
     #[arg(long, value_name = "COUNT")]
     canary: Option<u32>,
@@ -84,7 +84,7 @@ struct RolloutArgs {
 }
 
 impl RolloutArgs {
-    fn body(&self) -> Option<Value> {
+    pub(super) fn body(&self) -> Option<Value> {
         let mut body = Map::new();
         body.extend(self.canary.map(|canary| ("canary".to_owned(), canary.into())));
         body.extend(self.batch.clone().map(|batch| ("batch_size".to_owned(), batch)));
@@ -94,7 +94,7 @@ impl RolloutArgs {
 }
 
 impl TargetArgs {
-    async fn body(&self, api: &Api) -> Outcome<Value> {
+    pub(super) async fn body(&self, api: &Api) -> Outcome<Value> {
         let mut body = if !self.node.is_empty() {
             json!({ "type": "nodes", "node_ids": names::node_ids(api, &self.node).await? })
         } else if !self.cluster.is_empty() {
@@ -111,7 +111,7 @@ impl TargetArgs {
         Ok(body)
     }
 
-    fn is_given(&self) -> bool {
+    pub(super) fn is_given(&self) -> bool {
         self.all || self.selector.is_some() || !self.cluster.is_empty() || !self.node.is_empty()
     }
 }

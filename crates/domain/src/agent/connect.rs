@@ -10,7 +10,7 @@ use reeve_types::{Error, ExecutionId, NodeId, Result};
 use serde_json::json;
 
 use super::{Known, Machine, Report, Stage, Welcome, dispatch};
-use crate::{App, event};
+use crate::{App, event, self_update};
 
 /// Most executions handed to an agent when it connects; more follow as it takes them.
 const FIRST_HELPING: i64 = 1_000;
@@ -67,6 +67,7 @@ pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Know
     let waiting = execution::deliverable_to(&mut tx, id, now, FIRST_HELPING).await?;
     drop(tx);
     dispatch::deliver(app, waiting);
+    self_update::deliver_to(app, id).await?;
     Ok(Welcome {
         heartbeat_ms: app.config.heartbeat.as_millis() as u64,
         server_version: env!("CARGO_PKG_VERSION"),

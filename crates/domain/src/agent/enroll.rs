@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use reeve_store::{Tx, cluster, enrollment_key, event as feed, node};
+use reeve_store::{Tx, alias, cluster, enrollment_key, event as feed, node};
 use reeve_types::enrollment_key::{EnrollmentKey, KeyRefusal};
 use reeve_types::event::NewEvent;
 use reeve_types::node::{Node, NodeIdType, NodeSecrets, NodeStatus};
@@ -151,6 +151,8 @@ async fn attempt(app: &App, tx: &mut Tx, key: Option<&EnrollmentKey>, input: &En
     }
     if let Some(known) = known.as_ref().filter(|_| moves) {
         cluster::free_place(tx, &known.cluster_id).await?;
+        // They were names inside the cluster that the node leaves.
+        alias::delete_of_node(tx, &known.id).await?;
     }
     if !enrollment_key::consume(tx, &key.id, now).await? {
         return refused(KeyRefusal::KeySpent);

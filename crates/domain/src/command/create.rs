@@ -1,24 +1,13 @@
 //! A command is stored with its plan in one transaction; the fan-out finds it there, whatever dies in between.
 
-use reeve_store::{command as table, rollout as rollouts};
+use reeve_store::{command as table, rollout as rollouts, rollout::Of};
 use reeve_types::command::{Command, CommandSummary, TargetKind, Targeting};
-use reeve_types::rollout::{BatchSize, Rollout, RolloutState};
+use reeve_types::rollout::RolloutPlan;
 use reeve_types::{Actor, CommandId, Error, Permission, Result, Timestamp};
 use serde_json::json;
 
 use super::View;
 use crate::{App, audit, authz};
-
-/// How a command is sent out in batches.
-#[derive(Clone, Copy, Debug)]
-pub struct RolloutPlan {
-    /// Nodes in the first batch, 0 for none.
-    pub canary: i64,
-    /// Nodes in each later batch.
-    pub batch_size: BatchSize,
-    /// Stops when more fail.
-    pub max_failures: Option<i64>,
-}
 
 /// What a new command is made of.
 #[derive(Clone, Debug)]
@@ -54,7 +43,7 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<View> {
         target_all: input.targeting.kind == TargetKind::All,
         created_by: actor.principal.label(),
         fanned_out: false,
-        rollout: input.rollout.map(new_rollout),
+        rollout: input.rollout.map(RolloutPlan::begin),
         inserted_at: now,
         updated_at: now,
     };
@@ -62,7 +51,7 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<View> {
     let mut tx = app.begin(actor).await?;
     table::insert(&mut tx, &command, &plan).await?;
     if let Some(rollout) = &command.rollout {
-        rollouts::insert(&mut tx, &command.id, rollout, now).await?;
+        rollouts::insert(&mut tx, Of::Command(&command.id), rollout, now).await?;
     }
     let details = json!({"command_text": command.command_text, "targeting": input.targeting_document});
     audit::record(app, &mut tx, actor, "command.create", command.id.as_str(), details).await?;
@@ -74,36 +63,27 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<View> {
     Ok(View { command, summary: CommandSummary::default() })
 }
 
-fn new_rollout(plan: RolloutPlan) -> Rollout {
-    Rollout {
-        state: RolloutState::Running,
-        canary: plan.canary,
-        batch_size: plan.batch_size,
-        max_failures: plan.max_failures,
-        current_batch: 0,
-        batches: 0,
-        failures: 0,
-        forgiven: 0,
-    }
-}
-
 fn check(input: &Create, now: Timestamp) -> Result<()> {
     let mut error = Error::new(reeve_types::ErrorKind::Invalid, "Validation failed");
     if input.expired_at.is_some_and(|at| at <= now) {
         error = error.with_detail("expired_at", "must be in the future");
     }
-    let targeting = &input.targeting;
-    match targeting.kind {
-        TargetKind::Nodes if targeting.node_ids.is_empty() => {
-            error = error.with_detail("node_ids", "is required when targeting_type is 'nodes'");
-        }
-        TargetKind::Clusters if targeting.cluster_names.is_empty() => {
-            error = error.with_detail("cluster_names", "is required when targeting_type is 'clusters'");
-        }
-        TargetKind::All | TargetKind::Nodes | TargetKind::Clusters => {}
-    }
+    error = check_targeting(&input.targeting, error);
     if input.command_text.contains('\0') {
         error = error.with_detail("command_text", "must not contain NUL");
     }
     if error.details.is_empty() { Ok(()) } else { Err(error) }
+}
+
+/// Adds what a targeting lacks to `error`.
+pub(crate) fn check_targeting(targeting: &Targeting, error: Error) -> Error {
+    match targeting.kind {
+        TargetKind::Nodes if targeting.node_ids.is_empty() => {
+            error.with_detail("node_ids", "is required when targeting_type is 'nodes'")
+        }
+        TargetKind::Clusters if targeting.cluster_names.is_empty() => {
+            error.with_detail("cluster_names", "is required when targeting_type is 'clusters'")
+        }
+        TargetKind::All | TargetKind::Nodes | TargetKind::Clusters => error,
+    }
 }

@@ -23,7 +23,7 @@ struct Document {
     labels: Option<reeve_types::selector::Selector>,
 }
 
-/// A targeting as the command's row carries it.
+/// A targeting as the row of a command or a self-update request carries it.
 pub(crate) fn plan(t: &Targeting) -> Result<String> {
     let document = Document {
         kind: t.kind,
@@ -36,7 +36,8 @@ pub(crate) fn plan(t: &Targeting) -> Result<String> {
     serde_json::to_string(&document).map_err(Error::internal)
 }
 
-fn targeting_of(plan: &str) -> Result<Targeting> {
+/// The targeting that such a text holds.
+pub(crate) fn targeting_of(plan: &str) -> Result<Targeting> {
     let d: Document = serde_json::from_str(plan).map_err(Error::internal)?;
     Ok(Targeting {
         kind: d.kind,
@@ -110,7 +111,10 @@ async fn fan_out(app: &App, waiting: &table::Waiting) -> Result<()> {
     if let Some(rollout) = &command.rollout {
         let mut counted = rollout.clone();
         counted.batches = fresh.last().map_or(0, |last| last.batch + 1);
-        rollouts::update(&mut tx, &command.id, rollout.state, &counted, now).await?;
+        if !rollouts::update(&mut tx, rollouts::Of::Command(&command.id), rollout.state, &counted, now).await? {
+            // Somebody steered it this moment: nothing is stored, and the caller looks again.
+            return Ok(());
+        }
     }
     let cluster_name = match cluster {
         Some(id) => reeve_store::cluster::by_id(&mut tx, &id).await?.map(|c| c.name),

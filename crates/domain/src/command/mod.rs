@@ -12,8 +12,11 @@ use reeve_types::{Actor, CommandId, Error, Page, Paged, Permission, Result, Sort
 use serde_json::json;
 
 pub use cancel::cancel;
-pub use create::{Create, RolloutPlan, create};
+pub(crate) use create::check_targeting;
+pub use create::{Create, create};
 pub use fan_out::fan_out_waiting;
+pub(crate) use fan_out::{plan, targeting_of};
+pub use reeve_types::rollout::RolloutPlan;
 pub use rollout::{abort, advance_all, pause, resume};
 pub use stream::{ExecutionWatch, Progress, Watch, watch, watch_execution};
 

@@ -1,6 +1,6 @@
 //! Rollouts: the next batch goes out when the one before has ended well enough.
 
-use reeve_store::{Topic, Tx, command as table, event as feed, execution, rollout as rollouts};
+use reeve_store::{Topic, Tx, command as table, event as feed, execution, rollout as rollouts, rollout::Of};
 use reeve_types::execution::ExecutionStatus;
 use reeve_types::rollout::{Rollout, RolloutEvent, RolloutState};
 use reeve_types::{Actor, CommandId, Error, Permission, Result};
@@ -40,11 +40,8 @@ async fn change(app: &App, actor: &Actor, id: &CommandId, happened: RolloutEvent
     let now = app.now();
     let command = table::by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("command"))?;
     let before = command.rollout.ok_or_else(|| Error::conflict("the command has no rollout; it went out at once"))?;
-    let mut after = Rollout { state: before.state.advance(happened)?, ..before.clone() };
-    if happened == RolloutEvent::Resume {
-        after.forgiven = after.failures;
-    }
-    if !rollouts::update(&mut tx, id, before.state, &after, now).await? {
+    let after = before.told(happened)?;
+    if !rollouts::update(&mut tx, Of::Command(id), before.state, &after, now).await? {
         return Err(Error::conflict("the rollout has moved on; look again"));
     }
     let mut events = Vec::new();
@@ -89,14 +86,7 @@ async fn advance(app: &App, id: &CommandId) -> Result<bool> {
     let rollout = table::by_id(&mut tx, id).await?.and_then(|c| c.rollout);
     let Some(before) = rollout.filter(|r| r.state == RolloutState::Running) else { return Ok(false) };
     let (open, failures) = rollouts::progress(&mut tx, id, before.current_batch).await?;
-    let mut after = Rollout { failures, ..before.clone() };
-    if before.max_failures.is_some_and(|most| failures - before.forgiven > most) {
-        after.state = before.state.advance(RolloutEvent::TooManyFailures)?;
-    } else if open == 0 && before.current_batch + 1 >= before.batches {
-        after.state = before.state.advance(RolloutEvent::LastBatchDone)?;
-    } else if open == 0 {
-        after.current_batch += 1;
-    }
+    let after = before.step(open, failures)?;
     if after == before {
         return Ok(false);
     }
@@ -116,7 +106,7 @@ async fn store(
     after: &Rollout,
     now: reeve_types::Timestamp,
 ) -> Result<()> {
-    rollouts::update(&mut tx, id, before.state, after, now).await?;
+    rollouts::update(&mut tx, Of::Command(id), before.state, after, now).await?;
     tx.wake(Topic::Output);
     tx.wake(Topic::Executions);
     tx.commit().await

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod agents;
+mod aliases;
 mod audit;
 mod clusters;
 mod commands;
@@ -10,6 +11,8 @@ mod identity;
 mod jobs;
 mod planted_secrets;
 mod seal;
+mod self_updates;
+mod ssh;
 mod world;
 
 use std::sync::Arc;

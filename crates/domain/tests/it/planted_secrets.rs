@@ -5,9 +5,12 @@ use std::collections::HashSet;
 use reeve_domain::idempotency::{self, StoredReply};
 use reeve_domain::identity::{api_token, authenticate, session, user};
 use reeve_domain::seal::rotate::setting_place;
+use reeve_domain::ssh_username::{self, Offer};
+use reeve_domain::{App, agent, cluster, enrollment_key};
 use reeve_store::setting;
 use reeve_testkit::db::TestDb;
-use reeve_types::{Actor, Role, Secret};
+use reeve_types::node::NodeIdType;
+use reeve_types::{Actor, NodeId, Role, Secret};
 
 use crate::{Bench, nobody_from, with_key};
 
@@ -50,6 +53,21 @@ async fn no_planted_secret_is_in_the_file() {
         idempotency::complete(app, &actor, &StoredReply { status: 201, headers: vec![], body }).await.unwrap();
         planted.push(token.expose().to_owned());
     }
+    let node = enrolled_node(app, &mut planted).await;
+    for i in 0..10 {
+        let password = format!("planted-ssh-password-{i:04}");
+        let input = ssh_username::Create {
+            username: format!("user{i}"),
+            password: Some(Secret::new(&*password)),
+            public_keys: Vec::new(),
+        };
+        ssh_username::create(app, &Actor::system(), &node, input).await.unwrap();
+        let offer = Offer::Password(Secret::new(&*password));
+        assert!(ssh_username::verify(app, &node, &format!("user{i}"), &offer).await.unwrap());
+        let typed = format!("Planted-as-SSH-name-{i:04}");
+        ssh_username::verify(app, &node, &typed, &offer).await.unwrap();
+        planted.extend([password, typed]);
+    }
     for i in 0..350 {
         let name = format!("sealed.{i}");
         let secret = format!("planted-and-sealed-{i:04}");
@@ -75,6 +93,24 @@ async fn no_planted_secret_is_in_the_file() {
         }
     }
     assert!(plain_text_seen && looked_at > 500_000, "{looked_at} bytes scanned");
+}
+
+async fn enrolled_node(app: &App, planted: &mut Vec<String>) -> NodeId {
+    let input = cluster::Create { name: "main".into(), ipv4_range: None, node_limit: None };
+    cluster::create(app, &Actor::system(), input).await.unwrap();
+    let input = enrollment_key::Create { uses_remaining: Some(1), ..Default::default() };
+    let key = enrollment_key::create(app, &Actor::system(), "main", input).await.unwrap().key;
+    let node_id = NodeId(app.ids.next());
+    let enrollment = agent::Enrollment {
+        key: key.expose().to_owned(),
+        node_id: node_id.clone(),
+        id_type: NodeIdType::Random,
+        public_key: vec![1; 32],
+        machine: crate::world::machine("1.0.0"),
+    };
+    agent::enroll(app, enrollment).await.unwrap().unwrap();
+    planted.push(key.expose().to_owned());
+    node_id
 }
 
 const END: usize = 12;

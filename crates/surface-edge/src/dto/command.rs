@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use reeve_domain::command::{self, RolloutPlan};
+use reeve_domain::command;
+use reeve_types::Result;
 use reeve_types::command::{CommandFilter, CommandSummary};
-use reeve_types::rollout::{BatchSize, Rollout};
-use reeve_types::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::rollout::{Plan, RolloutView};
 use super::targeting::Targeting;
 use super::{Moment, Since, Until, numbers, period, prose, shown, shown_if};
 
@@ -22,15 +22,6 @@ pub struct Create {
     timeout: Option<i64>,
     expired_at: Option<Moment>,
     rollout: Option<Plan>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Plan {
-    #[serde(default)]
-    canary: i64,
-    batch_size: Option<Value>,
-    #[serde(default)]
-    max_failures: i64,
 }
 
 impl Create {
@@ -47,20 +38,6 @@ impl Create {
             targeting_document: document,
             rollout: self.rollout.map(Plan::into_domain).transpose()?,
         })
-    }
-}
-
-impl Plan {
-    fn into_domain(self) -> Result<RolloutPlan> {
-        let batch_size = match &self.batch_size {
-            // Everything after the canary at once.
-            None => Some(BatchSize::Percent(100)),
-            Some(Value::String(text)) => BatchSize::parse(text),
-            Some(number) => number.as_i64().filter(|n| *n >= 1).map(BatchSize::Nodes),
-        };
-        let batch_size = batch_size
-            .ok_or_else(|| Error::invalid("rollout/batch_size", "is neither a number nor a share as in `10%`"))?;
-        Ok(RolloutPlan { canary: self.canary, batch_size, max_failures: Some(self.max_failures) })
     }
 }
 
@@ -127,35 +104,6 @@ impl From<command::View> for View {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct RolloutView {
-    state: &'static str,
-    canary: i64,
-    batch_size: Value,
-    max_failures: i64,
-    current_batch: i64,
-    batches: i64,
-    failures: i64,
-}
-
-impl From<Rollout> for RolloutView {
-    fn from(r: Rollout) -> Self {
-        Self {
-            state: r.state.word(),
-            canary: r.canary,
-            batch_size: match r.batch_size {
-                BatchSize::Nodes(n) => n.into(),
-                share @ BatchSize::Percent(_) => share.to_string().into(),
-            },
-            max_failures: r.max_failures.unwrap_or(i64::MAX),
-            // People count from 1; before the nodes are known there is no batch.
-            current_batch: (r.current_batch + 1).min(r.batches),
-            batches: r.batches,
-            failures: r.failures,
-        }
-    }
-}
-
 /// How the executions stand.
 #[derive(Debug, Serialize)]
 pub struct Summary {
@@ -194,18 +142,6 @@ impl From<CommandSummary> for Summary {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    fn batch_size(rollout: Value) -> Result<BatchSize> {
-        serde_json::from_value::<Plan>(rollout).unwrap().into_domain().map(|plan| plan.batch_size)
-    }
-
-    #[test]
-    fn batches_are_numbers_or_shares() {
-        assert_eq!(batch_size(json!({})).unwrap(), BatchSize::Percent(100));
-        assert_eq!(batch_size(json!({"batch_size": 3})).unwrap(), BatchSize::Nodes(3));
-        assert_eq!(batch_size(json!({"batch_size": "25%"})).unwrap(), BatchSize::Percent(25));
-        assert!(batch_size(json!({"batch_size": 0})).is_err());
-    }
 
     #[test]
     fn exit_codes_are_an_object_of_text() {

@@ -11,7 +11,7 @@ const NOT_PLAYED: [u16; 4] = [429, 500, 503, 409];
 
 /// Documented for the sake of a reader, but the same for every operation: 404 is what a wrong method gets, 422 what a
 /// reused `Idempotency-Key` gets. Both are played where there is more to them.
-const THE_SAME_EVERYWHERE: [&str; 16] = [
+const THE_SAME_EVERYWHERE: [&str; 24] = [
     "admins.me 404",
     "clusters.list 404",
     "clusters.create 404",
@@ -28,6 +28,14 @@ const THE_SAME_EVERYWHERE: [&str; 16] = [
     "enrollment_keys.create_default 422",
     "enrollment_keys.create_public 422",
     "enrollment_keys.update 422",
+    "aliases.list 404",
+    "ssh_usernames.list 404",
+    "ssh_public_keys.list 404",
+    "self_update_requests.create 404",
+    "self_update_requests.list 404",
+    "self_update_requests.rollout.abort 422",
+    "self_update_requests.rollout.pause 422",
+    "self_update_requests.rollout.resume 422",
 ];
 
 async fn play(fresh: impl AsyncFn() -> TestApp) {

@@ -9,6 +9,12 @@ use super::script::{RequestSpec, ResponseSpec, Script, Step};
 
 const NOBODY: &str = "01900000-0000-7000-8000-00000000dead";
 
+/// Path parameters that are ids.
+const UUIDS: [&str; 3] = ["{id}", "{node_id}", "{ssh_username_id}"];
+
+/// A key that can be read.
+const PUBLIC_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDhVX/7vyodHPimN2fnuT1inLDnEkkMwov/ZqBn3Fzos ann@laptop";
+
 /// A script of refusals, one operation after the other. Nothing in it changes anything.
 pub fn gates(contract: &Contract) -> Script {
     let mut steps = Vec::new();
@@ -22,7 +28,7 @@ pub fn gates(contract: &Contract) -> Script {
             refused.response.error = Some(json!({"code": "forbidden", "message": "Forbidden", "+details": why}));
             steps.push(refused);
         }
-        if operation.path.ends_with("/{id}") || operation.path.contains("/{id}/") {
+        if UUIDS.iter().any(|parameter| operation.path.contains(parameter)) {
             let mut request = sound(operation, "api");
             request.path = request.path.replace(NOBODY, "not-a-uuid");
             steps.push(step(operation, "with an id that is none", request, 400, "bad_request", false));
@@ -68,7 +74,10 @@ pub fn gates(contract: &Contract) -> Script {
 
 /// A request that satisfies the contract and names things that do not exist.
 pub(super) fn sound(operation: &Operation, key: &str) -> RequestSpec {
-    let path = operation.path.replace("{id}", NOBODY).replace("{name}", "nowhere").replace("{cluster_name}", "nowhere");
+    let mut path = operation.path.replace("{name}", "nowhere").replace("{cluster_name}", "nowhere");
+    for parameter in UUIDS {
+        path = path.replace(parameter, NOBODY);
+    }
     let body = match operation.id.as_str() {
         "clusters.create" => Some(json!({"name": "gate"})),
         "nodes.change_cluster" => Some(json!({"cluster_name": "nowhere"})),
@@ -76,6 +85,11 @@ pub(super) fn sound(operation: &Operation, key: &str) -> RequestSpec {
         "commands.create" => {
             Some(json!({"command_text": "true", "targeting": {"type": "nodes", "node_ids": [NOBODY]}}))
         }
+        "self_update_requests.create" => Some(json!({"targeting": {"type": "nodes", "node_ids": [NOBODY]}})),
+        "aliases.create" => Some(json!({"name": "gate"})),
+        "ssh_usernames.create" => Some(json!({"username": "gate"})),
+        "ssh_usernames.verify" => Some(json!({"username": "gate", "password": "gate"})),
+        "ssh_public_keys.create" => Some(json!({"key_name": "gate", "public_key": PUBLIC_KEY})),
         _ if operation.has_body() => Some(json!({})),
         _ => None,
     };

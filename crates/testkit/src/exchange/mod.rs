@@ -18,7 +18,8 @@
 //! the original does not have.
 //!
 //! The host of a test is asked for: `{degraded: bool}`; `{agent: NAME, enroll: CLUSTER}` (a healthy, connected agent; sets
-//! the variable NAME to the node's id); `{agent: NAME, stop: true}`; `{default_cluster: NAME or null, public_keys: bool}`.
+//! the variable NAME to the node's id; with `self_update: begins|refuses|silent` one that takes part in self-updates);
+//! `{agent: NAME, stop: true}`; `{default_cluster: NAME or null, public_keys: bool}`.
 //! With `as: VAR` it sets that variable too, for steps that say `needs: [VAR]` in their request.
 //!
 //! # Matching

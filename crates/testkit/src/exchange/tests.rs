@@ -66,6 +66,16 @@ fn every_step_of_the_edge_exchanges_is_documented_and_every_answer_is_asked_for(
         "command_executions.delete 409",
         "clusters.create 503",
         "nodes.delete 503",
+        "aliases.create 409",
+        "aliases.create 422",
+        "ssh_usernames.create 409",
+        "ssh_usernames.create 422",
+        "ssh_usernames.verify 422",
+        "ssh_public_keys.create 409",
+        "ssh_public_keys.create 422",
+        "self_update_requests.create 422",
+        "self_update_requests.create 503",
+        "self_update_requests.delete 409",
     ] {
         assert!(!expected.iter().any(|line| line == essential), "{essential}");
     }
