@@ -56,6 +56,14 @@ pub fn label_change(text: &str) -> Result<(String, Option<String>), String> {
     Err(format!("'{text}' is neither KEY=VALUE nor KEY-"))
 }
 
+/// Reads a header as `NAME: VALUE`.
+pub fn header(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        Some(_) | None => Err(format!("'{text}' is not NAME: VALUE")),
+    }
+}
+
 /// Reads a batch size: a number of nodes, or a share such as `10%`.
 pub fn batch(text: &str) -> Result<serde_json::Value, String> {
     let bad = || format!("'{text}' is neither a number of nodes nor a share such as 10%");

@@ -10,6 +10,7 @@ mod args;
 mod board;
 mod command;
 mod context;
+mod desired;
 mod failure;
 mod follow;
 mod human;
@@ -30,12 +31,14 @@ use jiff::Timestamp;
 
 use crate::api::Api;
 pub use crate::args::{Globals, With};
+pub use crate::command::backup;
 pub use crate::command::doctor::Doctor;
 use crate::command::{
-    alias, audit, cluster, commands, contexts, doctor, events, execution, job, key, login, node, run_command,
-    self_update, server, ssh_user, token, user,
+    alias, apply, audit, cluster, commands, contexts, doctor, events, execution, export, job, key, login, node,
+    run_command, self_update, server, ssh_user, token, user, webhook,
 };
-use crate::failure::{Failure, Outcome};
+pub use crate::failure::Failure;
+use crate::failure::Outcome;
 pub use crate::out::Out;
 pub use crate::view::Format;
 pub use crate::world::{Input, Interrupt, Pace, World};
@@ -76,6 +79,13 @@ pub enum ClientCommand {
     /// What a command did on each node: results and output
     #[command(visible_aliases = ["executions", "exec"])]
     Execution(With<execution::Noun>),
+    /// Webhooks: URLs that events are posted to, and what came of it
+    #[command(visible_alias = "webhooks")]
+    Webhook(With<webhook::Noun>),
+    /// Write the fleet's desired state as YAML
+    Export(With<export::Export>),
+    /// Bring the server to the state that files describe
+    Apply(With<apply::Apply>),
     /// What happens: the stream of events
     Events(With<events::Events>),
     /// Who did what: the audit log
@@ -91,6 +101,9 @@ pub enum ClientCommand {
     Token(With<token::Noun>),
     /// Who the server takes you for, and what you may do
     Whoami(With<server::Whoami>),
+    /// Back up a whole server, check and restore backups
+    #[command(visible_alias = "backups")]
+    Backup(With<backup::Noun>),
     /// Version, listeners and agents of the server
     Server(With<server::Server>),
     /// Check the connection and the server, and say what to do
@@ -108,6 +121,26 @@ impl ClientCommand {
             _ => None,
         }
     }
+
+    /// The arguments of `backup`, whose work on files is the binary's own business too, and the format of results.
+    pub fn local_backup(&self) -> Option<(&backup::Verb, Format)> {
+        match self {
+            Self::Backup(with) => Some((&with.own.verb, with.globals.output)),
+            _ => None,
+        }
+    }
+}
+
+/// Shows `thing` as JSON or YAML, or `lines` to people.
+///
+/// # Errors
+/// When nobody reads the output.
+pub fn show(world: &mut World, format: Format, thing: &serde_json::Value, lines: &[String]) -> Result<(), Failure> {
+    match format {
+        Format::Json | Format::Yaml => view::document(&mut world.out, format, thing)?,
+        Format::Table | Format::Wide | Format::Name => lines.iter().try_for_each(|line| world.out.line(line))?,
+    }
+    world.out.flush()
 }
 
 /// Runs a client command with the process's own surroundings. `program` is the whole command line's definition, for
@@ -152,11 +185,15 @@ async fn dispatch(world: &mut World, command: ClientCommand, program: clap::Comm
         ClientCommand::Key(with) => with!(with, key::run),
         ClientCommand::Command(with) => with!(with, commands::run),
         ClientCommand::Execution(with) => with!(with, execution::run),
+        ClientCommand::Webhook(with) => with!(with, webhook::run),
+        ClientCommand::Export(with) => with!(with, export::run),
+        ClientCommand::Apply(with) => with!(with, apply::run),
         ClientCommand::Events(with) => with!(with, events::run),
         ClientCommand::Audit(with) => with!(with, audit::run),
         ClientCommand::Job(with) => with!(with, job::run),
         ClientCommand::User(with) => with!(with, user::run),
         ClientCommand::Token(with) => with!(with, token::run),
+        ClientCommand::Backup(with) => with!(with, backup::run),
         ClientCommand::Whoami(with) => with!(with, server::whoami),
         ClientCommand::Server(with) => with!(with, server::server),
         ClientCommand::Doctor(with) => with!(with, doctor::run),

@@ -57,6 +57,14 @@ impl World {
         self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Whether there is somebody to ask.
+    pub fn has_keyboard(&self) -> bool {
+        match &self.input {
+            Input::Lines(lines) => !lines.is_empty(),
+            Input::Process => std::io::stdin().is_terminal(),
+        }
+    }
+
     /// Asks for a line; `secret` ones are not echoed.
     pub fn ask(&mut self, prompt: &str, secret: bool) -> Outcome<String> {
         let gone = || Failure::local_with("no input to read the answer from", "give it as an option, see --help");

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use reeve_jobs::{Pokes, Registry};
-use reeve_ports::AgentLink;
 use reeve_ports::agents::NoAgents;
+use reeve_ports::fetch::NoFetch;
+use reeve_ports::{AgentLink, Fetch};
 use reeve_store::{Store, Topic, Tx};
 use reeve_types::id::Ids;
 use reeve_types::{Actor, Clock, Result, ServerId, Timestamp};
@@ -15,7 +16,7 @@ use crate::agent::intake::Intake;
 use crate::agent::presence::Presence;
 use crate::config::Config;
 use crate::seal::Seal;
-use crate::{audit, background, idempotency, identity};
+use crate::{audit, background, idempotency, identity, webhook};
 
 /// Everything a use case needs. Shared as `Arc<App>`.
 pub struct App {
@@ -46,6 +47,7 @@ pub struct App {
     pub(crate) identity: identity::State,
     /// Apart from the passwords of users: who guesses at nodes' doors does not keep people from logging in.
     pub(crate) ssh_passwords: identity::password::Passwords,
+    pub(crate) webhooks: webhook::State,
     agents: OnceLock<Arc<dyn AgentLink>>,
 }
 
@@ -77,6 +79,7 @@ impl App {
             audit: audit::Chain::default(),
             identity,
             ssh_passwords: identity::password::Passwords::default(),
+            webhooks: webhook::State::default(),
             agents: OnceLock::new(),
         }
     }
@@ -121,6 +124,21 @@ impl App {
     pub fn set_agents(&self, link: Arc<dyn AgentLink>) {
         if self.agents.set(link).is_err() {
             tracing::error!("the way to agents was set twice; the first one stays");
+        }
+    }
+
+    /// Connects the shell that sends requests to servers of others. Once, at start, before the loops.
+    pub fn set_fetch(&self, fetch: Arc<dyn Fetch>) {
+        if self.webhooks.fetch.set(fetch).is_err() {
+            tracing::error!("the way to servers of others was set twice; the first one stays");
+        }
+    }
+
+    /// The way to servers of others.
+    pub fn fetch(&self) -> &dyn Fetch {
+        match self.webhooks.fetch.get() {
+            Some(fetch) => &**fetch,
+            None => &NoFetch,
         }
     }
 

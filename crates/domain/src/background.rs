@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::{dispatch, intake, presence};
 use crate::config::Config;
 use crate::execution::PruneExecutions;
-use crate::{App, command, event, execution, idempotency, identity, job, seal, self_update};
+use crate::{App, command, event, execution, idempotency, identity, job, seal, self_update, webhook};
 
 /// The loop that fans commands out.
 pub const FAN_OUT: &str = "command.fan_out";
@@ -47,10 +47,14 @@ pub fn registry(config: &Config) -> Registry<App> {
         .looping(Loop::new("execution.expire", secs(5), |app| Box::pin(execution::expire(app))).on_one_server())
         .looping(Loop::new("node.sweep", secs(20), |app| Box::pin(presence::sweep(app))).on_one_server())
         .looping(Loop::new("seal.rotate", 60 * MINUTE, |app| Box::pin(seal::rotate::by_itself(app))).on_one_server())
+        .looping(Loop::new("webhook.tidy", secs(10), |app| Box::pin(webhook::upkeep::tidy(app))).on_one_server())
         // Every tick once.
+        .looping(Loop::new("webhook.tidy", secs(10), |app| Box::pin(webhook::upkeep::tidy(app))).on_one_server())
+        .schedule(tick("webhook_delivery.prune", 10 * MINUTE, |app| Box::pin(webhook::upkeep::prune(app))))
         .schedule(tick("event.prune", 10 * MINUTE, |app| Box::pin(event::prune_all(app))))
         .schedule(tick("idempotency.prune", 10 * MINUTE, |app| Box::pin(idempotency::prune(app))))
         .schedule(tick("identity.prune", MINUTE, |app| Box::pin(identity::prune(app))))
+        .schedule(tick("webhook_delivery.prune", 10 * MINUTE, |app| Box::pin(webhook::upkeep::prune(app))))
         .schedule(tick("job.prune", 10 * MINUTE, |app| Box::pin(job::prune(app))))
         .schedule(
             Schedule::enqueue("execution.prune", 24 * 60 * MINUTE, |_| {
@@ -80,6 +84,9 @@ pub fn start(app: &Arc<App>, stop: &CancellationToken) -> JoinSet<()> {
             () = s.cancelled() => {}
         }
     });
+    let (a, s) = (app.clone(), stop.clone());
+    loops.spawn(async move { webhook::fan_out::run(&a, &s).await });
+    loops.spawn(webhook::engine::run(app.clone(), stop.clone()));
     // Nobody else is on a SQLite file: what is leased when this server starts was left behind by a crash.
     let options = Options { name: app.server_id.0.clone(), alone: !app.store.is_shared(), ..Options::default() };
     let (clock, ids) = (app.clock.clone(), app.ids.clone());

@@ -81,6 +81,8 @@ pub struct Config {
     pub job_retention: Duration,
     /// Whether and when old executions are dropped.
     pub execution_pruning: ExecutionPruning,
+    /// Webhooks.
+    pub webhooks: Webhooks,
     /// `corename` of events.
     pub core_name: String,
     /// `source` of events, a URI.
@@ -110,8 +112,69 @@ impl Config {
             event_retention: Duration::from_secs(7 * 24 * 3600),
             job_retention: Duration::from_secs(7 * 24 * 3600),
             execution_pruning: ExecutionPruning::default(),
+            webhooks: Webhooks::default(),
             core_name: "default".into(),
             event_source: "urn:reeve:edge".into(),
+        }
+    }
+}
+
+/// How events are sent to webhooks.
+#[derive(Clone, Debug)]
+pub struct Webhooks {
+    /// Webhooks there may be.
+    pub most: i64,
+    /// Attempts of one delivery.
+    pub max_attempts: i64,
+    /// Pause after the first failure, the second, ...; the last one counts for all that follow.
+    pub pauses: Vec<Duration>,
+    /// A delivery that waits longer is given up; None is never.
+    pub max_age: Option<Duration>,
+    /// Time for one attempt.
+    pub timeout: Duration,
+    /// Attempts at once for one webhook.
+    pub at_once: usize,
+    /// Attempts at once in all; beyond that each webhook still has one.
+    pub at_once_in_all: usize,
+    /// A webhook that failed this long without a success is disabled.
+    pub disable_after: Duration,
+    /// A webhook with this many waiting deliveries is disabled.
+    pub max_backlog: i64,
+    /// Ended deliveries are kept this long.
+    pub log_retention: Duration,
+    /// How long the secret before a change signs too, unless the change says otherwise.
+    pub secret_overlap: Duration,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        const MINUTE: u64 = 60;
+        const HOUR: u64 = 3600;
+        let pauses = [
+            5,
+            30,
+            2 * MINUTE,
+            10 * MINUTE,
+            30 * MINUTE,
+            2 * HOUR,
+            5 * HOUR,
+            10 * HOUR,
+            14 * HOUR,
+            20 * HOUR,
+            24 * HOUR,
+        ];
+        Self {
+            most: 1_000,
+            max_attempts: 12,
+            pauses: pauses.map(Duration::from_secs).to_vec(),
+            max_age: Some(Duration::from_secs(5 * 24 * HOUR)),
+            timeout: Duration::from_secs(10),
+            at_once: 8,
+            at_once_in_all: 512,
+            disable_after: Duration::from_secs(5 * 24 * HOUR),
+            max_backlog: 100_000,
+            log_retention: Duration::from_secs(7 * 24 * HOUR),
+            secret_overlap: Duration::from_secs(24 * HOUR),
         }
     }
 }

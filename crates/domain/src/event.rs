@@ -32,6 +32,16 @@ pub const CATALOG: [&str; 15] = [
     SELF_UPDATE_COMPLETED,
 ];
 
+/// Types that the published catalogue does not have.
+pub const OWN: [&str; 1] = [WEBHOOK_DISABLED];
+
+/// Whether there is such a type.
+pub fn is_known(kind: &str) -> bool {
+    CATALOG.contains(&kind) || OWN.contains(&kind)
+}
+
+/// A webhook was disabled because its endpoint failed.
+pub const WEBHOOK_DISABLED: &str = "reeve.webhook.disabled";
 /// A node tried an enrollment key.
 pub const KEY_VERIFIED: &str = "edge.enrollment_key.verified";
 /// A node enrolled for the first time.
@@ -137,6 +147,12 @@ pub fn of_self_update(q: &SelfUpdateRequest) -> NewEvent {
     NewEvent { kind: SELF_UPDATE_COMPLETED, subject: q.id.0.clone(), data }
 }
 
+/// The event of a webhook that was disabled. Without its URL, which may be a secret.
+pub fn of_disabled_webhook(id: &reeve_types::WebhookId, reason: &str, at: Timestamp) -> NewEvent {
+    let data = json!({ "webhook_id": id, "reason": reason, "disabled_at": at.rfc3339_secs() });
+    NewEvent { kind: WEBHOOK_DISABLED, subject: id.0.clone(), data }
+}
+
 fn short(text: &str) -> &str {
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
@@ -165,7 +181,7 @@ pub fn envelope(app: &App, event: &Event) -> String {
 /// Forbidden; Invalid for an unknown type.
 pub async fn after(app: &App, actor: &Actor, position: i64, kinds: &[String]) -> Result<Vec<Event>> {
     authz::require(actor, Permission::EventsRead)?;
-    if let Some(unknown) = kinds.iter().find(|kind| !CATALOG.contains(&kind.as_str())) {
+    if let Some(unknown) = kinds.iter().find(|kind| !is_known(kind)) {
         return Err(reeve_types::Error::invalid(
             "type",
             format!("`{unknown}` is not an event type; see /api/v1/event_types"),
@@ -245,7 +261,7 @@ impl Feed {
 
 fn check(actor: &Actor, kinds: &[String]) -> Result<()> {
     authz::require(actor, Permission::EventsRead)?;
-    match kinds.iter().find(|kind| !CATALOG.contains(&kind.as_str())) {
+    match kinds.iter().find(|kind| !is_known(kind)) {
         Some(unknown) => Err(reeve_types::Error::invalid(
             "type",
             format!("`{unknown}` is not an event type; see /api/v1/event_types"),

@@ -12,6 +12,7 @@ pub mod app;
 pub mod audit;
 pub mod authz;
 pub mod background;
+pub mod backup;
 pub mod cluster;
 pub mod command;
 pub mod config;
@@ -27,5 +28,6 @@ pub mod seal;
 pub mod self_update;
 pub mod ssh_public_key;
 pub mod ssh_username;
+pub mod webhook;
 
 pub use app::App;

@@ -1,7 +1,14 @@
 //! Traits to the outside world. Each has a real implementation in a provider or a shell, and a fake in `testkit`.
 //!
 //! Must not do IO and must not know who implements a trait.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod agents;
+pub mod cloud;
+pub mod fetch;
+pub mod objects;
 
 pub use agents::{AgentLink, Order};
+pub use cloud::{Cloud, CloudError, CloudErrorKind};
+pub use fetch::Fetch;
+pub use objects::{NewObject, ObjectInfo, Objects, OpenObject};

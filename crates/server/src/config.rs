@@ -11,6 +11,9 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use reeve_domain::config::{Cron, ExecutionPruning};
 use serde::{Deserialize, Serialize};
 
+/// Seconds of a day.
+const DAY: f64 = 86_400.0;
+
 /// Flags of `up`, `serve` and `migrate`.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct ServeArgs {
@@ -87,6 +90,22 @@ pub struct Settings {
     pub job_retention_days: u32,
     /// `corename` of events.
     pub core_name: String,
+    /// Whether webhooks may lead to this machine and to private networks.
+    pub webhook_allow_private_ips: bool,
+    /// Attempts of one delivery to a webhook.
+    pub webhook_max_attempts: i64,
+    /// Seconds after the first failed attempt, the second, ...; the last counts for all that follow.
+    pub webhook_retry_schedule_secs: Vec<f64>,
+    /// Seconds for one attempt.
+    pub webhook_timeout_secs: f64,
+    /// Attempts at once for one webhook; 1 keeps the order of events.
+    pub webhook_concurrency: usize,
+    /// Days of failure without a success after which a webhook is disabled.
+    pub webhook_disable_after_days: f64,
+    /// Days that ended deliveries stay in the log.
+    pub webhook_log_retention_days: f64,
+    /// Seconds after which a waiting delivery is given up; 0 is never.
+    pub event_delivery_max_age_seconds: u64,
     /// Whether the API documents and Swagger UI are served.
     pub api_docs_enabled: bool,
     /// Origins of browsers that may call the APIs.
@@ -113,6 +132,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
+        let webhooks = reeve_domain::config::Webhooks::default();
         let surface = |listen: &str| Surface { listen: listen.to_owned() };
         Self {
             data: PathBuf::from("reeve-data"),
@@ -140,6 +160,14 @@ impl Default for Settings {
             event_retention_days: 7,
             job_retention_days: 7,
             core_name: "default".into(),
+            webhook_allow_private_ips: false,
+            webhook_max_attempts: webhooks.max_attempts,
+            webhook_retry_schedule_secs: webhooks.pauses.iter().map(Duration::as_secs_f64).collect(),
+            webhook_timeout_secs: webhooks.timeout.as_secs_f64(),
+            webhook_concurrency: webhooks.at_once,
+            webhook_disable_after_days: webhooks.disable_after.as_secs_f64() / DAY,
+            webhook_log_retention_days: webhooks.log_retention.as_secs_f64() / DAY,
+            event_delivery_max_age_seconds: webhooks.max_age.map_or(0, |age| age.as_secs()),
             api_docs_enabled: true,
             cors_allowed_origins: Vec::new(),
             requests_per_second: 20_000,
@@ -162,7 +190,7 @@ fn is_setting(name: &str) -> bool {
 }
 
 /// Names of the original's environment that are understood without the `REEVE_` prefix.
-const ORIGINAL_NAMES: [&str; 14] = [
+const ORIGINAL_NAMES: [&str; 17] = [
     "MASTER_KEY",
     "API_KEY",
     "METRICS_KEY",
@@ -177,6 +205,9 @@ const ORIGINAL_NAMES: [&str; 14] = [
     "EXECUTION_PRUNING_ENABLED",
     "EXECUTION_PRUNING_SCHEDULE",
     "EXECUTION_RETENTION_DAYS",
+    "WEBHOOK_MAX_ATTEMPTS",
+    "WEBHOOK_ALLOW_PRIVATE_IPS",
+    "EVENT_DELIVERY_MAX_AGE_SECONDS",
 ];
 
 impl Settings {
@@ -235,6 +266,28 @@ impl Settings {
                 bail!("{name} must be at least 1");
             }
         }
+        self.check_webhooks()
+    }
+
+    fn check_webhooks(&self) -> Result<()> {
+        let year = 366.0 * DAY;
+        let pauses = &self.webhook_retry_schedule_secs;
+        if pauses.is_empty() || pauses.len() > 100 || !pauses.iter().all(|secs| (0.1..=year).contains(secs)) {
+            bail!("webhook_retry_schedule_secs must list 1 to 100 pauses of 0.1 seconds to a year, as [5, 30, 120]");
+        }
+        if !(1..=1_000).contains(&self.webhook_max_attempts) {
+            bail!("webhook_max_attempts (WEBHOOK_MAX_ATTEMPTS) must be 1 to 1000");
+        }
+        if !(0.1..=60.0).contains(&self.webhook_timeout_secs) || !(1..=64).contains(&self.webhook_concurrency) {
+            bail!("webhook_timeout_secs must be 0.1 to 60 and webhook_concurrency 1 to 64");
+        }
+        let kept = 0.001..=366.0;
+        if !kept.contains(&self.webhook_disable_after_days) || !kept.contains(&self.webhook_log_retention_days) {
+            bail!("webhook_disable_after_days and webhook_log_retention_days must be 0.001 to 366");
+        }
+        if self.event_delivery_max_age_seconds > days(self.event_retention_days).as_secs() {
+            bail!("event_delivery_max_age_seconds must not be more than event_retention_days: events are gone by then");
+        }
         Ok(())
     }
 
@@ -273,6 +326,15 @@ impl Settings {
         config.event_retention = days(self.event_retention_days);
         config.job_retention = days(self.job_retention_days);
         config.execution_pruning = self.pruning()?;
+        config.webhooks.max_attempts = self.webhook_max_attempts;
+        config.webhooks.pauses =
+            self.webhook_retry_schedule_secs.iter().copied().map(Duration::from_secs_f64).collect();
+        config.webhooks.timeout = Duration::from_secs_f64(self.webhook_timeout_secs);
+        config.webhooks.at_once = self.webhook_concurrency;
+        config.webhooks.disable_after = Duration::from_secs_f64(self.webhook_disable_after_days * DAY);
+        config.webhooks.log_retention = Duration::from_secs_f64(self.webhook_log_retention_days * DAY);
+        let age = self.event_delivery_max_age_seconds;
+        config.webhooks.max_age = (age > 0).then(|| Duration::from_secs(age));
         Ok(config)
     }
 

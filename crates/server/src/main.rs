@@ -1,6 +1,7 @@
 //! The binary `reeve`: server, agent and command-line client in one.
 
 mod agent;
+mod backup;
 mod bench_jobs;
 mod config;
 mod data_dir;
@@ -75,6 +76,9 @@ async fn run(command: Command) -> ExitCode {
         Command::Client(command) => {
             if let Some(args) = command.local_doctor() {
                 return doctor::run_locally(args.data.clone()).await;
+            }
+            if let Some((verb, format)) = command.local_backup() {
+                return backup::run(verb, format).await;
             }
             return reeve_cli::run(command, Program::command()).await;
         }

@@ -16,12 +16,14 @@ use reeve_http_kit::measure::Metrics;
 use reeve_http_kit::probes::{Probes, metrics_router};
 use reeve_http_kit::surface::Kit;
 use reeve_http_kit::tls::Identity;
+use reeve_providers::fetch::{Fetcher, Guard};
 use reeve_store::Store;
 use reeve_types::id::{Ids, SystemIds};
 use reeve_types::{Actor, Secret, SystemClock};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::backup;
 use crate::config::{ServeArgs, Settings, with_port};
 use crate::data_dir::{Credentials, DataDir};
 use crate::doctor::Doctor;
@@ -31,6 +33,8 @@ use crate::seams::{Bearers, Checks, Keys};
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long a stop waits for requests in flight.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Why a server does not start on an older schema.
+const NO_BACKUP: &str = "the schema has to change, and the backup that is made before it failed; nothing was changed";
 
 /// `reeve serve`.
 pub async fn run(args: ServeArgs) -> Result<()> {
@@ -50,12 +54,29 @@ pub async fn migrate(args: ServeArgs) -> Result<()> {
     let settings = Settings::load(&args)?;
     let _data = DataDir::open(&settings.data)?;
     let store = Store::open_unmigrated(&settings.location()).await?;
+    if let Some(path) = backup::before_migration(&settings, &store).await.context(NO_BACKUP)? {
+        say::line(&format!(
+            "backup of the schema before in {path} (key: {})",
+            backup::kept_key_path(&settings.data).display()
+        ));
+    }
     let applied = reeve_store::migrate::up(&store).await?;
     say::line(&match applied.as_slice() {
         [] => format!("the schema is up to date (number {})", reeve_store::migrate::newest()),
         applied => format!("applied {}", applied.join(", ")),
     });
     Ok(())
+}
+
+/// Opens the store; a database of an older version is backed up before its schema is changed.
+async fn open(settings: &Settings) -> Result<Store> {
+    let store = Store::open_unmigrated(&settings.location()).await?;
+    if let Some(path) = backup::before_migration(settings, &store).await.context(NO_BACKUP)? {
+        let key = backup::kept_key_path(&settings.data);
+        tracing::warn!(path, key = %key.display(), "the schema changes; a backup of the database before was made");
+    }
+    reeve_store::migrate::up(&store).await?;
+    Ok(store)
 }
 
 /// A running server.
@@ -85,7 +106,7 @@ impl Server {
         let ids: Arc<dyn Ids> = Arc::new(SystemIds);
         let me = data.identity(&settings, &*ids)?;
         let (mut credentials, first_start) = data.credentials(&settings, &*ids)?;
-        let store = Store::open(&settings.location()).await?;
+        let store = open(&settings).await?;
 
         let agents = agents_listener(&settings).await?;
         let edge = listener(&settings, "edge").await?;
@@ -103,6 +124,7 @@ impl Server {
         let endpoint = config.agent_endpoints.first().cloned().unwrap_or_default();
 
         let app = Arc::new(App::new(store, Arc::new(SystemClock), ids.clone(), me.seal, config, me.id));
+        app.set_fetch(Arc::new(Fetcher::new(Guard { allow_private: settings.webhook_allow_private_ips })));
         prepare(&app, &settings, &credentials, &listeners).await?;
 
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());

@@ -35,11 +35,13 @@ pub enum Topic {
     Schedules,
     /// Users, tokens or keys changed: caches of rights are void.
     Access,
+    /// Webhooks changed or have deliveries that are due.
+    Webhooks,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Topic; 7] = [
+    pub const ALL: [Topic; 8] = [
         Topic::Events,
         Topic::Jobs,
         Topic::Output,
@@ -47,6 +49,7 @@ impl Topic {
         Topic::Commands,
         Topic::Schedules,
         Topic::Access,
+        Topic::Webhooks,
     ];
     /// The word sent between servers.
     pub fn word(self) -> &'static str {
@@ -58,6 +61,7 @@ impl Topic {
             Topic::Commands => "commands",
             Topic::Schedules => "schedules",
             Topic::Access => "access",
+            Topic::Webhooks => "webhooks",
         }
     }
 }
@@ -134,6 +138,25 @@ impl Store {
             Backend::Postgres(db) => Inner::Postgres(db.read().await?),
         };
         Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; Topic::ALL.len()] })
+    }
+
+    /// Starts a transaction that reads one consistent state of the whole database for as long as it is open, beside
+    /// writers. On SQLite the log cannot be copied back completely meanwhile, on PostgreSQL old rows are kept.
+    ///
+    /// # Errors
+    /// Unavailable when the database is away.
+    pub async fn snapshot(&self) -> Result<Tx> {
+        let inner = match &*self.backend {
+            Backend::Sqlite(db) => Inner::Sqlite(db.read().await?),
+            Backend::Postgres(db) => Inner::Postgres(db.snapshot().await?),
+        };
+        let mut tx = Tx { inner, wakes: self.wakes.clone(), woken: [false; Topic::ALL.len()] };
+        // The state is chosen by the first read.
+        tx.opt("SELECT 1", &[]).await?;
+        if !tx.is_postgres() {
+            tx.opt("SELECT count(*) FROM sqlite_master", &[]).await?;
+        }
+        Ok(tx)
     }
 
     /// Fires when a commit of any server woke `topic`.
@@ -214,6 +237,17 @@ impl Tx {
         match &mut self.inner {
             Inner::Sqlite(tx) => tx.all(sql, args),
             Inner::Postgres(tx) => tx.all(sql, args).await,
+        }
+    }
+
+    /// The first rows of a query, until they hold `most_bytes` of text. At least one row, if there is one.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub(crate) async fn some(&mut self, sql: &str, args: &[Value<'_>], most_bytes: usize) -> Result<Vec<Row>> {
+        match &mut self.inner {
+            Inner::Sqlite(tx) => tx.some(sql, args, most_bytes),
+            Inner::Postgres(tx) => tx.some(sql, args, most_bytes).await,
         }
     }
 

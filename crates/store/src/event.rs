@@ -59,6 +59,40 @@ pub async fn newest(tx: &mut Tx, kinds: &[String], most: i64) -> Result<Vec<Even
     rows.into_iter().map(read).collect()
 }
 
+/// The events at these positions as far as they are still in the feed.
+///
+/// # Errors
+/// As the store.
+pub async fn at_positions(tx: &mut Tx, positions: &[i64]) -> Result<Vec<Event>> {
+    let records: Vec<_> = positions.iter().map(|seq| serde_json::json!({ "seq": seq })).collect();
+    let json = serde_json::to_string(&records).map_err(reeve_types::Error::internal)?;
+    let these = crate::dialect::json_records(tx, "$1", &[("seq", "BIGINT")]);
+    let sql = format!("SELECT seq, id, kind, subject, at, data FROM events WHERE seq IN ({these})");
+    tx.all(&sql, args![json]).await?.into_iter().map(read).collect()
+}
+
+/// Events of a period up to position `last`, in order, at most `most`; of these types.
+///
+/// # Errors
+/// As the store.
+pub async fn of_period(
+    tx: &mut Tx,
+    kinds: &[String],
+    period: &reeve_types::Range<Timestamp>,
+    last: i64,
+    most: i64,
+) -> Result<Vec<Event>> {
+    let mut w = Where::new();
+    w.any_of("kind", kinds);
+    w.range("at", period);
+    let last = w.arg(last);
+    w.raw(format!("seq <= {last}"));
+    let conditions = w.sql();
+    let most = w.arg(most);
+    let sql = format!("SELECT seq, id, kind, subject, at, data FROM events{conditions} ORDER BY seq LIMIT {most}");
+    tx.all(&sql, w.args()).await?.into_iter().map(read).collect()
+}
+
 fn read(mut r: crate::Row) -> Result<Event> {
     Ok(Event { seq: r.get()?, id: r.get()?, kind: r.get()?, subject: r.get()?, at: r.get()?, data: r.get()? })
 }

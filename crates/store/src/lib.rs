@@ -34,9 +34,12 @@ pub mod sealed;
 pub mod self_update;
 pub mod server;
 pub mod setting;
+pub mod snapshot;
 pub mod ssh_public_key;
 pub mod ssh_username;
 pub mod user;
+pub mod webhook;
+pub mod webhook_delivery;
 
 pub use db::{Location, Store, Topic, Tx};
 pub use value::{Cell, FromCell, Row, Value};

@@ -2,8 +2,8 @@
 
 use reeve_types::{Error, Result};
 
-use crate::args;
-use crate::db::Store;
+use crate::db::{Store, Tx};
+use crate::{args, dialect};
 
 struct Migration {
     number: i64,
@@ -28,6 +28,7 @@ migrations! {
     2 "0002_edge",
     3 "0003_fan_out",
     4 "0004_access",
+    5 "0005_webhooks",
     8 "0008_jobs",
 }
 
@@ -49,6 +50,17 @@ pub async fn current(store: &Store) -> Result<i64> {
     Ok(number)
 }
 
+/// The schema number that a transaction sees; 0 when the database is empty.
+///
+/// # Errors
+/// As the store.
+pub async fn number(tx: &mut Tx) -> Result<i64> {
+    if !dialect::has_table(tx, "schema_migrations").await? {
+        return Ok(0);
+    }
+    tx.one("SELECT coalesce(max(number), 0) FROM schema_migrations", &[]).await?.get()
+}
+
 /// Applies what is missing. Several servers may do so at once; one does the work.
 ///
 /// # Errors
@@ -64,23 +76,46 @@ pub async fn up(store: &Store) -> Result<Vec<&'static str>> {
     let mut applied = Vec::new();
     for migration in MIGRATIONS.iter().filter(|m| m.number > before) {
         let mut tx = store.begin().await?;
-        let postgres = tx.is_postgres();
-        if postgres {
+        if tx.is_postgres() {
             tx.execute("LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE", &[]).await?;
         }
         let known = tx.opt("SELECT number FROM schema_migrations WHERE number = $1", args![migration.number]).await?;
         if known.is_some() {
             continue;
         }
-        for statement in statements(if postgres { migration.postgres } else { migration.sqlite }) {
-            tx.execute(&statement, &[]).await?;
-        }
-        let sql = "INSERT INTO schema_migrations (number, name) VALUES ($1, $2)";
-        tx.execute(sql, args![migration.number, migration.name]).await?;
+        apply(&mut tx, migration).await?;
         tx.commit().await?;
         applied.push(migration.name);
     }
     Ok(applied)
+}
+
+/// Makes the schema with `number` in an empty database, inside the caller's transaction.
+///
+/// # Errors
+/// Conflict when this binary does not know the number.
+pub async fn create(tx: &mut Tx, number: i64) -> Result<()> {
+    if number > newest() {
+        return Err(Error::conflict(format!(
+            "schema {number} is newer than {}, which this version of reeve knows",
+            newest()
+        )));
+    }
+    let sql = "CREATE TABLE IF NOT EXISTS schema_migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL)";
+    tx.execute(sql, &[]).await?;
+    for migration in MIGRATIONS.iter().filter(|m| m.number <= number) {
+        apply(tx, migration).await?;
+    }
+    Ok(())
+}
+
+async fn apply(tx: &mut Tx, migration: &Migration) -> Result<()> {
+    for statement in statements(if tx.is_postgres() { migration.postgres } else { migration.sqlite }) {
+        tx.execute(&statement, &[]).await?;
+    }
+    let sql = "INSERT INTO schema_migrations (number, name) VALUES ($1, $2)";
+    tx.execute(sql, args![migration.number, migration.name]).await?;
+    Ok(())
 }
 
 /// Splits a migration at the semicolons that end a line; comment lines are dropped.

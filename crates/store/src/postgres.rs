@@ -59,6 +59,10 @@ impl Postgres {
         self.start("BEGIN READ ONLY").await
     }
 
+    pub async fn snapshot(&self) -> Result<PostgresTx> {
+        self.start("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+    }
+
     async fn start(&self, begin: &str) -> Result<PostgresTx> {
         let permit = self.pool.permits.clone().acquire_owned().await.map_err(Error::internal)?;
         loop {
@@ -184,14 +188,24 @@ impl PostgresTx {
     }
 
     pub async fn all(&mut self, sql: &str, args: &[Value<'_>]) -> Result<Vec<Row>> {
+        self.some(sql, args, usize::MAX).await
+    }
+
+    pub async fn some(&mut self, sql: &str, args: &[Value<'_>], most_bytes: usize) -> Result<Vec<Row>> {
         let (client, statement) = self.prepared(sql).await?;
         let rows = client.query_raw(&statement, args.iter().map(Arg)).await.map_err(|e| failed(sql, e))?;
         tokio::pin!(rows);
         let mut found = Vec::new();
-        while let Some(row) = rows.next().await {
+        let mut bytes = 0_usize;
+        // What is not read is thrown away as it arrives.
+        while bytes < most_bytes
+            && let Some(row) = rows.next().await
+        {
             let row = row.map_err(|e| failed(sql, e))?;
             let cells = (0..row.len()).map(|i| cell(&row, i)).collect::<Result<Vec<_>, _>>();
-            found.push(Row::new(cells.map_err(|e| failed(sql, e))?));
+            let row = Row::new(cells.map_err(|e| failed(sql, e))?);
+            bytes = bytes.saturating_add(row.text_bytes());
+            found.push(row);
         }
         Ok(found)
     }

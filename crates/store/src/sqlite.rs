@@ -124,23 +124,33 @@ impl SqliteTx {
     }
 
     pub fn all(&mut self, sql: &str, args: &[Value<'_>]) -> Result<Vec<Row>> {
-        self.rows(sql, args, usize::MAX)
+        self.rows(sql, args, usize::MAX, usize::MAX)
+    }
+
+    pub fn some(&mut self, sql: &str, args: &[Value<'_>], most_bytes: usize) -> Result<Vec<Row>> {
+        self.rows(sql, args, usize::MAX, most_bytes)
     }
 
     pub fn opt(&mut self, sql: &str, args: &[Value<'_>]) -> Result<Option<Row>> {
-        Ok(self.rows(sql, args, 1)?.pop())
+        Ok(self.rows(sql, args, 1, usize::MAX)?.pop())
     }
 
-    fn rows(&mut self, sql: &str, args: &[Value<'_>], most: usize) -> Result<Vec<Row>> {
+    fn rows(&mut self, sql: &str, args: &[Value<'_>], most: usize, most_bytes: usize) -> Result<Vec<Row>> {
         let mut statement = self.connection().prepare_cached(sql).map_err(|e| failed(sql, e))?;
         bind(&mut statement, args).map_err(|e| failed(sql, e))?;
         let width = statement.column_count();
         let mut found = Vec::new();
+        let mut bytes = 0_usize;
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next().map_err(|e| failed(sql, e))? {
             if found.len() < most {
                 let cells = (0..width).map(|i| cell(row.get_ref(i))).collect::<Result<Vec<_>, _>>();
-                found.push(Row::new(cells.map_err(|e| failed(sql, e))?));
+                let row = Row::new(cells.map_err(|e| failed(sql, e))?);
+                bytes = bytes.saturating_add(row.text_bytes());
+                found.push(row);
+            }
+            if bytes >= most_bytes {
+                break;
             }
         }
         Ok(found)

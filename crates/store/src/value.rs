@@ -61,6 +61,15 @@ impl From<String> for Value<'_> {
         Value::Text(Cow::Owned(v))
     }
 }
+impl<'a> From<&'a Cell> for Value<'a> {
+    fn from(v: &'a Cell) -> Self {
+        match v {
+            Cell::Null => Value::Null,
+            Cell::Int(v) => Value::Int(*v),
+            Cell::Text(v) => Value::Text(Cow::Borrowed(v)),
+        }
+    }
+}
 impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
     fn from(v: Option<T>) -> Self {
         v.map_or(Value::Null, Into::into)
@@ -86,6 +95,14 @@ impl Row {
     /// A row of these cells.
     pub fn new(cells: Vec<Cell>) -> Self {
         Self(cells.into_iter())
+    }
+    /// Every cell that is left.
+    pub fn into_cells(self) -> Vec<Cell> {
+        self.0.collect()
+    }
+    /// Bytes of text in the cells that are left.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.0.as_slice().iter().map(|cell| if let Cell::Text(text) = cell { text.len() } else { 8 }).sum()
     }
     /// The next cell.
     ///
@@ -185,7 +202,9 @@ ids!(
     AliasId,
     SshUsernameId,
     SshPublicKeyId,
-    SelfUpdateRequestId
+    SelfUpdateRequestId,
+    WebhookId,
+    DeliveryId
 );
 
 macro_rules! words {
@@ -213,5 +232,7 @@ words!(
     reeve_types::self_update::SelfUpdateStatus,
     reeve_types::ssh_public_key::SshKeyType,
     reeve_types::job::JobState,
+    reeve_types::webhook::WebhookState,
+    reeve_types::webhook::DeliveryState,
     reeve_types::Role
 );

@@ -19,3 +19,4 @@ mod self_updates;
 mod ssh_public_keys;
 mod ssh_usernames;
 mod streams;
+mod webhooks;

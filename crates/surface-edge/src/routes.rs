@@ -11,7 +11,7 @@ use reeve_types::{Error, Permission, Result};
 use crate::envelope::EdgeEnvelope;
 use crate::{
     admins, aliases, clusters, commands, enrollment_keys, event_types, executions, nodes, self_updates,
-    ssh_public_keys, ssh_usernames, streams,
+    ssh_public_keys, ssh_usernames, streams, webhooks,
 };
 
 /// The contract, as text.
@@ -76,13 +76,26 @@ pub fn surface(app: Arc<App>, kit: Kit) -> Result<Mounted> {
         .route(post.clone(), "/api/v1/commands/{id}/cancel", "commands.cancel", need(P::CommandsRun), commands::cancel)
         .route(post.clone(), "/api/v1/commands/{id}/rollout/pause", "commands.rollout.pause", need(P::CommandsRun), commands::pause)
         .route(post.clone(), "/api/v1/commands/{id}/rollout/resume", "commands.rollout.resume", need(P::CommandsRun), commands::resume)
-        .route(post, "/api/v1/commands/{id}/rollout/abort", "commands.rollout.abort", need(P::CommandsRun), commands::abort)
+        .route(post.clone(), "/api/v1/commands/{id}/rollout/abort", "commands.rollout.abort", need(P::CommandsRun), commands::abort)
         .route(get.clone(), "/api/v1/command_executions", "command_executions.list", need(P::CommandsRead), executions::list)
         .route(get.clone(), "/api/v1/command_executions/{id}", "command_executions.get", need(P::CommandsRead), executions::get)
-        .route(delete, "/api/v1/command_executions/{id}", "command_executions.delete", need(P::CommandsRun), executions::delete)
-        .route(patch, "/api/v1/command_executions/{id}/cancel", "command_executions.cancel", need(P::CommandsRun), executions::cancel)
+        .route(delete.clone(), "/api/v1/command_executions/{id}", "command_executions.delete", need(P::CommandsRun), executions::delete)
+        .route(patch.clone(), "/api/v1/command_executions/{id}/cancel", "command_executions.cancel", need(P::CommandsRun), executions::cancel)
         .route(get.clone(), "/api/v1/command_executions/{id}/output", "command_executions.output", need(P::CommandsRead), executions::output)
         .route(get.clone(), "/api/v1/command_executions/{id}/stream", "command_executions.stream", need(P::CommandsRead), streams::execution)
+        .route(post.clone(), "/api/v1/webhooks", "webhooks.create", need(P::WebhooksWrite), webhooks::create)
+        .route(get.clone(), "/api/v1/webhooks", "webhooks.list", need(P::WebhooksRead), webhooks::list)
+        .route(get.clone(), "/api/v1/webhooks/{id}", "webhooks.get", need(P::WebhooksRead), webhooks::get)
+        .route(patch, "/api/v1/webhooks/{id}", "webhooks.update", need(P::WebhooksWrite), webhooks::update)
+        .route(delete, "/api/v1/webhooks/{id}", "webhooks.delete", need(P::WebhooksWrite), webhooks::delete)
+        .route(post.clone(), "/api/v1/webhooks/{id}/pause", "webhooks.pause", need(P::WebhooksWrite), webhooks::pause)
+        .route(post.clone(), "/api/v1/webhooks/{id}/resume", "webhooks.resume", need(P::WebhooksWrite), webhooks::resume)
+        .route(post.clone(), "/api/v1/webhooks/{id}/test", "webhooks.test", need(P::WebhooksWrite), webhooks::test)
+        .route(post.clone(), "/api/v1/webhooks/{id}/redeliver", "webhooks.redeliver", need(P::WebhooksWrite), webhooks::redeliver)
+        .route(get.clone(), "/api/v1/webhooks/{id}/deliveries", "webhooks.deliveries", need(P::WebhooksRead), webhooks::deliveries)
+        .route(get.clone(), "/api/v1/webhook_deliveries", "webhook_deliveries.list", need(P::WebhooksRead), webhooks::all_deliveries)
+        .route(get.clone(), "/api/v1/webhook_deliveries/{id}", "webhook_deliveries.get", need(P::WebhooksRead), webhooks::delivery)
+        .route(post, "/api/v1/webhook_deliveries/{id}/redeliver", "webhook_deliveries.redeliver", need(P::WebhooksWrite), webhooks::redeliver_one)
         .route(get, "/api/v1/event_types", "event_types.list", need(P::EventsRead), event_types::list)
         .build()
 }

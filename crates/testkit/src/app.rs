@@ -17,6 +17,7 @@ use reeve_http_kit::limits::{LimitRates, Limits};
 use reeve_http_kit::listener::{Listener, ListenerOptions};
 use reeve_http_kit::surface::Kit;
 use reeve_http_kit::{Contract, Mounted};
+use reeve_providers::fetch::Guard;
 use reeve_types::access::IdempotencyKey;
 use reeve_types::id::{Ids, SystemIds};
 use reeve_types::{Actor, ErrorKind, NodeId, Result, Secret, ServerId, SystemClock};
@@ -198,6 +199,7 @@ impl Parts {
         let mut tx = db.store.begin().await.expect("a working store");
         reeve_store::server::started(&mut tx, &app.server_id, "test", "{}", app.now()).await.expect("a working store");
         tx.commit().await.expect("a working store");
+        app.set_fetch(Arc::new(reeve_providers::fetch::Fetcher::new(Guard { allow_private: true })));
         let agents = LocalAgents::attach(&app);
         let loops = CancellationToken::new();
         let mut running = background::start(&app, &loops);

@@ -20,13 +20,29 @@ pub struct TestDb {
 impl TestDb {
     /// An empty SQLite store.
     pub async fn sqlite() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let location = Location::Sqlite(folder.path().join("reeve.db"));
-        Self { store: Store::open(&location).await.expect("a SQLite store"), location, _folder: Some(folder) }
+        Self::bare_sqlite().await.migrated().await
     }
 
     /// An empty PostgreSQL store. Panics with what to do when no server was named.
     pub async fn postgres() -> Self {
+        Self::bare_postgres().await.migrated().await
+    }
+
+    /// A SQLite database without a table.
+    pub async fn bare_sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let location = Location::Sqlite(folder.path().join("reeve.db"));
+        let store = Store::open_unmigrated(&location).await.expect("a SQLite store");
+        Self { store, location, _folder: Some(folder) }
+    }
+
+    async fn migrated(self) -> Self {
+        reeve_store::migrate::up(&self.store).await.expect("a migrated store");
+        self
+    }
+
+    /// A PostgreSQL database without a table. Panics with what to do when no server was named.
+    pub async fn bare_postgres() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let base = std::env::var(POSTGRES_URL)
             .unwrap_or_else(|_| panic!("{POSTGRES_URL} is not set: run the tests with `cargo xtask test`"));
@@ -35,7 +51,8 @@ impl TestDb {
         server.administer(&format!("CREATE DATABASE {name}")).await.expect("a fresh database");
         let (head, _) = base.rsplit_once('/').expect("a URL with a database");
         let location = Location::Postgres(format!("{head}/{name}"));
-        Self { store: Store::open(&location).await.expect("a PostgreSQL store"), location, _folder: None }
+        let store = Store::open_unmigrated(&location).await.expect("a PostgreSQL store");
+        Self { store, location, _folder: None }
     }
 }
 

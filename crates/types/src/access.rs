@@ -56,6 +56,10 @@ permissions! {
     SelfUpdatesWrite = "edge.self_updates.write",
     /// Read metrics of nodes and servers.
     MetricsRead = "edge.metrics.read",
+    /// See webhooks and their delivery log; URLs and answers often hold secrets of others.
+    WebhooksRead = "edge.webhooks.read",
+    /// Create, change, steer and delete webhooks.
+    WebhooksWrite = "edge.webhooks.write",
     /// Read the event feed and its catalogue.
     EventsRead = "events.read",
     /// Read the audit log.

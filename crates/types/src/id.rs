@@ -68,6 +68,10 @@ ids! {
     SshPublicKeyId,
     /// A request that nodes update their agents.
     SelfUpdateRequestId,
+    /// A subscription to events.
+    WebhookId,
+    /// One event on its way to one webhook.
+    DeliveryId,
 }
 
 /// Where fresh ids and random bytes come from.

@@ -26,6 +26,7 @@ pub mod ssh_username;
 pub mod text_match;
 pub mod time;
 pub mod user;
+pub mod webhook;
 
 pub use access::{Actor, Permission, Principal, Role};
 pub use error::{Error, ErrorKind, Result};

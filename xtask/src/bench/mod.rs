@@ -18,9 +18,11 @@ mod jobs;
 mod load;
 mod peers;
 mod reads;
+mod receivers;
 mod report;
 mod rig;
 mod start;
+mod webhooks;
 mod writes;
 
 use report::{Figure, Report};
@@ -57,6 +59,7 @@ enum Name {
     Writes,
     Reads,
     Jobs,
+    Webhooks,
     Start,
     Footprint,
     All,
@@ -83,6 +86,7 @@ const BENCHES: &[(Name, &str, Run)] = &[
     (Name::Writes, "writes", writes::run),
     (Name::Reads, "reads", reads::run),
     (Name::Jobs, "jobs", jobs::run),
+    (Name::Webhooks, "webhooks", webhooks::run),
     (Name::Heartbeats, "heartbeats", heartbeats::run),
     (Name::Fanout, "fanout", fanout::run),
 ];

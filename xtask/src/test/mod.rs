@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that must hold before a change lands, in stages, from cheap to dear. A stage that
 //! cannot run here fails and says what is missing: nothing is skipped in silence.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -10,11 +11,15 @@ use console::style;
 use crate::{shell, tidy, up};
 
 mod needs;
+mod node;
 mod postgres;
+mod python;
+mod s3;
 mod tally;
 
 pub use needs::apt_missing;
 use postgres::Postgres;
+use s3::S3;
 use tally::Tally;
 
 #[derive(clap::Args)]
@@ -43,7 +48,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "fmt", about: "formatting", after: &[], run: fmt },
     Stage { name: "tidy", about: "the house rules", after: &[], run: tidy },
     Stage { name: "clippy", about: "lints, warnings denied", after: &[], run: clippy },
-    Stage { name: "services", about: "a PostgreSQL of our own", after: &["needs"], run: services },
+    Stage { name: "services", about: "a PostgreSQL, an S3 server, a Python and a Node of our own", after: &["needs"], run: services },
     Stage { name: "tests", about: "unit and integration tests", after: &["needs", "services"], run: tests },
     Stage { name: "doc", about: "examples in the docs", after: &[], run: doc },
     Stage { name: "e2e", about: "real processes in network namespaces", after: &["needs", "services"], run: e2e },
@@ -54,6 +59,10 @@ struct Session {
     selected: Vec<&'static str>,
     filter: Option<String>,
     postgres: Option<Postgres>,
+    /// The interpreter with the packages that tests need.
+    python: Option<PathBuf>,
+    node: Option<PathBuf>,
+    s3: Option<S3>,
     tally: Tally,
 }
 
@@ -63,6 +72,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         selected: stages.iter().map(|stage| stage.name).collect(),
         filter: args.filter.clone(),
         postgres: None,
+        python: None,
+        node: None,
+        s3: None,
         tally: Tally::default(),
     };
     let started = Instant::now();
@@ -138,6 +150,12 @@ fn services(session: &mut Session) -> Result<()> {
     let postgres = Postgres::start()?;
     println!("      PostgreSQL {} on port {}", postgres.version, postgres.port);
     session.postgres = Some(postgres);
+    let python = python::prepare()?;
+    session.node = Some(node::prepare()?);
+    let s3 = S3::start(&python)?;
+    session.python = Some(python);
+    println!("      S3 (SeaweedFS) on port {}", s3.port);
+    session.s3 = Some(s3);
     Ok(())
 }
 
@@ -166,6 +184,15 @@ impl Session {
         cargo.arg("test").args(before).args(&self.filter).args(after).envs(environment.iter().cloned());
         if let Some(postgres) = &self.postgres {
             cargo.env("REEVE_TEST_POSTGRES_URL", postgres.url());
+        }
+        if let Some(python) = &self.python {
+            cargo.env("REEVE_TEST_PYTHON", python);
+        }
+        if let Some(node) = &self.node {
+            cargo.env("REEVE_TEST_NODE_FOLDER", node);
+        }
+        if let Some(s3) = &self.s3 {
+            cargo.env("REEVE_TEST_S3_URL", s3.url());
         }
         self.tally.run(&mut cargo)
     }

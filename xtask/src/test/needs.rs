@@ -17,10 +17,17 @@ struct Need {
 const NEEDS: &[Need] = &[
     Need { program: "initdb", package: "postgresql", stages: &["services"] },
     Need { program: "setpriv", package: "util-linux", stages: &["services", "e2e"] },
+    Need { program: "python3", package: "python3", stages: &["services"] },
+    Need { program: VENV, package: "python3-venv", stages: &["services"] },
+    Need { program: "node", package: "nodejs", stages: &["services"] },
+    Need { program: "npm", package: "npm", stages: &["services"] },
     Need { program: "ip", package: "iproute2", stages: &["e2e"] },
     Need { program: "nft", package: "nftables", stages: &["e2e"] },
     Need { program: "mount", package: "mount", stages: &["e2e"] },
 ];
+
+/// A part of Python that Debian packs by itself; no program on the path.
+const VENV: &str = "python3 -m venv";
 
 /// Makes sure that every program the `selected` stages want is there, and that this machine lets them work.
 pub fn install(selected: &[&str]) -> Result<()> {
@@ -71,7 +78,11 @@ fn missing(selected: &[&str]) -> Vec<&'static str> {
 }
 
 fn present(program: &str) -> bool {
-    if program == "initdb" { postgres::folder().is_some() } else { shell::has(program) }
+    match program {
+        "initdb" => postgres::folder().is_some(),
+        VENV => shell::capture(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_ok(),
+        program => shell::has(program),
+    }
 }
 
 /// The end-to-end tests make network namespaces; a container often forbids it.

@@ -24,7 +24,7 @@ const SEE_EVERYTHING: [&str; 3] = ["reeve-server", "reeve-testkit", "xtask"];
 fn allowed(name: &str) -> Option<&'static [&'static str]> {
     Some(match name {
         "types" | "agent-proto" => &[],
-        "ports" | "store" => &["types"],
+        "ports" | "store" | "simulators" => &["types"],
         "jobs" => &["types", "store"],
         "manifests" => &["types"],
         "domain" => &["types", "store", "jobs", "ports", "manifests"],
@@ -52,7 +52,7 @@ const WALLS: &[Wall] = &[
     Wall { dependency: "tokio-postgres-rustls", holders: &["reeve-store"], tests: false },
     Wall {
         dependency: "axum",
-        holders: &["reeve-http-kit", "reeve-surface-*", "reeve-server", "reeve-testkit", "xtask"],
+        holders: &["reeve-http-kit", "reeve-surface-*", "reeve-server", "reeve-testkit", "reeve-simulators", "xtask"],
         tests: true,
     },
     Wall { dependency: "kube", holders: &["reeve-provider-kube"], tests: false },
@@ -79,7 +79,7 @@ fn check_member(member: &Member) -> Vec<Finding> {
     for dependency in &member.dependencies {
         let line = line_of(&member.text, &dependency.name);
         if let Some(other) = dependency.name.strip_prefix(PREFIX) {
-            let testing = dependency.dev && matches!(other, "testkit" | "agent");
+            let testing = dependency.dev && matches!(other, "testkit" | "agent" | "simulators");
             if let Some(list) = allowed
                 && !sees_everything
                 && !testing
@@ -152,6 +152,8 @@ mod tests {
             ("reeve-agent", &["reeve-agent-proto"]),
             ("reeve-agent-gateway", &["reeve-types", "reeve-ports", "reeve-domain", "reeve-agent-proto"]),
             ("reeve-provider-kube", &["reeve-types", "reeve-ports", "kube"]),
+            ("reeve-providers", &["reeve-types", "reeve-ports", "dev:reeve-simulators"]),
+            ("reeve-simulators", &["reeve-types", "axum"]),
             ("reeve-cli", &["reqwest", "dev:axum"]),
             ("reeve-server", &["reeve-store", "reeve-surface-edge", "axum"]),
             ("reeve-testkit", &["reeve-store", "reeve-agent"]),
@@ -185,6 +187,8 @@ mod tests {
             ("reeve-agent-gateway", "reeve-store"),
             ("reeve-cli", "reeve-domain"),
             ("reeve-store", "dev:reeve-jobs"),
+            ("reeve-providers", "reeve-simulators"),
+            ("reeve-simulators", "reeve-ports"),
         ] {
             assert_eq!(findings(name, &[dependency]).len(), 1, "{name} -> {dependency}");
         }

@@ -1,13 +1,16 @@
 //! The commands, a file per noun: arguments, the calls they make, and how the answer is shown.
 
 pub mod alias;
+pub mod apply;
 pub mod audit;
+pub mod backup;
 pub mod cluster;
 pub mod commands;
 pub mod contexts;
 pub mod doctor;
 pub mod events;
 pub mod execution;
+pub mod export;
 pub mod job;
 pub mod key;
 pub mod login;
@@ -19,6 +22,7 @@ pub mod ssh_user;
 pub mod token;
 pub mod user;
 mod watch;
+pub mod webhook;
 
 use serde_json::Value;
 
@@ -49,7 +53,7 @@ fn hide(value: &mut Value, secrets: &[&str]) {
 }
 
 /// Escapes one segment of a path.
-fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

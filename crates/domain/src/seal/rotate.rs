@@ -14,6 +14,9 @@ pub const COLUMNS: &[SealedColumn] = &[
     SealedColumn { table: "nodes", column: "proxy_password_sealed", id: "id" },
     SealedColumn { table: "enrollment_keys", column: "sealed_key", id: "id" },
     SealedColumn { table: "settings", column: "value", id: "name" },
+    SealedColumn { table: "webhooks", column: "secret_sealed", id: "id" },
+    SealedColumn { table: "webhooks", column: "headers_sealed", id: "id" },
+    SealedColumn { table: "webhooks", column: "previous_secret_sealed", id: "id" },
 ];
 
 /// Rows per transaction, so that others get their turn.

@@ -4,6 +4,7 @@
 mod agents;
 mod aliases;
 mod audit;
+mod backup;
 mod clusters;
 mod commands;
 mod idempotency;
@@ -13,6 +14,7 @@ mod planted_secrets;
 mod seal;
 mod self_updates;
 mod ssh;
+mod webhooks;
 mod world;
 
 use std::sync::Arc;

@@ -3,10 +3,12 @@
 //! server believes is not what happened.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+mod backup;
 mod disk;
 mod fleet;
 mod nat;
 mod net;
+mod webhooks;
 
 use std::net::TcpListener;
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ pub mod rollout;
 pub mod self_update;
 pub mod ssh;
 pub mod targeting;
+pub mod webhook;
 
 use reeve_types::cluster::network_name;
 use reeve_types::{Range, TextMatch, Timestamp};

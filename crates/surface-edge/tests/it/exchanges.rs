@@ -11,7 +11,7 @@ const NOT_PLAYED: [u16; 4] = [429, 500, 503, 409];
 
 /// Documented for the sake of a reader, but the same for every operation: 404 is what a wrong method gets, 422 what a
 /// reused `Idempotency-Key` gets. Both are played where there is more to them.
-const THE_SAME_EVERYWHERE: [&str; 24] = [
+const THE_SAME_EVERYWHERE: &[&str] = &[
     "admins.me 404",
     "clusters.list 404",
     "clusters.create 404",
@@ -36,6 +36,14 @@ const THE_SAME_EVERYWHERE: [&str; 24] = [
     "self_update_requests.rollout.abort 422",
     "self_update_requests.rollout.pause 422",
     "self_update_requests.rollout.resume 422",
+    "webhooks.list 404",
+    "webhooks.create 404",
+    "webhook_deliveries.list 404",
+    "webhooks.pause 422",
+    "webhooks.resume 422",
+    "webhooks.test 422",
+    "webhooks.redeliver 422",
+    "webhook_deliveries.redeliver 422",
 ];
 
 async fn play(fresh: impl AsyncFn() -> TestApp) {

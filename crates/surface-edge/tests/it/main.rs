@@ -3,3 +3,4 @@
 
 mod exchanges;
 mod rights;
+mod signatures;

@@ -90,6 +90,10 @@ pub(super) fn sound(operation: &Operation, key: &str) -> RequestSpec {
         "ssh_usernames.create" => Some(json!({"username": "gate"})),
         "ssh_usernames.verify" => Some(json!({"username": "gate", "password": "gate"})),
         "ssh_public_keys.create" => Some(json!({"key_name": "gate", "public_key": PUBLIC_KEY})),
+        "webhooks.create" => Some(
+            json!({"url": "https://192.0.2.1/", "secret": "s".repeat(32), "subscribed_events": ["edge.node.registered"]}),
+        ),
+        "webhooks.redeliver" => Some(json!({"since": "2026-01-01T00:00:00Z"})),
         _ if operation.has_body() => Some(json!({})),
         _ => None,
     };

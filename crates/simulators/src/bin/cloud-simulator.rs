@@ -1,0 +1,44 @@
+//! A simulated cloud to rehearse against by hand: prints its address and credentials and runs until it is stopped.
+#![allow(clippy::print_stdout)] // a tool talks to the person who typed it
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use clap::{Parser, ValueEnum};
+use reeve_simulators::{HetznerSimulator, SimulatedTime, UpCloudSimulator, hetzner, upcloud};
+
+#[derive(Parser)]
+#[command(about = "A simulated cloud on loopback, in real time")]
+struct Args {
+    /// Which cloud
+    vendor: Vendor,
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:9900")]
+    listen: SocketAddr,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Vendor {
+    Upcloud,
+    Hetzner,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    anyhow::ensure!(args.listen.ip().is_loopback(), "a simulator listens on loopback only: its token is public");
+    let time = Arc::new(SimulatedTime::Real);
+    match args.vendor {
+        Vendor::Upcloud => {
+            let cloud = UpCloudSimulator::start_at(args.listen, time).await?;
+            println!("UpCloud at {} with the token {}", cloud.front.url(), upcloud::TOKEN);
+            tokio::signal::ctrl_c().await?;
+        }
+        Vendor::Hetzner => {
+            let cloud = HetznerSimulator::start_at(args.listen, time).await?;
+            println!("Hetzner at {} with the token {}", cloud.front.url(), hetzner::TOKEN);
+            tokio::signal::ctrl_c().await?;
+        }
+    }
+    Ok(())
+}
