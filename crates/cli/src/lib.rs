@@ -35,7 +35,7 @@ pub use crate::command::backup;
 pub use crate::command::doctor::Doctor;
 use crate::command::{
     alias, apply, audit, cluster, commands, contexts, doctor, events, execution, export, job, key, login, node,
-    run_command, self_update, server, ssh_user, token, user, webhook,
+    run_command, seal, self_update, server, ssh_user, token, user, webhook,
 };
 pub use crate::failure::Failure;
 use crate::failure::Outcome;
@@ -104,6 +104,8 @@ pub enum ClientCommand {
     /// Back up a whole server, check and restore backups
     #[command(visible_alias = "backups")]
     Backup(With<backup::Noun>),
+    /// The key that seals secrets in the store
+    Seal(With<seal::Noun>),
     /// Version, listeners and agents of the server
     Server(With<server::Server>),
     /// Check the connection and the server, and say what to do
@@ -191,6 +193,7 @@ async fn dispatch(world: &mut World, command: ClientCommand, program: clap::Comm
         ClientCommand::Events(with) => with!(with, events::run),
         ClientCommand::Audit(with) => with!(with, audit::run),
         ClientCommand::Job(with) => with!(with, job::run),
+        ClientCommand::Seal(with) => with!(with, seal::run),
         ClientCommand::User(with) => with!(with, user::run),
         ClientCommand::Token(with) => with!(with, token::run),
         ClientCommand::Backup(with) => with!(with, backup::run),

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::{dispatch, intake, presence};
 use crate::config::Config;
 use crate::execution::PruneExecutions;
+use crate::seal::rotation::RotateSeal;
 use crate::{App, command, event, execution, idempotency, identity, job, seal, self_update, webhook};
 
 /// The loop that fans commands out.
@@ -64,6 +65,7 @@ pub fn registry(config: &Config) -> Registry<App> {
             .off_if(!pruning.enabled),
         )
         .job::<PruneExecutions>()
+        .job::<RotateSeal>()
 }
 
 type Tick = for<'a> fn(&'a App) -> BoxFuture<'a, Result<()>>;

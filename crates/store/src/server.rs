@@ -33,3 +33,11 @@ pub async fn alive(tx: &mut Tx, since: Timestamp) -> Result<Vec<ServerId>> {
     let rows = tx.all("SELECT id FROM servers WHERE last_seen_at >= $1 ORDER BY id", args![since]).await?;
     rows.into_iter().map(|mut row| row.get()).collect()
 }
+
+/// How many other servers were seen since then.
+///
+/// # Errors
+/// As the store.
+pub async fn others(tx: &mut Tx, me: &ServerId, since: Timestamp) -> Result<i64> {
+    tx.one("SELECT count(*) FROM servers WHERE id <> $1 AND last_seen_at >= $2", args![me, since]).await?.get()
+}

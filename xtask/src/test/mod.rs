@@ -48,7 +48,12 @@ const STAGES: &[Stage] = &[
     Stage { name: "fmt", about: "formatting", after: &[], run: fmt },
     Stage { name: "tidy", about: "the house rules", after: &[], run: tidy },
     Stage { name: "clippy", about: "lints, warnings denied", after: &[], run: clippy },
-    Stage { name: "services", about: "a PostgreSQL, an S3 server, a Python and a Node of our own", after: &["needs"], run: services },
+    Stage {
+        name: "services",
+        about: "a PostgreSQL, an S3 server, a Python and a Node of our own",
+        after: &["needs"],
+        run: services,
+    },
     Stage { name: "tests", about: "unit and integration tests", after: &["needs", "services"], run: tests },
     Stage { name: "doc", about: "examples in the docs", after: &[], run: doc },
     Stage { name: "e2e", about: "real processes in network namespaces", after: &["needs", "services"], run: e2e },

@@ -16,6 +16,7 @@ pub mod key;
 pub mod login;
 pub mod node;
 pub mod run_command;
+pub mod seal;
 pub mod self_update;
 pub mod server;
 pub mod ssh_user;
