@@ -297,6 +297,9 @@ pub struct Hello {
     /// The node's health as it starts the session.
     #[prost(message, optional, tag = "11")]
     pub health: Option<Heartbeat>,
+    /// Counts this agent's connections over all its starts; 0 where it does not.
+    #[prost(uint64, tag = "12")]
+    pub session: u64,
 }
 
 /// The session is open.
@@ -317,6 +320,9 @@ pub struct Welcome {
     /// Milliseconds between samples; 0 wants none.
     #[prost(uint64, tag = "5")]
     pub sample_interval_ms: u64,
+    /// Where agents are served, this server first; empty keeps what the agent knows.
+    #[prost(string, repeated, tag = "8")]
+    pub agent_endpoints: Vec<String>,
 }
 
 /// The node's own idea of its health.

@@ -69,6 +69,7 @@ pub struct ServerSession {
     version: u32,
     heartbeat_ms: u64,
     sample_ms: u64,
+    endpoints: Vec<String>,
     deadline_ms: u64,
     events: VecDeque<ServerEvent>,
 }
@@ -82,6 +83,7 @@ impl ServerSession {
             version: 0,
             heartbeat_ms,
             sample_ms: 0,
+            endpoints: Vec::new(),
             deadline_ms: now_ms.saturating_add(INTRODUCTION_TIMEOUT_MS),
             events: VecDeque::new(),
         }
@@ -107,6 +109,7 @@ impl ServerSession {
                 server_time_us,
                 protocol_version: self.version,
                 sample_interval_ms: self.sample_ms,
+                agent_endpoints: std::mem::take(&mut self.endpoints),
             }));
         }
     }
@@ -144,6 +147,11 @@ impl ServerSession {
     /// Whether the agent understands questions. Known from its first message on.
     pub fn takes_questions(&self) -> bool {
         self.version >= QUESTIONS_SINCE
+    }
+
+    /// Sets where agents are served, for the next `welcome` to say.
+    pub fn set_endpoints(&mut self, endpoints: Vec<String>) {
+        self.endpoints = endpoints;
     }
 
     /// Whether the agent was welcomed and the session is not over.

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use reeve_agent_proto::message::{Enroll, Enrolled, Hello, Ports, Rejected, SelfUpdateAnswer};
 use reeve_agent_proto::proof::{self, Purpose};
 use reeve_agent_proto::{AgentEvent, AgentSession, CloseReason, MuxEvent};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -69,10 +71,14 @@ pub struct Node {
     pub self_update: bool,
     /// Learns the server's time.
     pub clock: Arc<Clock>,
+    /// Counts connections over all starts of the agent.
+    pub sessions: AtomicU64,
     /// What is counted.
     pub counters: Arc<Counters>,
     /// Answers the server's questions.
     pub desk: Desk,
+    /// Where the servers said that they are.
+    pub told: watch::Sender<Vec<String>>,
     /// Ends everything.
     pub stop: CancellationToken,
 }
@@ -126,6 +132,7 @@ impl<'a> Link<'a> {
             ports: Some(self.node.ports),
             known: self.node.executor.known().await,
             self_update_enabled: self.node.self_update,
+            session: self.node.sessions.fetch_add(1, Ordering::Relaxed),
             ..Hello::default()
         };
         let now = self.now();
@@ -204,6 +211,7 @@ impl<'a> Link<'a> {
                 );
                 // The server settles what the hello named with each welcome.
                 self.node.counters.syncs.add();
+                self.node.told.send_replace(welcome.agent_endpoints);
                 executor.tell(Command::Open);
                 if let Some(question) = self.node.aliases.question() {
                     self.session.send(question);

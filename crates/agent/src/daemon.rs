@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use reeve_agent_proto::EnrollmentKey;
 use reeve_agent_proto::backoff::full_jitter;
 use reeve_agent_proto::message::Rejected;
 use rustls::ClientConfig;
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -113,10 +115,14 @@ pub async fn run_with(
         credentials,
         self_update: options.self_update,
         clock,
+        sessions: AtomicU64::new(count_start(&dir)),
         counters,
+        told: watch::Sender::default(),
         stop: CancellationToken::new(),
     };
-    let mut daemon = Daemon { dir: &dir, options: &options, node: &node, membership, tls, enrolled, attempt: 0 };
+    let endpoint = membership.endpoints.first().cloned().unwrap_or_default();
+    let mut daemon =
+        Daemon { dir: &dir, options: &options, node: &node, membership, tls, enrolled, attempt: 0, endpoint };
     let outcome = tokio::select! {
         outcome = daemon.live() => outcome,
         () = async {
@@ -159,6 +165,19 @@ async fn run_until_signal(options: Options) -> Result<(), AgentError> {
     run(options, stop).await
 }
 
+/// The number of the first connection of this start: higher than any before, with room for a million connections.
+fn count_start(dir: &DataDir) -> u64 {
+    const FILE: &str = "starts";
+    let text = dir.read(FILE).ok().flatten().and_then(|content| String::from_utf8(content).ok());
+    let before: u64 = text.and_then(|text| text.trim().parse().ok()).unwrap_or_default();
+    let starts = before.saturating_add(1).min(1 << 40);
+    if let Err(error) = dir.replace(FILE, format!("{starts}\n").as_bytes()) {
+        // The server then waits until it knows that the connection before is gone.
+        tracing::warn!(%error, "the start could not be counted");
+    }
+    (starts << 20) + 1
+}
+
 fn start_executor(
     dir: &DataDir,
     options: &Options,
@@ -199,6 +218,8 @@ struct Daemon<'a> {
     tls: Arc<ClientConfig>,
     enrolled: bool,
     attempt: u32,
+    /// The server to go to.
+    endpoint: String,
 }
 
 impl Daemon<'_> {
@@ -230,6 +251,7 @@ impl Daemon<'_> {
                 // `connect_once` goes on after an enrollment.
                 End::Enrolled(_) => Duration::ZERO,
             };
+            self.go_elsewhere();
             tokio::select! {
                 () = sleep(pause) => {}
                 () = self.node.stop.cancelled() => return Ok(()),
@@ -238,8 +260,7 @@ impl Daemon<'_> {
     }
 
     async fn connect_once(&mut self) -> Result<End, AgentError> {
-        let endpoints = &self.membership.endpoints;
-        let endpoint = endpoints[self.attempt as usize % endpoints.len().max(1)].clone();
+        let endpoint = self.endpoint.clone();
         let dialled = tokio::select! {
             dialled = self.dial(&endpoint) => dialled?,
             () = self.node.stop.cancelled() => return Ok(End::Stopped),
@@ -262,8 +283,8 @@ impl Daemon<'_> {
         {
             match link.enroll(key.trim()).await {
                 End::Enrolled(enrolled) => {
-                    if !enrolled.agent_endpoints.is_empty() && self.options.server.is_none() {
-                        self.membership.endpoints = enrolled.agent_endpoints;
+                    if self.options.server.is_none() {
+                        self.membership.adopt(&enrolled.agent_endpoints, &endpoint);
                     }
                     self.membership.cluster_name = enrolled.cluster_name;
                     self.membership.api_token = enrolled.api_token;
@@ -278,7 +299,37 @@ impl Daemon<'_> {
                 end => return Ok(end),
             }
         }
-        Ok(link.serve().await)
+        Ok(self.serve(link, &endpoint).await)
+    }
+
+    /// Serves a connection to its end, and remembers where the servers say that they are.
+    async fn serve(&mut self, link: Link<'_>, endpoint: &str) -> End {
+        let mut told = self.node.told.subscribe();
+        let served = link.serve();
+        tokio::pin!(served);
+        loop {
+            tokio::select! {
+                end = &mut served => return end,
+                Ok(()) = told.changed() => {
+                    let endpoints = told.borrow_and_update().clone();
+                    // A server named on the command line is the one that is wanted.
+                    if self.options.server.is_none()
+                        && self.membership.adopt(&endpoints, endpoint)
+                        && let Err(error) = self.membership.save(self.dir)
+                    {
+                        tracing::warn!(%error, "the servers' addresses are known only until the agent ends");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Chooses another server at random, where there is one: agents of a server that died spread over the others.
+    fn go_elsewhere(&mut self) {
+        let others: Vec<&String> = self.membership.endpoints.iter().filter(|e| **e != self.endpoint).collect();
+        if !others.is_empty() {
+            self.endpoint = others[rand::random_range(0..others.len())].clone();
+        }
     }
 
     /// The server may have registered the node on an earlier attempt whose answer was lost: then a hello works.
@@ -318,7 +369,9 @@ impl Daemon<'_> {
     }
 
     fn backoff_ms(&mut self, cap_ms: u64) -> u64 {
-        let delay = full_jitter(self.attempt, BACKOFF_BASE_MS.min(cap_ms), cap_ms, rand::random());
+        // The pauses grow with the rounds over all servers, not with each of them.
+        let rounds = self.attempt / u32::try_from(self.membership.endpoints.len()).unwrap_or(u32::MAX).max(1);
+        let delay = full_jitter(rounds, BACKOFF_BASE_MS.min(cap_ms), cap_ms, rand::random());
         self.attempt = self.attempt.saturating_add(1);
         delay
     }

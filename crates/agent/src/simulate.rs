@@ -121,6 +121,10 @@ struct Agent {
     due: VecDeque<(Instant, String)>,
     results: HashMap<String, ExecutionResult>,
     answered: VecDeque<String>,
+    endpoints: Vec<String>,
+    /// Which of them it is with.
+    endpoint: usize,
+    sessions: u64,
 }
 
 async fn live(fleet: Arc<Fleet>, number: usize) -> Result<(), AgentError> {
@@ -138,12 +142,18 @@ async fn live(fleet: Arc<Fleet>, number: usize) -> Result<(), AgentError> {
         due: VecDeque::new(),
         results: HashMap::new(),
         answered: VecDeque::new(),
+        endpoints: fleet.membership.endpoints.clone(),
+        endpoint: number,
+        sessions: 0,
         fleet,
     };
     let mut enrolled = false;
     let mut attempt = 0;
     loop {
-        match agent.connect(&mut enrolled, number).await {
+        let ended = agent.connect(&mut enrolled).await;
+        // Another server, where there is one.
+        agent.endpoint = agent.endpoint.wrapping_add(1 + rand::random_range(0..agent.endpoints.len().max(2) - 1));
+        match ended {
             Ok(wait) => {
                 attempt = 0;
                 sleep(wait).await;
@@ -172,11 +182,11 @@ impl From<std::io::Error> for Broken {
 
 impl Agent {
     /// One connection to its end; gives how long to stay away.
-    async fn connect(&mut self, enrolled: &mut bool, number: usize) -> Result<Duration, Broken> {
+    async fn connect(&mut self, enrolled: &mut bool) -> Result<Duration, Broken> {
         let fleet = self.fleet.clone();
         let permit = fleet.dials.acquire().await.map_err(|e| Broken::Lost(e.to_string()))?;
-        let endpoints = &fleet.membership.endpoints;
-        let connection = dial(&endpoints[number % endpoints.len()], None, &fleet.tls).await?;
+        let endpoint = &self.endpoints[self.endpoint % self.endpoints.len()];
+        let connection = dial(endpoint, None, &fleet.tls).await?;
         let mut line = Line::new(connection, self.jitter.next_u64());
         if !*enrolled {
             line.session.enroll(self.enroll(&line.connection), line.now());
@@ -184,6 +194,7 @@ impl Agent {
             *enrolled = true;
             fleet.enrolled.fetch_add(1, Ordering::Relaxed);
         }
+        self.sessions += 1;
         line.session.hello(self.hello(&line.connection), line.now());
         self.converse(&mut line, Until::Open).await?;
         drop(permit);
@@ -217,6 +228,7 @@ impl Agent {
             version: crate::VERSION.to_owned(),
             ports: Some(ports()),
             known: known.map(|(id, p)| Known { execution_id: id.clone(), progress: p.into() }).collect(),
+            session: self.sessions,
             ..Hello::default()
         }
     }
@@ -275,7 +287,12 @@ impl Agent {
                     AgentError::new(format!("the server refused a virtual agent: {} ({})", no.message, no.error), "");
                 return Err(Broken::Refused(error));
             }
-            AgentEvent::Welcome(_) => {
+            AgentEvent::Welcome(welcome) => {
+                if !welcome.agent_endpoints.is_empty() && self.fleet.options.server.is_none() {
+                    self.endpoints = welcome.agent_endpoints;
+                    // The server names itself first.
+                    self.endpoint = 0;
+                }
                 for result in self.results.values() {
                     line.session.send(result.clone());
                 }

@@ -36,8 +36,8 @@ pub use crate::args::{Globals, With};
 pub use crate::command::backup;
 pub use crate::command::doctor::Doctor;
 use crate::command::{
-    alias, apply, audit, cluster, commands, contexts, doctor, events, execution, export, job, key, login, node,
-    run_command, self_update, server, ssh_user, token, top as fleet, user, webhook,
+    admin, alias, apply, audit, cluster, commands, contexts, doctor, events, execution, export, job, key, login, node,
+    run_command, seal, self_update, server, ssh_user, token, top as fleet, user, webhook,
 };
 pub use crate::failure::Failure;
 use crate::failure::Outcome;
@@ -108,8 +108,14 @@ pub enum ClientCommand {
     /// Back up a whole server, check and restore backups
     #[command(visible_alias = "backups")]
     Backup(With<backup::Noun>),
-    /// Version, listeners and agents of the server
+    /// The key that seals secrets in the store
+    Seal(With<seal::Noun>),
+    /// Version, listeners and agents of the server; the other servers on its store
+    #[command(visible_alias = "servers")]
     Server(With<server::Server>),
+    /// The group of servers that the edge clusters are shared out among
+    #[command(visible_alias = "admins")]
+    Admin(With<admin::Noun>),
     /// Check the connection and the server, and say what to do
     Doctor(With<Doctor>),
     /// Write a completion script for a shell
@@ -196,11 +202,13 @@ async fn dispatch(world: &mut World, command: ClientCommand, program: clap::Comm
         ClientCommand::Events(with) => with!(with, events::run),
         ClientCommand::Audit(with) => with!(with, audit::run),
         ClientCommand::Job(with) => with!(with, job::run),
+        ClientCommand::Seal(with) => with!(with, seal::run),
         ClientCommand::User(with) => with!(with, user::run),
         ClientCommand::Token(with) => with!(with, token::run),
         ClientCommand::Backup(with) => with!(with, backup::run),
         ClientCommand::Whoami(with) => with!(with, server::whoami),
         ClientCommand::Server(with) => with!(with, server::server),
+        ClientCommand::Admin(with) => with!(with, admin::run),
         ClientCommand::Doctor(with) => with!(with, doctor::run),
         ClientCommand::Completions(args) => server::completions(&args, world, program),
     }

@@ -1,6 +1,6 @@
 //! This server's own numbers. What it does not have is None, and what it does not do yet is 0.
 
-use reeve_store::{cluster, job, server};
+use reeve_store::{admin_cluster, job};
 use reeve_types::{Actor, Permission, Result, Timestamp};
 
 pub use reeve_store::job::Tally;
@@ -8,8 +8,6 @@ pub use reeve_store::job::Tally;
 use crate::process::{self, Process};
 use crate::{App, authz};
 
-/// A server that was not seen for this long has gone.
-const GONE_AFTER_MS: i64 = 60_000;
 /// Jobs that ended longer ago are not counted.
 const ENDED_SINCE_MS: i64 = 24 * 3600 * 1000;
 
@@ -26,8 +24,10 @@ pub struct AdminMetrics {
     pub agents: usize,
     /// Whether there are more nodes than capacity.
     pub degraded: bool,
-    /// Clusters this server looks after; None when it shares them with others.
-    pub clusters: Option<i64>,
+    /// Edge clusters that are assigned to this server.
+    pub clusters: u64,
+    /// Edge clusters for which no server of its group has room.
+    pub orphans: u64,
     /// Jobs by kind.
     pub jobs: Vec<Tally>,
     /// Passes and ticks of what recurs, in this process.
@@ -44,9 +44,8 @@ pub async fn me(app: &App, actor: &Actor) -> Result<AdminMetrics> {
     authz::require(actor, Permission::MetricsRead)?;
     let now = app.now();
     let mut tx = app.store.read().await?;
-    let alive = server::alive(&mut tx, now.plus_ms(-GONE_AFTER_MS)).await?;
-    let alone = alive.iter().all(|id| *id == app.server_id);
-    let clusters = if alone { Some(cluster::count(&mut tx).await?) } else { None };
+    let shares = admin_cluster::shares(&mut tx, &app.config.admin_cluster_name()).await?;
+    let owned_by = |owner: Option<&_>| shares.iter().filter(|share| share.server.as_ref() == owner).count() as u64;
     let jobs = job::tally(&mut tx, now, now.plus_ms(-ENDED_SINCE_MS)).await?;
     let recurring = app.registry.status();
     Ok(AdminMetrics {
@@ -55,7 +54,8 @@ pub async fn me(app: &App, actor: &Actor) -> Result<AdminMetrics> {
         process: process::this(),
         agents: app.agents().connected_count(),
         degraded: app.is_degraded(),
-        clusters,
+        clusters: owned_by(Some(&app.server_id)),
+        orphans: owned_by(None),
         jobs,
         passes: recurring.iter().map(|status| status.passes).sum(),
         failed_passes: recurring.iter().map(|status| status.failures).sum(),

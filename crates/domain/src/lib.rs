@@ -30,6 +30,7 @@ pub mod process;
 pub mod recurring;
 pub mod seal;
 pub mod self_update;
+pub mod server;
 pub mod ssh_public_key;
 pub mod ssh_username;
 pub mod webhook;

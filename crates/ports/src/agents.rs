@@ -97,6 +97,11 @@ pub trait AgentLink: Send + Sync + 'static {
         question: Question,
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Answer, Unreached>>;
+
+    /// Closes every agent's connection, as when this server has to join the others anew.
+    fn disconnect_all(&self, reason: &str);
+    /// Asks up to `count` agents to go to another server. Says how many it asked.
+    fn send_away(&self, count: usize) -> usize;
     /// Agents connected to this server.
     fn connected_count(&self) -> usize;
 }
@@ -115,6 +120,10 @@ impl AgentLink for NoAgents {
     fn disconnect(&self, _: &NodeId, _: &str) {}
     fn ask<'a>(&'a self, _: &'a NodeId, _: Question, _: Duration) -> BoxFuture<'a, Result<Answer, Unreached>> {
         Box::pin(async { Err(Unreached::NotConnected) })
+    }
+    fn disconnect_all(&self, _: &str) {}
+    fn send_away(&self, _: usize) -> usize {
+        0
     }
     fn connected_count(&self) -> usize {
         0

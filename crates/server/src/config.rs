@@ -29,6 +29,9 @@ pub struct ServeArgs {
     /// Host name or address (with or without port) under which agents reach this server; repeatable
     #[arg(long, value_name = "HOST[:PORT]")]
     pub advertise: Vec<String>,
+    /// Serve HTTPS with cert.pem and key.pem of this folder; a self-signed pair is made when they are not there
+    #[arg(long, value_name = "DIR")]
+    pub tls: Option<PathBuf>,
     /// Settings file [default: ./reeve.toml when it is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -66,8 +69,14 @@ pub struct Settings {
     pub public_enrollment_key_enabled: bool,
     /// Suffix of the servers' own cluster.
     pub admin_cluster_name: String,
+    /// Range of the servers' own network; unset takes one from the end of the ranges below.
+    pub admin_cluster_subnet: Option<String>,
     /// Peers per server; bounds how many nodes it owns.
     pub admin_max_wireguard_peers: i64,
+    /// Seconds after which the other servers expel one that is silent.
+    pub server_lease_secs: f64,
+    /// Minutes after which a server that is gone is forgotten.
+    pub zombie_admin_checkin_threshold_minutes: u32,
     /// DNS suffix of node names.
     pub dns_suffix: String,
     /// Address pools of clusters.
@@ -154,7 +163,10 @@ impl Default for Settings {
             default_cluster_name: Some("main".into()),
             public_enrollment_key_enabled: false,
             admin_cluster_name: "main".into(),
+            admin_cluster_subnet: None,
             admin_max_wireguard_peers: 100_000,
+            server_lease_secs: 6.0,
+            zombie_admin_checkin_threshold_minutes: 120,
             dns_suffix: "nm.internal".into(),
             cluster_auto_generated_ranges: vec!["100.64.0.0/10".into()],
             cluster_subnet_prefix: 16,
@@ -199,7 +211,7 @@ fn is_setting(name: &str) -> bool {
 }
 
 /// Names of the original's environment that are understood without the `REEVE_` prefix.
-const ORIGINAL_NAMES: [&str; 19] = [
+const ORIGINAL_NAMES: [&str; 21] = [
     "MASTER_KEY",
     "API_KEY",
     "METRICS_KEY",
@@ -208,6 +220,8 @@ const ORIGINAL_NAMES: [&str; 19] = [
     "DEFAULT_CLUSTER_NAME",
     "PUBLIC_ENROLLMENT_KEY_ENABLED",
     "ADMIN_CLUSTER_NAME",
+    "ADMIN_CLUSTER_SUBNET",
+    "ZOMBIE_ADMIN_CHECKIN_THRESHOLD_MINUTES",
     "ADMIN_MAX_WIREGUARD_PEERS",
     "CLUSTER_SUBNET_PREFIX",
     "CORE_NAME",
@@ -239,6 +253,9 @@ impl Settings {
         }
         if let Some(store) = &args.store {
             settings.store = Some(store.clone());
+        }
+        if let Some(tls) = &args.tls {
+            settings.tls = Some(tls.clone());
         }
         if let Some(log) = &args.log {
             settings.log = log.clone();
@@ -276,6 +293,24 @@ impl Settings {
         }
         if let Some(base) = self.metrics_base_url.as_deref().filter(|base| !is_host_and_port(base)) {
             bail!("metrics_base_url is `{base}`; it is HOST:PORT without scheme and path, as in control.example:44000");
+        }
+        if !(0.5..=300.0).contains(&self.server_lease_secs) {
+            bail!("server_lease_secs must be between 0.5 and 300; {} is not", self.server_lease_secs);
+        }
+        if self.admin_max_wireguard_peers < 0 {
+            bail!("admin_max_wireguard_peers must not be negative; {} is", self.admin_max_wireguard_peers);
+        }
+        let suffix = &self.admin_cluster_name;
+        let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if suffix.is_empty()
+            || suffix.len() > 18
+            || !suffix.chars().all(label)
+            || suffix.starts_with('-')
+            || suffix.ends_with('-')
+        {
+            bail!(
+                "admin_cluster_name must be 1 to 18 of a-z 0-9 and `-`, with a letter or digit at both ends; `{suffix}` is not"
+            );
         }
         self.pruning()?;
         for (name, days) in [
@@ -340,7 +375,10 @@ impl Settings {
         config.address_prefix = self.cluster_subnet_prefix;
         config.dns_suffix.clone_from(&self.dns_suffix);
         config.admin_cluster.clone_from(&self.admin_cluster_name);
+        config.admin_cluster_subnet.clone_from(&self.admin_cluster_subnet);
         config.max_peers = self.admin_max_wireguard_peers;
+        config.server_lease = Duration::from_secs_f64(self.server_lease_secs);
+        config.forget_servers_after = Duration::from_secs(60 * u64::from(self.zombie_admin_checkin_threshold_minutes));
         config.heartbeat = Duration::from_secs_f64(self.heartbeat_secs);
         config.unreachable_after = Duration::from_secs_f64(self.unreachable_after_secs);
         config.sample_interval = Duration::from_secs_f64(self.sample_interval_secs);

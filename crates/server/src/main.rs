@@ -8,8 +8,10 @@ mod data_dir;
 mod dev;
 mod doctor;
 mod say;
+mod seal_keys;
 mod seams;
 mod serve;
+mod shared;
 mod up;
 
 use std::process::ExitCode;

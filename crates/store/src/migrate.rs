@@ -30,7 +30,9 @@ migrations! {
     4 "0004_access",
     5 "0005_webhooks",
     6 "0006_node_metrics",
+    7 "0007_servers",
     8 "0008_jobs",
+    9 "0009_connected_session",
 }
 
 /// The newest schema number this binary knows.

@@ -1,30 +1,40 @@
 //! PostgreSQL: a small pool of connections with prepared statements, and one connection that listens for wakes.
 
 use std::collections::HashMap;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use reeve_types::{Error, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::types::{IsNull, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, Statement, error::SqlState};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::db::{Topic, Wakes};
-use crate::dialect;
+use crate::db::Wakes;
 use crate::value::{Cell, Row, Value};
+use crate::{dialect, postgres_tls};
 
 /// Connections at the most.
 const CONNECTIONS: usize = 16;
+/// How long a connection may take to be made, and how long PostgreSQL may leave sent bytes unconfirmed.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Channel of LISTEN and NOTIFY.
 const CHANNEL: &str = "reeve";
+/// A server that is paused in mid transaction must not keep the others waiting for its locks: PostgreSQL ends the
+/// transaction after this long without a word. A server that was cut off from the network is noticed as soon.
+const SESSION: &str = "-c idle_in_transaction_session_timeout=8000 -c tcp_user_timeout=8000 -c tcp_keepalives_idle=5 \
+    -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3";
 
 pub struct Postgres {
     pool: Arc<Pool>,
+    /// For what must not wait behind everything else.
+    reserved: Arc<Semaphore>,
 }
 
 struct Pool {
     config: Config,
+    tls: MakeRustlsConnect,
     free: StdMutex<Vec<Session>>,
     permits: Arc<Semaphore>,
 }
@@ -36,14 +46,16 @@ struct Session {
 
 impl Postgres {
     pub async fn open(url: &str, wakes: Arc<Wakes>) -> Result<Self> {
-        let config = Config::from_str(url)
-            .map_err(|e| Error::invalid("store", format!("is not a PostgreSQL URL: {e}")).with_source(e))?;
-        let pool =
-            Arc::new(Pool { config, free: StdMutex::new(Vec::new()), permits: Arc::new(Semaphore::new(CONNECTIONS)) });
+        let (mut config, tls) = postgres_tls::read(url)?;
+        let given = config.get_options().map(|given| format!(" {given}")).unwrap_or_default();
+        config.options(format!("{SESSION}{given}"));
+        config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(CONNECT_TIMEOUT).keepalives_idle(CONNECT_TIMEOUT / 2);
+        let (free, permits) = (StdMutex::new(Vec::new()), Arc::new(Semaphore::new(CONNECTIONS)));
+        let pool = Arc::new(Pool { config, tls, free, permits });
         let first = pool.connect().await?;
         pool.put_back(first);
-        tokio::spawn(listen(pool.config.clone(), wakes));
-        Ok(Self { pool })
+        tokio::spawn(listen(pool.config.clone(), pool.tls.clone(), wakes));
+        Ok(Self { pool, reserved: Arc::new(Semaphore::new(1)) })
     }
 
     pub async fn administer(&self, sql: &str) -> Result<()> {
@@ -52,19 +64,26 @@ impl Postgres {
     }
 
     pub async fn begin(&self) -> Result<PostgresTx> {
-        self.start("BEGIN").await
+        self.start("BEGIN", &self.pool.permits).await
+    }
+
+    pub async fn begin_reserved(&self) -> Result<PostgresTx> {
+        self.start("BEGIN", &self.reserved).await
     }
 
     pub async fn read(&self) -> Result<PostgresTx> {
-        self.start("BEGIN READ ONLY").await
+        self.start("BEGIN READ ONLY", &self.pool.permits).await
     }
 
+    /// Reads for as long as it takes: it holds no lock that others wait for, so nobody ends it.
     pub async fn snapshot(&self) -> Result<PostgresTx> {
-        self.start("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+        let begin =
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0";
+        self.start(begin, &self.pool.permits).await
     }
 
-    async fn start(&self, begin: &str) -> Result<PostgresTx> {
-        let permit = self.pool.permits.clone().acquire_owned().await.map_err(Error::internal)?;
+    async fn start(&self, begin: &str, permits: &Arc<Semaphore>) -> Result<PostgresTx> {
+        let permit = permits.clone().acquire_owned().await.map_err(Error::internal)?;
         loop {
             let kept = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let fresh = kept.is_none();
@@ -86,7 +105,7 @@ impl Postgres {
 
 impl Pool {
     async fn connect(&self) -> Result<Session> {
-        let (client, connection) = connect(&self.config).await?;
+        let (client, connection) = connect(&self.config, &self.tls).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::warn!(%error, "a PostgreSQL connection ended");
@@ -104,19 +123,12 @@ impl Pool {
 
 type Connection = tokio_postgres::Connection<
     tokio_postgres::Socket,
-    <tokio_postgres_rustls::MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream,
+    <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream,
 >;
 
-async fn connect(config: &Config) -> Result<(Client, Connection)> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(Error::internal)?
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
+async fn connect(config: &Config, tls: &MakeRustlsConnect) -> Result<(Client, Connection)> {
     config
-        .connect(tls)
+        .connect(tls.clone())
         .await
         .map_err(|e| Error::unavailable(format!("cannot reach PostgreSQL: {}", cause(&e))).with_source(e))
 }
@@ -127,13 +139,13 @@ fn cause(error: &tokio_postgres::Error) -> String {
 }
 
 /// Keeps a listening connection up for as long as the process runs.
-async fn listen(config: Config, wakes: Arc<Wakes>) {
+async fn listen(config: Config, tls: MakeRustlsConnect, wakes: Arc<Wakes>) {
     let mut pause_ms = 100;
     loop {
         if Arc::strong_count(&wakes) == 1 {
             return;
         }
-        if let Ok((client, mut connection)) = connect(&config).await {
+        if let Ok((client, mut connection)) = connect(&config, &tls).await {
             let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
             let subscribed = async { client.batch_execute(&format!("LISTEN {CHANNEL}")).await };
             tokio::pin!(subscribed);
@@ -145,7 +157,7 @@ async fn listen(config: Config, wakes: Arc<Wakes>) {
                         if !listening { break }
                         pause_ms = 100;
                         // What was missed while away is found by looking at everything.
-                        Topic::ALL.into_iter().for_each(|t| wakes.wake(t));
+                        wakes.wake_all();
                         continue;
                     }
                     message = messages.next() => message,
@@ -214,11 +226,11 @@ impl PostgresTx {
         Ok(self.all(sql, args).await?.into_iter().next())
     }
 
-    pub async fn commit(mut self, woken: &[Topic]) -> Result<()> {
+    pub async fn commit(mut self, words: &[String]) -> Result<()> {
         let Some(session) = self.session.take() else { return Err(Error::internal("the transaction has ended")) };
         let mut sql = String::new();
-        for topic in woken {
-            sql.push_str(&format!("SELECT pg_notify('{CHANNEL}', '{}');", topic.word()));
+        for word in words {
+            sql.push_str(&format!("SELECT pg_notify('{CHANNEL}', '{}');", word.replace('\'', "''")));
         }
         sql.push_str("COMMIT");
         let result = session.client.batch_execute(&sql).await.map_err(|e| failed("COMMIT", e));

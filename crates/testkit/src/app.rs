@@ -10,7 +10,7 @@ use axum::extract::Request;
 use futures::future::BoxFuture;
 use reeve_domain::config::{Config, StaticKeys};
 use reeve_domain::seal::Seal;
-use reeve_domain::{App, background, idempotency, identity};
+use reeve_domain::{App, background, idempotency, identity, server};
 use reeve_http_kit::auth::Authenticate;
 use reeve_http_kit::idempotency::{IdempotencyStore, Lookup, StoredReply};
 use reeve_http_kit::limits::{LimitRates, Limits};
@@ -43,6 +43,7 @@ pub struct TestApp {
     /// What the edge surface promises.
     pub contract: Arc<Contract>,
     db: TestDb,
+    allow_private: bool,
     seal: Seal,
     degraded: Arc<AtomicBool>,
     named: BTreeMap<String, NodeId>,
@@ -71,6 +72,15 @@ impl TestApp {
 
     /// On this store.
     pub async fn on(db: TestDb) -> Self {
+        Self::with(db, true).await
+    }
+
+    /// On this store, as an installation that keeps its own requests away from private addresses.
+    pub async fn strict(db: TestDb) -> Self {
+        Self::with(db, false).await
+    }
+
+    async fn with(db: TestDb, allow_private: bool) -> Self {
         let ids = SystemIds;
         let fresh = |name: &str| Secret::new(format!("{name}-{}", ids.next()));
         let keys = StaticKeys {
@@ -87,7 +97,7 @@ impl TestApp {
         };
         let seal = Seal::new(vec![("test".to_owned(), Seal::fresh_key(&ids))]).expect("a sealing key");
         let (degraded, draining) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
-        let parts = Parts::build(&db, &seal, Config::with_keys(keys), &degraded, &draining).await;
+        let parts = Parts::build(&db, &seal, Config::with_keys(keys), &degraded, &draining, allow_private).await;
 
         let router = Arc::new(RwLock::new(parts.edge.router("", Router::new())));
         let present = router.clone();
@@ -109,6 +119,7 @@ impl TestApp {
             keys: shown,
             contract,
             db,
+            allow_private,
             seal,
             degraded,
             named: BTreeMap::new(),
@@ -123,7 +134,8 @@ impl TestApp {
         let mut config = self.app.config.clone();
         change(&mut config);
         self.loops.cancel();
-        let parts = Parts::build(&self.db, &self.seal, config, &self.degraded, &self.draining).await;
+        let parts =
+            Parts::build(&self.db, &self.seal, config, &self.degraded, &self.draining, self.allow_private).await;
         *self.router.write().expect("no panic while it is held") = parts.edge.router("", Router::new());
         (self.app, self.agents, self.loops) = (parts.app, parts.agents, parts.loops);
     }
@@ -166,6 +178,8 @@ impl TestApp {
             reeve_domain::node_metrics::flush(&self.app).await.expect("a working store");
         } else if let (Some(name), Some(false)) = (what["agent"].as_str(), what["answers"].as_bool()) {
             self.agents.tell(self.named.get(name)?, None);
+        } else if let Some(max_peers) = what["max_peers"].as_i64() {
+            self.reconfigure(|config| config.max_peers = max_peers).await;
         } else if let Some(cluster) = what.get("default_cluster") {
             let (cluster, public) = (cluster.as_str().map(str::to_owned), what["public_keys"].as_bool() == Some(true));
             self.reconfigure(|config| (config.default_cluster, config.public_enrollment_keys) = (cluster, public))
@@ -211,14 +225,14 @@ impl Parts {
         config: Config,
         degraded: &Arc<AtomicBool>,
         draining: &CancellationToken,
+        allow_private: bool,
     ) -> Self {
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
         let id = ServerId("testserver".to_owned());
         let app = Arc::new(App::new(db.store.clone(), clock.clone(), ids.clone(), seal.clone(), config, id));
-        let mut tx = db.store.begin().await.expect("a working store");
-        reeve_store::server::started(&mut tx, &app.server_id, "test", "{}", app.now()).await.expect("a working store");
-        tx.commit().await.expect("a working store");
-        app.set_fetch(Arc::new(reeve_providers::fetch::Fetcher::new(Guard { allow_private: true })));
+        let about = server::About { version: "test".to_owned(), listeners: "{}".to_owned() };
+        server::join(&app, about).await.expect("a working store");
+        app.set_fetch(Arc::new(reeve_providers::fetch::Fetcher::new(Guard { allow_private })));
         let agents = LocalAgents::attach(&app);
         let loops = CancellationToken::new();
         let mut running = background::start(&app, &loops);
@@ -229,6 +243,19 @@ impl Parts {
         kit.limits = Arc::new(Limits::new(LimitRates::OFF));
         kit.degraded = degraded.clone();
         kit.draining = draining.clone();
+        // The gate is shut while the domain says so; what a `given` step says holds until the domain says something else.
+        let (said, gate, ended) = (app.degraded.clone(), degraded.clone(), loops.clone());
+        tokio::spawn(async move {
+            let mut before = gate.load(Ordering::SeqCst);
+            let mut tick = tokio::time::interval(std::time::Duration::from_millis(5));
+            while ended.run_until_cancelled(tick.tick()).await.is_some() {
+                let now = said.load(Ordering::SeqCst);
+                if now != before {
+                    gate.store(now, Ordering::SeqCst);
+                    before = now;
+                }
+            }
+        });
         let edge = reeve_surface_edge::routes::surface(app.clone(), kit).expect("routes that fit the contract");
         Self { app, agents, edge, loops }
     }
@@ -262,7 +289,8 @@ impl IdempotencyStore for KeptReplies {
             Ok(match idempotency::lookup(&self.0, actor).await? {
                 idempotency::Lookup::Fresh => Lookup::Fresh,
                 idempotency::Lookup::Mismatch => Lookup::Mismatch,
-                idempotency::Lookup::AppliedButUnanswered | idempotency::Lookup::InProgress => Lookup::InProgress,
+                idempotency::Lookup::InProgress => Lookup::InProgress,
+                idempotency::Lookup::AppliedButUnanswered => Lookup::Unanswered,
                 idempotency::Lookup::Replay(kept) => {
                     Lookup::Replay(StoredReply { status: kept.status, headers: kept.headers, body: kept.body })
                 }

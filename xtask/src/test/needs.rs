@@ -16,6 +16,7 @@ struct Need {
 
 const NEEDS: &[Need] = &[
     Need { program: "initdb", package: "postgresql", stages: &["services"] },
+    Need { program: "psql", package: "postgresql-client", stages: &["e2e"] },
     Need { program: "setpriv", package: "util-linux", stages: &["services", "e2e"] },
     Need { program: "python3", package: "python3", stages: &["services"] },
     Need { program: VENV, package: "python3-venv", stages: &["services"] },

@@ -28,9 +28,11 @@ pub async fn public_key(app: &App, id: &NodeId) -> Result<Option<Vec<u8>>> {
 /// Marks an agent as connected here, settles which executions it has, and hands it what waits for it.
 ///
 /// # Errors
-/// NotFound when the node was deleted meanwhile; otherwise as the store.
+/// NotFound when the node was deleted meanwhile; Unavailable when this is an old connection of the node, or this server was
+/// expelled meanwhile; otherwise as the store.
 pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Known>) -> Result<Welcome> {
     let now = app.now();
+    let (holder, session) = (app.holder(), machine.session);
     let mut tx = app.store.begin().await?;
     let before = table::by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("node"))?;
     let mut node = before.clone();
@@ -46,7 +48,9 @@ pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Know
     if told(&node) != told(&before) {
         node.updated_at = now;
     }
-    table::set_machine(&mut tx, &node).await?;
+    if !table::set_machine(&mut tx, &node, holder.epoch, session).await? {
+        return Err(Error::unavailable("the node has a newer connection; this one is looked at too late"));
+    }
     let unanswered = execution::unanswered(&mut tx, id).await?;
     let ids: Vec<ExecutionId> = known.iter().map(|k| k.execution_id.clone()).collect();
     let statuses = execution::statuses(&mut tx, &ids).await?;
@@ -58,6 +62,8 @@ pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Know
         events.push(event::of_node(event::NODE_STATUS_CHANGED, &node, &[("previous_status", json!(before.status))]));
     }
     feed::append(&mut tx, &*app.ids, now, &events).await?;
+    // A server that was away for long may look at an agent that has moved on since: what it makes of it is void.
+    crate::server::require_member(&mut tx, holder).await?;
     tx.commit().await?;
 
     app.counters.connections.add(1);
@@ -66,6 +72,7 @@ pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Know
     settle(app, id, known, statuses, unanswered).await;
     let mut tx = app.store.read().await?;
     let waiting = execution::deliverable_to(&mut tx, id, now, FIRST_HELPING).await?;
+    let agent_endpoints = crate::server::agent_endpoints(app, &mut tx).await?;
     drop(tx);
     dispatch::deliver(app, waiting);
     self_update::deliver_to(app, id).await?;
@@ -74,6 +81,7 @@ pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Know
         sample_ms: app.config.sample_interval.as_millis() as u64,
         server_version: env!("CARGO_PKG_VERSION"),
         now,
+        agent_endpoints,
     })
 }
 
@@ -140,6 +148,6 @@ pub async fn disconnected(app: &App, id: &NodeId) -> Result<()> {
     app.presence.disconnected(id);
     app.in_flight.forget(id);
     let mut tx = app.store.begin().await?;
-    table::clear_connection(&mut tx, id, &app.server_id, app.now()).await?;
+    table::clear_connection(&mut tx, id, app.holder(), app.now()).await?;
     tx.commit().await
 }

@@ -39,6 +39,11 @@ impl InFlight {
         }
     }
 
+    /// Every connection is another one by now.
+    pub(crate) fn forget_all(&self) {
+        self.lock().clear();
+    }
+
     /// The node's connection is another one by now.
     pub(crate) fn forget(&self, node: &NodeId) {
         self.lock().remove(node);

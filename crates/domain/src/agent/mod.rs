@@ -26,6 +26,8 @@ pub struct Machine {
     pub self_update_enabled: bool,
     /// A JSON object of at most 16 KiB.
     pub facts: Option<String>,
+    /// Counts the agent's connections over all its starts; 0 where it does not.
+    pub session: i64,
 }
 
 /// How far an agent's journal has an execution.
@@ -49,7 +51,7 @@ pub struct Known {
 }
 
 /// What a connecting agent is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
     /// Time between its heartbeats.
     pub heartbeat_ms: u64,
@@ -59,6 +61,8 @@ pub struct Welcome {
     pub server_version: &'static str,
     /// This server's time.
     pub now: Timestamp,
+    /// `host:port` of every server that it may come to, this one first.
+    pub agent_endpoints: Vec<String>,
 }
 
 /// What an agent tells about an execution.

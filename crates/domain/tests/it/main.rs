@@ -14,6 +14,7 @@ mod node_metrics;
 mod planted_secrets;
 mod seal;
 mod self_updates;
+mod servers;
 mod ssh;
 mod webhooks;
 mod world;

@@ -169,8 +169,9 @@ async fn the_servers_own_numbers_are_true() {
         w.cluster("other", None).await;
         let id = w.node("main").await;
         at(&w, 90_000);
+        reeve_domain::server::share::share_out(&w.app).await.unwrap();
         let me = admin_metrics::me(&w.app, &w.admin).await.unwrap();
-        assert_eq!((me.uptime_ms, me.agents, me.degraded, me.clusters), (90_000, 1, false, Some(2)));
+        assert_eq!((me.uptime_ms, me.agents, me.degraded, me.clusters, me.orphans), (90_000, 1, false, 2, 0));
         assert!(me.process.resident_bytes.unwrap() > 1 << 20);
         let before = w.app.counters.heartbeats.get();
         for _ in 0..3 {

@@ -31,6 +31,9 @@ pub struct FakeAgents {
 }
 
 impl FakeAgents {
+    pub fn add(&self, node: &NodeId) {
+        self.connected.lock().unwrap().insert(node.clone());
+    }
     pub fn take(&self, node: &NodeId) -> Vec<Order> {
         self.orders.lock().unwrap().remove(node).unwrap_or_default()
     }
@@ -64,6 +67,13 @@ impl AgentLink for FakeAgents {
             answers.get(node).cloned().map(|sample| Answer::Sample(Box::new(sample))).ok_or(Unreached::TimedOut)
         })
     }
+
+    fn disconnect_all(&self, _: &str) {
+        self.connected.lock().unwrap().clear();
+    }
+    fn send_away(&self, _: usize) -> usize {
+        0
+    }
     fn connected_count(&self) -> usize {
         self.connected.lock().unwrap().len()
     }
@@ -96,6 +106,8 @@ impl World {
         let keys = StaticKeys { master: secret(), api: secret(), metrics: secret(), mcp: secret(), proxy: secret() };
         let mut config = Config::with_keys(keys);
         config.default_cluster = Some("main".into());
+        // Tests beat by hand.
+        config.server_lease = std::time::Duration::from_secs(3600);
         change(&mut config);
         let clock = Arc::new(ManualClock::at(START));
         let seal = Seal::new(vec![("k1".into(), key)]).unwrap();
@@ -148,6 +160,13 @@ impl World {
         self.connect_knowing(id, Vec::new()).await;
     }
 
+    /// Connects a node whose agent takes part in self-updates.
+    pub async fn connect_taking_part(&self, id: &NodeId) {
+        self.agents.connected.lock().unwrap().insert(id.clone());
+        let machine = Machine { self_update_enabled: true, ..machine("1.0.0") };
+        agent::connected(&self.app, id, machine, Vec::new()).await.unwrap();
+    }
+
     pub async fn connect_knowing(&self, id: &NodeId, known: Vec<agent::Known>) {
         self.agents.connected.lock().unwrap().insert(id.clone());
         agent::connected(&self.app, id, machine("1.0.0"), known).await.unwrap();
@@ -185,7 +204,8 @@ impl World {
         reeve_domain::execution::list(&self.app, &self.admin, &filter, &[], page).await.unwrap().items
     }
 
-    /// Awaits that the executions of a command satisfy `condition`; panics with what they were after ten seconds.
+    /// Awaits that the executions of a command satisfy `condition`; panics with what they were after ten seconds. What a
+    /// fan-out made has then been delivered, too.
     pub async fn until(
         &self,
         command: &reeve_types::CommandId,
@@ -195,11 +215,30 @@ impl World {
         for _ in 0..1000 {
             last = self.executions(command).await;
             if condition(&last) {
+                self.fanned_out().await;
                 return last;
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         panic!("the condition never held: {last:#?}");
+    }
+
+    pub async fn answer_accepted(&self, node: &NodeId, execution: &ExecutionId) {
+        agent::report(&self.app, node, Report::Accepted(execution.clone())).await;
+    }
+
+    pub async fn count_events(&self, subject: &ExecutionId) -> i64 {
+        let mut tx = self.app.store.read().await.unwrap();
+        let sql = format!("SELECT count(*) FROM events WHERE subject = '{subject}'");
+        tx.one(&sql, &[]).await.unwrap().get().unwrap()
+    }
+
+    /// Awaits that the pass which made executions has also delivered them to whoever is connected.
+    async fn fanned_out(&self) {
+        let running = || self.app.registry.status().iter().any(|s| s.name == background::FAN_OUT && s.running);
+        while running() {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub async fn answer(&self, node: &NodeId, execution: &ExecutionId, exit_code: i64, output: &str) {
@@ -220,7 +259,13 @@ pub fn outcome(execution: &ExecutionId, exit_code: i64, output: &str) -> Outcome
 }
 
 pub fn machine(version: &str) -> Machine {
-    Machine { version: version.into(), ports: Default::default(), self_update_enabled: false, facts: Some("{}".into()) }
+    Machine {
+        version: version.into(),
+        ports: Default::default(),
+        self_update_enabled: false,
+        facts: Some("{}".into()),
+        session: 0,
+    }
 }
 
 pub fn everything() -> Targeting {

@@ -81,7 +81,7 @@ pub fn view(me: &AdminMetrics, count: &Counters) -> Value {
         "membership": {"complete_total": count.joins.get(), "steps_completed_total": count.joins.get()},
         "metadata": {
             "assigned_clusters": me.clusters,
-            "orphaned_clusters": me.clusters.map(|_| 0),
+            "orphaned_clusters": me.orphans,
             "degraded": me.degraded,
             "recomputations_total": count.weighings.get(),
         },
@@ -122,9 +122,8 @@ pub fn exposition(me: &AdminMetrics, count: &Counters) -> Exposition {
     text.gauge("edge_admin_prom_ex_beam_memory_allocated_bytes", "Memory in RAM", me.process.resident_bytes);
     text.gauge("edge_admin_gateway_active", "Agents connected", u64::try_from(me.agents).ok());
     text.gauge("edge_admin_metadata_degraded", "1 with more nodes than capacity", Some(u64::from(me.degraded)));
-    let clusters = me.clusters.and_then(|n| u64::try_from(n).ok());
-    text.gauge("edge_admin_metadata_assigned_clusters", "Clusters this server looks after", clusters);
-    text.gauge("edge_admin_metadata_orphaned_clusters", "Clusters that nobody looks after", clusters.map(|_| 0));
+    text.gauge("edge_admin_metadata_assigned_clusters", "Clusters this server looks after", Some(me.clusters));
+    text.gauge("edge_admin_metadata_orphaned_clusters", "Clusters that nobody looks after", Some(me.orphans));
     for (name, help, value) in [
         ("edge_admin_commands_created_total", "Commands created", count.commands.get()),
         ("edge_admin_commands_delivered_total", "Executions handed to agents", count.executions_handed_out.get()),

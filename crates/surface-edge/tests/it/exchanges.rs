@@ -13,6 +13,10 @@ const NOT_PLAYED: [u16; 4] = [429, 500, 503, 409];
 /// reused `Idempotency-Key` gets. Both are played where there is more to them.
 const THE_SAME_EVERYWHERE: &[&str] = &[
     "admins.me 404",
+    "admins.my_admin_cluster 404",
+    "admins.admin_clusters 404",
+    "admins.edge_clusters 404",
+    "admins.orphaned_clusters 404",
     "clusters.list 404",
     "clusters.create 404",
     "command_executions.list 404",

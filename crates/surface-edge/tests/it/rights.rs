@@ -13,6 +13,10 @@ use reeve_types::{Actor, Permission, Permission as P, Principal, Role, Secret, T
 #[rustfmt::skip]
 const TABLE: &[(&str, Option<Permission>)] = &[
     ("admins.me", Some(P::AdminsRead)),
+    ("admins.my_admin_cluster", Some(P::AdminsRead)),
+    ("admins.admin_clusters", Some(P::AdminsRead)),
+    ("admins.edge_clusters", Some(P::AdminsRead)),
+    ("admins.orphaned_clusters", Some(P::AdminsRead)),
     ("clusters.create", Some(P::ClustersWrite)),
     ("clusters.list", Some(P::ClustersRead)),
     ("clusters.get", Some(P::ClustersRead)),
