@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn some_are_sent_away() {
         let hub = Hub::new();
-        let links: Vec<_> = ["a", "b", "c"].map(|node| hub.register(&NodeId::from(node))).into();
+        let links: Vec<_> = ["a", "b", "c"].map(|node| hub.register(&NodeId::from(node), true)).into();
         assert_eq!(hub.send_away(2), 2);
         assert_eq!(links.iter().filter(|link| link.closing() == Some(Close::Away)).count(), 2);
         assert_eq!(hub.send_away(9), 3);

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::{dispatch, intake, presence};
 use crate::config::Config;
 use crate::execution::PruneExecutions;
+use crate::seal::rotation::RotateSeal;
 use crate::server::keep;
 use crate::{
     App, command, event, execution, idempotency, identity, job, node_metrics, seal, self_update, server, webhook,
@@ -68,6 +69,7 @@ pub fn registry(config: &Config) -> Registry<App> {
             .off_if(!pruning.enabled),
         )
         .job::<PruneExecutions>()
+        .job::<RotateSeal>()
 }
 
 type Tick = for<'a> fn(&'a App) -> BoxFuture<'a, Result<()>>;
