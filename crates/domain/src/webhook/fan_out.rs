@@ -109,7 +109,7 @@ async fn step(app: &App) -> Result<bool> {
     }
     tx.commit().await?;
     if !receivers.is_empty() {
-        metrics::counter!("reeve_webhook_fan_outs_total").increment(taken as u64);
+        app.counters.webhook_fan_outs.add(taken as u64);
         for event in events.iter().take(taken) {
             app.webhooks.payloads.put(event.seq, crate::event::envelope(app, event).into());
         }

@@ -35,7 +35,7 @@ pub(super) async fn run(app: &App, mut outcomes: mpsc::Receiver<Ended>, told: mp
             pause_ms = (pause_ms * 2).min(2_000);
         }
         for ended in batch.drain(..) {
-            count(ended.verdict);
+            count(app, ended.verdict);
             let next_at = (ended.settled.state == DeliveryState::Pending).then_some(ended.settled.next_at);
             // A sender that is gone does not want to know.
             told.send(InStore { webhook: ended.webhook, id: ended.settled.id, next_at }).ok();
@@ -43,14 +43,13 @@ pub(super) async fn run(app: &App, mut outcomes: mpsc::Receiver<Ended>, told: mp
     }
 }
 
-fn count(verdict: Verdict) {
-    let outcome = match verdict {
-        Verdict::Delivered => "ok",
-        Verdict::Again => "recoverable",
-        Verdict::GivenUp | Verdict::Gone => "terminal",
-        Verdict::Untried => return,
-    };
-    metrics::counter!("reeve_webhook_deliveries_total", "outcome" => outcome).increment(1);
+fn count(app: &App, verdict: Verdict) {
+    match verdict {
+        Verdict::Delivered => app.counters.webhook_delivered.add(1),
+        Verdict::Again => app.counters.webhook_put_off.add(1),
+        Verdict::GivenUp | Verdict::Gone => app.counters.webhook_given_up.add(1),
+        Verdict::Untried => {}
+    }
 }
 
 /// What a batch says about one webhook.
