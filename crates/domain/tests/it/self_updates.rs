@@ -171,7 +171,7 @@ async fn batches_wait_for_each_other_and_stop_at_failures() {
         let id = ask(&w, Some(plan)).await;
         let view = until(&w, &id, |v| v.progress.sent == 1).await;
         assert_eq!(view.request.rollout.as_ref().unwrap().batches, 3);
-        assert_eq!(asked(&w, &all[0]), [id.clone()]);
+        assert_eq!(asked(&w, &all[0]), std::slice::from_ref(&id));
         answer(&w, &all[0], &id, true, "").await;
         until(&w, &id, |v| v.progress.sent == 2).await;
         assert!(asked(&w, &all[3]).is_empty());
@@ -184,7 +184,7 @@ async fn batches_wait_for_each_other_and_stop_at_failures() {
         assert_eq!(get(&w, &id).await.request.status, SelfUpdateStatus::Processing);
         self_update::resume(&w.app, &w.admin, &id).await.unwrap();
         until(&w, &id, |v| v.progress.sent == 1).await;
-        assert_eq!(asked(&w, &all[3]), [id.clone()]);
+        assert_eq!(asked(&w, &all[3]), std::slice::from_ref(&id));
         answer(&w, &all[3], &id, true, "").await;
         let done = until(&w, &id, |v| v.request.status == SelfUpdateStatus::Completed).await;
         assert_eq!((rollout(&done), done.progress.ended.triggered), (Some(RolloutState::Completed), 3));
