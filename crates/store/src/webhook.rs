@@ -44,7 +44,7 @@ fn json(texts: &[String]) -> Result<String> {
 /// As the store.
 pub async fn insert(tx: &mut Tx, w: &Webhook) -> Result<()> {
     let sql = "INSERT INTO webhooks (id, url, subscribed_events, secret_sealed, headers_sealed, state, start_position,
-        inserted_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+        inserted_at, updated_at, lease_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $8)";
     let events = json(&w.subscribed_events)?;
     let headers = w.sealed_headers.as_deref();
     let (made, changed) = (w.inserted_at, w.updated_at);

@@ -32,6 +32,8 @@ const RENEW_MS: i64 = 2_500;
 const LEASE_MS: i64 = 9_000;
 /// A webhook that nobody holds is taken beyond the fair share after this long.
 const UNWANTED_MS: i64 = 2_000;
+/// What was taken so is kept at least this long.
+const KEEP_MS: i64 = 30_000;
 
 /// Sends until `stop` fires; then lets end what runs.
 pub async fn run(app: Arc<App>, stop: CancellationToken) {
@@ -48,7 +50,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
         endpoints: HashMap::new(),
         in_flight: 0,
         owner,
-        lease: Lease { renew_at: Timestamp(0), until: Timestamp(0) },
+        lease: Lease { renew_at: Timestamp(0), until: Timestamp(0), keep_until: Timestamp(0) },
         running: running.clone(),
         outcomes,
         ends,
@@ -85,6 +87,8 @@ async fn give_back(app: &App, owner: &str) -> Result<()> {
 struct Lease {
     renew_at: Timestamp,
     until: Timestamp,
+    /// Nothing is given back for the sake of fair shares before.
+    keep_until: Timestamp,
 }
 
 /// An attempt has ended.
@@ -191,7 +195,7 @@ impl Engine {
             let now = app.now();
             let mut tx = app.store.begin().await?;
             let room = self.room(&mut tx).await?;
-            if table::claim(&mut tx, &self.owner, Timestamp(1), now.plus_ms(LEASE_MS), room).await? > 0 {
+            if table::claim(&mut tx, &self.owner, now.plus_ms(1), now.plus_ms(LEASE_MS), room).await? > 0 {
                 tx.commit().await?;
             }
         }
@@ -238,10 +242,14 @@ impl Engine {
         table::prolong(&mut tx, &self.owner, until).await?;
         let room = self.room(&mut tx).await?;
         table::claim(&mut tx, &self.owner, now, until, room).await?;
-        table::claim(&mut tx, &self.owner, now.plus_ms(-UNWANTED_MS), until, i64::MAX).await?;
+        let unwanted = table::claim(&mut tx, &self.owner, now.plus_ms(-UNWANTED_MS), until, i64::MAX).await?;
+        if unwanted > 0 {
+            // A server that just died counts for the shares until it is expelled: what it left would go to and fro.
+            self.lease.keep_until = now.plus_ms(KEEP_MS);
+        }
         let (all, mine) = table::shares(&mut tx, &self.owner).await?;
         let surplus = mine - self.share(&mut tx, all).await?;
-        if surplus > 0 {
+        if surplus > 0 && now >= self.lease.keep_until {
             table::release(&mut tx, &self.owner, now, surplus).await?;
         }
         tx.commit().await?;

@@ -56,7 +56,7 @@ fn serve(mut connection: BufReader<TcpStream>, got: &Got) -> Option<()> {
         let refuse = {
             let mut got = got.lock().unwrap();
             got.1 += 1;
-            let refuse = got.1 % 7 == 0;
+            let refuse = got.1.is_multiple_of(7);
             if !refuse {
                 got.0.insert(id, event["data"]["command_execution_id"].as_str()?.to_owned());
             }

@@ -34,6 +34,8 @@ async fn exactly_the_subscribed_events_in_the_order_of_the_feed() {
                 log.len() == 602 && log.iter().all(|d| d.state == DeliveryState::Delivered)
             })
             .await;
+        let counted = (hooks.app.counters.webhook_delivered.get(), hooks.app.counters.webhook_put_off.get());
+        assert_eq!(counted, (602, 0));
         assert!(log.iter().all(|d| d.attempts == 1 && d.http_status == Some(200) && d.error.is_none()));
         let of_first = DeliveryFilter { webhook_id: Some(first.id.clone()), ..Default::default() };
         assert_eq!(hooks.log(of_first).await.len(), 296);
