@@ -8,6 +8,7 @@ use reeve_agent_proto::message::{Enroll, Enrolled, Hello};
 use reeve_agent_proto::proof::{EXPORTER_LEN, Purpose, verify};
 use reeve_agent_proto::{MuxEvent, ServerEvent, ServerSession};
 use reeve_domain::agent::{self, Enrollment, Report};
+use reeve_domain::node_metrics;
 use reeve_domain::self_update;
 use reeve_types::node::NodeStatus;
 use reeve_types::{Error, ErrorKind, ExecutionId, NodeId, SelfUpdateRequestId};
@@ -56,6 +57,7 @@ pub(crate) async fn serve(
     let reason = connection.converse().await;
     if let Some((node, link)) = connection.node.take() {
         tracing::debug!(node.id = %node, %reason, "agent disconnected");
+        link.abandon();
         let _lock = shell.stripe(&node).lock().await;
         if shell.hub.unregister(&node, &link)
             && let Err(error) = agent::disconnected(&shell.app, &node).await
@@ -139,14 +141,20 @@ impl Connection<'_> {
         match self.node.as_ref().and_then(|(_, link)| link.closing())? {
             Close::Replaced => Some("replaced by a newer connection".into()),
             Close::Asked(reason) => Some(reason),
+            Close::Ended => None,
         }
     }
 
     fn take_orders(&mut self) {
         let Some((_, link)) = &self.node else { return };
         while self.session.is_open() && self.session.output_len() < OUTPUT_ROOM {
-            let Some(order) = link.take() else { return };
-            self.session.send(convert::order(order));
+            if let Some((id, question, deadline)) = link.take_question() {
+                self.session.send(convert::question(id, question, deadline));
+            } else if let Some(order) = link.take() {
+                self.session.send(convert::order(order));
+            } else {
+                return;
+            }
         }
     }
 
@@ -176,7 +184,7 @@ impl Connection<'_> {
             ServerEvent::Hello(hello) => return self.hello(*hello).await,
             other => other,
         };
-        let Some((node, _)) = &self.node else { return };
+        let Some((node, link)) = &self.node else { return };
         match event {
             ServerEvent::Heartbeat(heartbeat) => {
                 let status = if heartbeat.healthy { NodeStatus::Healthy } else { NodeStatus::Unhealthy };
@@ -196,6 +204,8 @@ impl Connection<'_> {
             ServerEvent::Result(result) => {
                 agent::report(app, node, Report::Outcome(convert::outcome(*result))).await;
             }
+            ServerEvent::Sample(sample) => node_metrics::note(app, node, convert::sample(*sample)),
+            ServerEvent::Answer(answer) => link.answered(answer.id, convert::answer(answer)),
             ServerEvent::RegisterAliases(asked) => {
                 let answer = questions::aliases(app, node, asked).await;
                 self.session.send(answer);
@@ -247,7 +257,7 @@ impl Connection<'_> {
                         cluster_name: enrolled.cluster_name,
                         api_token: enrolled.api_token.expose().to_owned(),
                         proxy_password: enrolled.proxy_password.expose().to_owned(),
-                        agent_endpoints: Vec::new(),
+                        agent_endpoints: enrolled.agent_endpoints,
                     },
                     now,
                 );
@@ -277,7 +287,7 @@ impl Connection<'_> {
         let healthy = hello.health.as_ref().is_none_or(|health| health.healthy);
         let shell = self.shell;
         let lock = shell.stripe(&node).lock().await;
-        let link = shell.hub.register(&node);
+        let link = shell.hub.register(&node, self.session.takes_questions());
         let connected = agent::connected(app, &node, machine, convert::known(hello.known)).await;
         drop(lock);
         // From here on the end of the connection takes the link out again, whatever happens.
@@ -285,6 +295,8 @@ impl Connection<'_> {
         match connected {
             Ok(welcome) => {
                 self.session.set_heartbeat_ms(welcome.heartbeat_ms);
+                self.session.set_sample_ms(welcome.sample_ms);
+                self.session.set_endpoints(welcome.agent_endpoints);
                 self.session.welcome(welcome.server_version, welcome.now.0, millis(self.began));
                 self.introducing = None;
                 if !healthy {

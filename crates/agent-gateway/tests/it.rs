@@ -13,8 +13,8 @@ use reeve_domain::App;
 use reeve_domain::config::{Config, StaticKeys};
 use reeve_domain::seal::Seal;
 use reeve_domain::ssh_public_key::NewKey;
-use reeve_domain::{cluster, command, enrollment_key, node, self_update, ssh_username};
-use reeve_ports::AgentLink;
+use reeve_domain::{cluster, command, enrollment_key, node, node_metrics, self_update, ssh_username};
+use reeve_ports::{AgentLink, Unreached};
 use reeve_testkit::db::TestDb;
 use reeve_types::command::{TargetKind, Targeting};
 use reeve_types::id::SystemIds;
@@ -47,6 +47,11 @@ fn identity() -> TlsIdentity {
 
 impl Server {
     async fn start() -> Self {
+        Self::sampling(Duration::from_secs(60)).await
+    }
+
+    /// With nodes that push a sample this often.
+    async fn sampling(every: Duration) -> Self {
         let db = TestDb::sqlite().await;
         let gateway = Gateway::bind("127.0.0.1:0", identity()).await.unwrap();
         let key = |word: &str| Secret::new(format!("{word}-{word}-{word}"));
@@ -60,6 +65,7 @@ impl Server {
         let mut config = Config::with_keys(keys);
         config.agent_endpoints = vec![gateway.local_addr().to_string()];
         config.agent_pin = gateway.pin();
+        config.sample_interval = every;
         let sealing = Secret::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode([1; 32]));
         let seal = Seal::new(vec![("k1".into(), sealing)]).unwrap();
         let clock = Arc::new(SystemClock);
@@ -123,6 +129,12 @@ impl Server {
 
     async fn connected(&self, count: usize) {
         until("agents to connect", || self.hub.connected_count() == count).await;
+    }
+
+    async fn node_ids(&self) -> Vec<NodeId> {
+        let mut tx = self.app.store.read().await.unwrap();
+        let rows = tx.all("SELECT id FROM nodes ORDER BY id", &[]).await.unwrap();
+        rows.into_iter().map(|mut row| row.get().unwrap()).collect()
     }
 
     fn simulate(&self, count: usize, key: String) -> JoinHandle<()> {
@@ -255,7 +267,8 @@ async fn a_deleted_node_is_disconnected() {
     let id: String = tx.one("SELECT id FROM nodes", &[]).await.unwrap().get().unwrap();
     drop(tx);
     server.hub.disconnect(&NodeId(id), "test");
-    server.connected(0).await;
+    // It may be back before anybody looks.
+    until("the agent to come back", || server.app.counters.connections.get() == 2).await;
     server.connected(1).await;
     fleet.abort();
 }
@@ -280,4 +293,90 @@ async fn a_command_reaches_a_whole_fleet_once() {
     server.succeeded(&id, 200).await;
     fleet.abort();
     server.connected(0).await;
+}
+
+fn proc(name: &str) -> String {
+    std::fs::read_to_string(format!("/proc/{name}")).unwrap()
+}
+
+fn kilobytes(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+}
+
+/// Whether two readings of something that moves are of the same thing.
+fn near(a: u64, b: u64, percent: u64) -> bool {
+    a.abs_diff(b) * 100 <= a.max(b) * percent
+}
+
+#[tokio::test]
+async fn a_real_agent_measures_what_the_kernel_says() {
+    let server = Server::sampling(Duration::from_millis(700)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    let options =
+        Options { enroll: Some(server.key(Some(1)).await), random_id: true, ..Options::new(dir.path().join("agent")) };
+    let agent = tokio::spawn(reeve_agent::run(options, stop.clone()));
+    server.connected(1).await;
+    let id = server.run_everywhere("true").await;
+    server.succeeded(&id, 1).await;
+    // Two pushes, so that the answer has shares and rates.
+    until("samples to be pushed", || server.app.counters.samples.get() >= 2).await;
+    let node = server.node_ids().await.remove(0);
+    let live = node_metrics::read(&server.app, &Actor::system(), &node).await.unwrap().sample;
+    let (host, process) = (live.host.unwrap(), live.agent.unwrap());
+
+    let (stat, meminfo, uptime) = (proc("stat"), proc("meminfo"), proc("uptime"));
+    let cores = stat.lines().filter(|l| l.starts_with("cpu") && !l.starts_with("cpu ")).count();
+    assert_eq!((host.cores.unwrap() as usize, host.cpus.len()), (cores, cores.min(256)));
+    let memory = host.memory.unwrap();
+    assert_eq!(memory.total, kilobytes(&meminfo, "MemTotal:"));
+    assert!(near(memory.available.unwrap(), kilobytes(&meminfo, "MemAvailable:"), 20), "{memory:?}");
+    let seconds: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+    assert!(near(host.uptime_ms.unwrap() / 1_000, seconds as u64, 5));
+    let load: f64 = proc("loadavg").split(' ').next().unwrap().parse().unwrap();
+    assert!((f64::from(host.load_hundredths.unwrap()[0]) / 100.0 - load).abs() < 1.0);
+    let idle: u64 = stat.lines().find(|l| l.starts_with("cpu0 ")).unwrap().split(' ').nth(4).unwrap().parse().unwrap();
+    assert!(near(host.cpus[0].spent[3], idle, 5));
+    let dev = proc("net/dev");
+    let mut names: Vec<&str> = dev.lines().filter_map(|l| Some(l.split_once(':')?.0.trim())).collect();
+    names.retain(|name| *name != "lo");
+    names.sort_unstable();
+    assert!(host.interfaces.iter().map(|i| i.name.as_str()).eq(names.into_iter().take(32)));
+    let told = std::process::Command::new("stat").args(["-f", "-c", "%b %S", "/"]).output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let (blocks, size) = told.trim().split_once(' ').unwrap();
+    assert_eq!(host.disk.unwrap().size, blocks.parse::<u64>().unwrap() * size.parse::<u64>().unwrap());
+    assert!(host.busy_permille.unwrap() <= 1_000);
+
+    assert!(near(process.resident_bytes.unwrap(), kilobytes(&proc("self/status"), "VmRSS:"), 30));
+    assert_eq!((process.commands_accepted, process.commands_completed, process.commands_running), (1, 1, 0));
+    assert_eq!((process.syncs, process.dials), (1, 1));
+    stop.cancel();
+    agent.await.unwrap().unwrap();
+    server.connected(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_pushes_one_row_each_and_answers_at_once() {
+    let server = Server::sampling(Duration::from_millis(500)).await;
+    let fleet = server.simulate(200, server.key(None).await);
+    server.connected(200).await;
+    until("everybody to push", || server.app.counters.samples.get() >= 600).await;
+    node_metrics::flush(&server.app).await.unwrap();
+    let mut tx = server.app.store.read().await.unwrap();
+    let rows: i64 = tx.one("SELECT count(*) FROM node_metrics", &[]).await.unwrap().get().unwrap();
+    drop(tx);
+    assert_eq!(rows, 200);
+    let nodes = server.node_ids().await;
+    let system = Actor::system();
+    let asked = nodes.iter().map(|id| node_metrics::read(&server.app, &system, id));
+    for reading in futures::future::join_all(asked).await {
+        assert!(reading.unwrap().sample.host.unwrap().memory.is_some());
+    }
+    assert_eq!(server.app.counters.questions_unanswered.get(), 0);
+    fleet.abort();
+    server.connected(0).await;
+    let gone = server.hub.ask(&nodes[0], reeve_ports::Question::Sample, Duration::from_secs(1)).await;
+    assert_eq!(gone, Err(Unreached::NotConnected));
 }

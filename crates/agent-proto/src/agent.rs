@@ -11,12 +11,16 @@ use crate::message::{
     Pong, Rejected, Run, ServerMessage, SshVerified, Sync, Welcome,
 };
 use crate::mux::{Mux, MuxEvent, Side};
+use crate::sample::{Ask, QUESTIONS_SINCE};
 use crate::{CloseReason, ProtocolError};
 
 /// How long the server may take to answer `Enroll` or `Hello`.
 pub const ANSWER_TIMEOUT_MS: u64 = 60_000;
 /// Heartbeat interval until the server has named one.
 pub const DEFAULT_HEARTBEAT_MS: u64 = 30_000;
+/// The first sample of a session comes within this time, so that a node that joins is soon seen, and a fleet that comes
+/// back does not measure in step.
+const FIRST_SAMPLE_WITHIN_MS: u64 = 10_000;
 
 /// What the agent's shell has to deal with.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +49,10 @@ pub enum AgentEvent {
     SelfUpdate(String),
     /// Connect again after so many milliseconds.
     GoAway(u64),
+    /// Answer with [`crate::sample::Answer`].
+    Ask(Ask),
+    /// It is time to send a [`crate::sample::Sample`].
+    SampleDue,
     /// Something happened on a byte stream.
     Stream(MuxEvent),
     /// The session is over; nothing follows.
@@ -69,6 +77,9 @@ pub struct AgentSession {
     health: Heartbeat,
     heartbeat_ms: u64,
     next_heartbeat_ms: u64,
+    beats: u64,
+    sample_ms: u64,
+    next_sample_ms: u64,
     silent_after_ms: u64,
     events: VecDeque<AgentEvent>,
 }
@@ -83,6 +94,9 @@ impl AgentSession {
             health: Heartbeat { healthy: true, reasons: Vec::new() },
             heartbeat_ms: DEFAULT_HEARTBEAT_MS,
             next_heartbeat_ms: u64::MAX,
+            beats: 0,
+            sample_ms: 0,
+            next_sample_ms: u64::MAX,
             silent_after_ms: now_ms.saturating_add(ANSWER_TIMEOUT_MS),
             events: VecDeque::new(),
         }
@@ -129,6 +143,11 @@ impl AgentSession {
         self.state == State::Open
     }
 
+    /// Heartbeats sent in this session.
+    pub fn beats(&self) -> u64 {
+        self.beats
+    }
+
     /// Takes in received bytes.
     pub fn received(&mut self, bytes: &[u8], now_ms: u64) {
         if self.state == State::Closed {
@@ -163,11 +182,15 @@ impl AgentSession {
         if now_ms >= self.next_heartbeat_ms {
             self.beat(now_ms);
         }
+        if now_ms >= self.next_sample_ms {
+            self.next_sample_ms = now_ms.saturating_add(self.jitter.around(self.sample_ms));
+            self.events.push_back(AgentEvent::SampleDue);
+        }
     }
 
     /// When [`AgentSession::tick`] has something to do next.
     pub fn deadline_ms(&self) -> u64 {
-        self.silent_after_ms.min(self.next_heartbeat_ms)
+        self.silent_after_ms.min(self.next_heartbeat_ms).min(self.next_sample_ms)
     }
 
     /// The next event.
@@ -217,6 +240,11 @@ impl AgentSession {
                 };
                 self.next_heartbeat_ms = now_ms.saturating_add(self.jitter.up_to(self.heartbeat_ms));
                 self.silent_after_ms = self.silence_limit(now_ms);
+                if welcome.protocol_version >= QUESTIONS_SINCE && welcome.sample_interval_ms > 0 {
+                    self.sample_ms = welcome.sample_interval_ms.clamp(100, 3_600_000);
+                    let first = self.jitter.up_to(self.sample_ms.min(FIRST_SAMPLE_WITHIN_MS));
+                    self.next_sample_ms = now_ms.saturating_add(first);
+                }
                 self.events.push_back(AgentEvent::Welcome(welcome));
             }
             (FromServer::GoAway(go), _) => self.events.push_back(AgentEvent::GoAway(go.reconnect_after_ms)),
@@ -229,6 +257,7 @@ impl AgentSession {
             (FromServer::Cancel(cancel), State::Open) => self.events.push_back(AgentEvent::Cancel(cancel.execution_id)),
             (FromServer::Drop(forget), State::Open) => self.events.push_back(AgentEvent::Drop(forget.execution_id)),
             (FromServer::Sync(sync), State::Open) => self.events.push_back(AgentEvent::Sync(sync)),
+            (FromServer::Ask(ask), State::Open) => self.events.push_back(AgentEvent::Ask(ask)),
             (FromServer::AliasesRegistered(answer), State::Open) => {
                 self.events.push_back(AgentEvent::AliasesRegistered(answer));
             }
@@ -245,6 +274,7 @@ impl AgentSession {
                 | FromServer::Cancel(_)
                 | FromServer::Drop(_)
                 | FromServer::Sync(_)
+                | FromServer::Ask(_)
                 | FromServer::AliasesRegistered(_)
                 | FromServer::SshVerified(_)
                 | FromServer::SelfUpdate(_),
@@ -259,6 +289,7 @@ impl AgentSession {
     fn beat(&mut self, now_ms: u64) {
         let health = self.health.clone();
         self.mux.send_message(&AgentMessage::from(health));
+        self.beats += 1;
         self.next_heartbeat_ms = now_ms.saturating_add(self.jitter.around(self.heartbeat_ms));
     }
 

@@ -13,6 +13,7 @@ pub mod message;
 pub mod mux;
 pub mod output;
 pub mod proof;
+pub mod sample;
 pub mod server;
 pub mod stream;
 

@@ -1,7 +1,8 @@
 //! The messages of the control stream.
 //!
 //! Compatibility: a field or variant is never renumbered or reused; unknown ones are ignored; what is missing reads
-//! as its default. Reserved: variants 16 (metrics push / config) and 17 (peers) on either side.
+//! as its default. Reserved: variants 16 (config) of the server and 17 (peers) on either side.
+//! Versions: 1 is commands; 2 adds samples and questions, see [`crate::sample`].
 
 mod access;
 
@@ -11,16 +12,18 @@ pub use access::{
     AliasOutcome, AliasesRegistered, RegisterAliases, SelfUpdate, SelfUpdateAnswer, SshVerified, VerifySsh,
 };
 
+use crate::sample::{Answer, Ask, Sample};
+
 /// Oldest protocol version this build can speak.
 pub const PROTOCOL_MIN: u32 = 1;
 /// Newest protocol version this build can speak.
-pub const PROTOCOL_MAX: u32 = 1;
+pub const PROTOCOL_MAX: u32 = 2;
 
 /// Anything an agent says on the control stream.
 #[derive(Clone, PartialEq, Message)]
 pub struct AgentMessage {
     /// Absent when the variant is not known to this version.
-    #[prost(oneof = "FromAgent", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 18, 19, 20")]
+    #[prost(oneof = "FromAgent", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 18, 19, 20, 21")]
     pub body: Option<FromAgent>,
 }
 
@@ -63,13 +66,19 @@ pub enum FromAgent {
     /// Answers a `SelfUpdate`.
     #[prost(message, tag = "20")]
     SelfUpdateAnswer(SelfUpdateAnswer),
+    /// What the node measured; sent every sample interval.
+    #[prost(message, tag = "16")]
+    Sample(Box<Sample>),
+    /// Answers an `Ask`.
+    #[prost(message, tag = "21")]
+    Answer(Answer),
 }
 
 /// Anything the server says on the control stream.
 #[derive(Clone, PartialEq, Message)]
 pub struct ServerMessage {
     /// Absent when the variant is not known to this version.
-    #[prost(oneof = "FromServer", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 18, 19, 20")]
+    #[prost(oneof = "FromServer", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 18, 19, 20, 21")]
     pub body: Option<FromServer>,
 }
 
@@ -118,6 +127,9 @@ pub enum FromServer {
     /// Update yourself.
     #[prost(message, tag = "20")]
     SelfUpdate(SelfUpdate),
+    /// A question that wants an `Answer` soon.
+    #[prost(message, tag = "21")]
+    Ask(Ask),
 }
 
 /// Ports of the node's own services, 0 when not offered.
@@ -302,6 +314,12 @@ pub struct Welcome {
     /// The protocol version of this session.
     #[prost(uint32, tag = "4")]
     pub protocol_version: u32,
+    /// Milliseconds between samples; 0 wants none.
+    #[prost(uint64, tag = "5")]
+    pub sample_interval_ms: u64,
+    /// Where agents are served, this server first; empty keeps what the agent knows.
+    #[prost(string, repeated, tag = "8")]
+    pub agent_endpoints: Vec<String>,
 }
 
 /// The node's own idea of its health.
@@ -504,6 +522,8 @@ wrap!(
     Result(ExecutionResult),
     Ping(Ping),
     Pong(Pong),
+    Sample(Sample),
+    Answer(Answer),
     RegisterAliases(RegisterAliases),
     VerifySsh(VerifySsh),
     SelfUpdateAnswer(SelfUpdateAnswer),
@@ -522,6 +542,7 @@ wrap!(
     GoAway(GoAway),
     Ping(Ping),
     Pong(Pong),
+    Ask(Ask),
     AliasesRegistered(AliasesRegistered),
     SshVerified(SshVerified),
     SelfUpdate(SelfUpdate),

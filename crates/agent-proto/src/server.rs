@@ -10,6 +10,7 @@ use crate::message::{
     RegisterAliases, Rejected, SelfUpdateAnswer, ServerMessage, Started, VerifySsh, Welcome, common_version,
 };
 use crate::mux::{Mux, MuxEvent, Side};
+use crate::sample::{Answer, QUESTIONS_SINCE, Sample};
 use crate::{CloseReason, ProtocolError};
 
 /// How long an agent may take until it has introduced itself.
@@ -32,6 +33,10 @@ pub enum ServerEvent {
     Output(OutputChunk),
     /// An execution ended; acknowledge once it is stored durably.
     Result(Box<ExecutionResult>),
+    /// What the node measured.
+    Sample(Box<Sample>),
+    /// The answer to a question.
+    Answer(Answer),
     /// The node would like to have names; answer with `AliasesRegistered`.
     RegisterAliases(RegisterAliases),
     /// Somebody wants in; answer with `SshVerified`.
@@ -63,6 +68,8 @@ pub struct ServerSession {
     state: State,
     version: u32,
     heartbeat_ms: u64,
+    sample_ms: u64,
+    endpoints: Vec<String>,
     deadline_ms: u64,
     events: VecDeque<ServerEvent>,
 }
@@ -75,6 +82,8 @@ impl ServerSession {
             state: State::Waiting,
             version: 0,
             heartbeat_ms,
+            sample_ms: 0,
+            endpoints: Vec::new(),
             deadline_ms: now_ms.saturating_add(INTRODUCTION_TIMEOUT_MS),
             events: VecDeque::new(),
         }
@@ -99,6 +108,8 @@ impl ServerSession {
                 server_version: server_version.to_owned(),
                 server_time_us,
                 protocol_version: self.version,
+                sample_interval_ms: self.sample_ms,
+                agent_endpoints: std::mem::take(&mut self.endpoints),
             }));
         }
     }
@@ -126,6 +137,21 @@ impl ServerSession {
     /// Changes the interval that the next `welcome` names.
     pub fn set_heartbeat_ms(&mut self, heartbeat_ms: u64) {
         self.heartbeat_ms = heartbeat_ms;
+    }
+
+    /// Changes the interval of samples that the next `welcome` names; 0 wants none.
+    pub fn set_sample_ms(&mut self, sample_ms: u64) {
+        self.sample_ms = sample_ms;
+    }
+
+    /// Whether the agent understands questions. Known from its first message on.
+    pub fn takes_questions(&self) -> bool {
+        self.version >= QUESTIONS_SINCE
+    }
+
+    /// Sets where agents are served, for the next `welcome` to say.
+    pub fn set_endpoints(&mut self, endpoints: Vec<String>) {
+        self.endpoints = endpoints;
     }
 
     /// Whether the agent was welcomed and the session is not over.
@@ -228,6 +254,8 @@ impl ServerSession {
             (FromAgent::Started(started), State::Open) => self.events.push_back(ServerEvent::Started(started)),
             (FromAgent::Output(chunk), State::Open) => self.events.push_back(ServerEvent::Output(chunk)),
             (FromAgent::Result(result), State::Open) => self.events.push_back(ServerEvent::Result(result)),
+            (FromAgent::Sample(sample), State::Open) => self.events.push_back(ServerEvent::Sample(sample)),
+            (FromAgent::Answer(answer), State::Open) => self.events.push_back(ServerEvent::Answer(answer)),
             (FromAgent::RegisterAliases(names), State::Open) => {
                 self.events.push_back(ServerEvent::RegisterAliases(names));
             }
@@ -243,6 +271,8 @@ impl ServerSession {
                 | FromAgent::Started(_)
                 | FromAgent::Output(_)
                 | FromAgent::Result(_)
+                | FromAgent::Sample(_)
+                | FromAgent::Answer(_)
                 | FromAgent::RegisterAliases(_)
                 | FromAgent::VerifySsh(_)
                 | FromAgent::SelfUpdateAnswer(_),

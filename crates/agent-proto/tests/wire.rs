@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use prost::Message;
 use reeve_agent_proto::message::*;
 use reeve_agent_proto::mux::{MAX_MESSAGE, Side};
+use reeve_agent_proto::sample::{Answer, Answered, Ask, Asked, Refused, Sample, SampleWanted};
 use reeve_agent_proto::stream::INITIAL_CREDIT;
 use reeve_agent_proto::{AgentEvent, AgentSession, CloseReason, Mux, MuxEvent, ServerEvent, ServerSession};
 
@@ -33,7 +34,7 @@ fn open_session(chunk: usize) -> (AgentSession, ServerSession) {
     assert!(matches!(server.poll_event(), Some(ServerEvent::Hello(h)) if h.node_id == "n1"));
     server.welcome("1.0", 5, 0);
     exchange(&mut agent, &mut server, chunk, 0);
-    assert!(matches!(agent.poll_event(), Some(AgentEvent::Welcome(w)) if w.protocol_version == 1));
+    assert!(matches!(agent.poll_event(), Some(AgentEvent::Welcome(w)) if w.protocol_version == PROTOCOL_MAX));
     (agent, server)
 }
 
@@ -392,4 +393,101 @@ fn questions_about_names_doors_and_updates_are_answered() {
     agent.send(SelfUpdateAnswer { request_id: "r".into(), triggered: false, reason: "no".into() });
     exchange(&mut agent, &mut server, 7, 0);
     assert!(matches!(server.poll_event(), Some(ServerEvent::SelfUpdateAnswer(a)) if !a.triggered && a.reason == "no"));
+}
+
+/// A session whose agent speaks versions up to `newest`, wanting a sample a second.
+fn sampled_session(newest: u32) -> (AgentSession, ServerSession) {
+    let mut agent = AgentSession::new(1, 0);
+    let mut server = ServerSession::new(30_000, 0);
+    server.set_sample_ms(1_000);
+    if newest == PROTOCOL_MAX {
+        agent.hello(hello(), 0);
+        exchange(&mut agent, &mut server, 64, 0);
+    } else {
+        let mut old = Mux::new(Side::Agent);
+        old.send_message(&AgentMessage::from(Hello { min_version: 1, max_version: newest, ..hello() }));
+        server.received(&old.take_output(), 0);
+    }
+    assert!(matches!(server.poll_event(), Some(ServerEvent::Hello(_))));
+    server.welcome("1.0", 5, 0);
+    (agent, server)
+}
+
+#[test]
+fn samples_are_due_at_once_and_then_every_interval() {
+    let (mut agent, mut server) = sampled_session(PROTOCOL_MAX);
+    exchange(&mut agent, &mut server, 64, 0);
+    assert!(matches!(agent.poll_event(), Some(AgentEvent::Welcome(_))));
+    let mut due = Vec::new();
+    while due.len() < 4 {
+        let now = agent.deadline_ms();
+        agent.tick(now);
+        while let Some(event) = agent.poll_event() {
+            if event == AgentEvent::SampleDue {
+                due.push(now);
+            }
+        }
+    }
+    assert!(due[0] <= 1_000, "{due:?}");
+    assert!(due.windows(2).all(|w| (900..=1_100).contains(&(w[1] - w[0]))), "{due:?}");
+    agent.send(Sample::default());
+    exchange(&mut agent, &mut server, 3, due[3]);
+    assert_eq!(server.poll_event(), Some(ServerEvent::Sample(Box::default())));
+}
+
+#[test]
+fn questions_are_answered_with_their_number() {
+    let (mut agent, mut server) = sampled_session(PROTOCOL_MAX);
+    assert!(server.takes_questions());
+    server.send(Ask { id: 7, deadline_ms: 10, question: Some(Asked::Sample(SampleWanted {})) });
+    exchange(&mut agent, &mut server, 5, 0);
+    agent.poll_event();
+    assert!(matches!(agent.poll_event(), Some(AgentEvent::Ask(Ask { id: 7, question: Some(_), .. }))));
+    let refused = Refused { error: "busy".into(), message: String::new() };
+    agent.send(Answer { id: 7, answer: Some(Answered::Refused(refused)) });
+    exchange(&mut agent, &mut server, 5, 0);
+    assert!(matches!(server.poll_event(), Some(ServerEvent::Answer(Answer { id: 7, answer: Some(_) }))));
+}
+
+/// A question that a later version invents reaches an agent of this one as a question without content.
+#[test]
+fn an_unknown_question_is_seen_as_one() {
+    #[derive(Clone, PartialEq, Message)]
+    struct NewerAsk {
+        #[prost(uint64, tag = "1")]
+        id: u64,
+        #[prost(string, tag = "900")]
+        question: String,
+    }
+    let bytes = NewerAsk { id: 3, question: "?".into() }.encode_to_vec();
+    let ask = Ask::decode(bytes.as_slice()).unwrap();
+    assert_eq!((ask.id, ask.question), (3, None));
+}
+
+#[test]
+fn an_agent_of_version_1_is_neither_asked_nor_told_to_sample() {
+    let (_, mut server) = sampled_session(1);
+    assert!(server.is_open() && !server.takes_questions());
+    // What the first version does with a welcome of this one: the field it does not know is skipped.
+    let mut agent = Mux::new(Side::Agent);
+    agent.feed(&server.take_output()).unwrap();
+    let Some(MuxEvent::Message(bytes)) = agent.poll_event() else { panic!("no message") };
+    let message = ServerMessage::decode(bytes).unwrap();
+    assert!(matches!(message.body, Some(FromServer::Welcome(w)) if w.protocol_version == 1));
+}
+
+#[test]
+fn a_server_of_version_1_gets_no_samples() {
+    let (mut agent, mut server) = (AgentSession::new(1, 0), Mux::new(Side::Server));
+    agent.hello(hello(), 0);
+    let welcome = Welcome { heartbeat_interval_ms: 1_000, protocol_version: 1, ..Welcome::default() };
+    server.send_message(&ServerMessage::from(welcome));
+    agent.received(&server.take_output(), 0);
+    agent.poll_event();
+    for _ in 0..20 {
+        agent.tick(agent.deadline_ms());
+        while let Some(event) = agent.poll_event() {
+            assert_ne!(event, AgentEvent::SampleDue);
+        }
+    }
 }

@@ -8,16 +8,19 @@ use reeve_agent_proto::message::{Enroll, Enrolled, Hello, Ports, Rejected, SelfU
 use reeve_agent_proto::proof::{self, Purpose};
 use reeve_agent_proto::{AgentEvent, AgentSession, CloseReason, MuxEvent};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::aliases::Aliases;
 use crate::clock::Clock;
+use crate::counters::Counters;
 use crate::dial::{Connection, Transfer, transfer};
 use crate::execution::Command;
 use crate::executor::Executor;
 use crate::facts;
 use crate::identity::Identity;
+use crate::questions::Desk;
 use crate::ssh_credentials::SshCredentials;
 use crate::uplink::{Outbox, Uplink};
 
@@ -67,6 +70,12 @@ pub struct Node {
     pub self_update: bool,
     /// Learns the server's time.
     pub clock: Arc<Clock>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// Answers the server's questions.
+    pub desk: Desk,
+    /// Where the servers said that they are.
+    pub told: watch::Sender<Vec<String>>,
     /// Ends everything.
     pub stop: CancellationToken,
 }
@@ -78,13 +87,14 @@ pub struct Link<'a> {
     session: AgentSession,
     output: Bytes,
     began: Instant,
+    beats: u64,
 }
 
 impl<'a> Link<'a> {
     /// Wraps a fresh connection.
     pub fn new(node: &'a Node, connection: Connection) -> Self {
         let session = AgentSession::new(rand::random(), 0);
-        Self { node, connection, session, output: Bytes::new(), began: Instant::now() }
+        Self { node, connection, session, output: Bytes::new(), began: Instant::now(), beats: 0 }
     }
 
     /// Registers the node. Ends with `Enrolled` unless something is wrong.
@@ -141,6 +151,10 @@ impl<'a> Link<'a> {
                     return end;
                 }
             }
+            while self.beats < self.session.beats() {
+                self.beats += 1;
+                self.node.counters.heartbeats.add();
+            }
             if self.output.is_empty() {
                 self.output = self.session.take_output();
             }
@@ -191,6 +205,9 @@ impl<'a> Link<'a> {
                     server.version = %welcome.server_version,
                     "connected"
                 );
+                // The server settles what the hello named with each welcome.
+                self.node.counters.syncs.add();
+                self.node.told.send_replace(welcome.agent_endpoints);
                 executor.tell(Command::Open);
                 if let Some(question) = self.node.aliases.question() {
                     self.session.send(question);
@@ -201,6 +218,8 @@ impl<'a> Link<'a> {
             AgentEvent::ResultAck(id) => executor.tell(Command::Acknowledged(id)),
             AgentEvent::Cancel(id) => executor.tell(Command::Cancel(id)),
             AgentEvent::Drop(id) => executor.tell(Command::Drop(id)),
+            AgentEvent::Ask(ask) => self.node.desk.answer(ask),
+            AgentEvent::SampleDue => self.node.desk.push(),
             AgentEvent::AliasesRegistered(answer) => self.node.aliases.answered(&answer),
             AgentEvent::SshVerified(answer) => self.node.credentials.answered(answer),
             AgentEvent::SelfUpdate(request_id) => self.session.send(self.refuse_update(request_id)),

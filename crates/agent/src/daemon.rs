@@ -8,12 +8,14 @@ use reeve_agent_proto::EnrollmentKey;
 use reeve_agent_proto::backoff::full_jitter;
 use reeve_agent_proto::message::Rejected;
 use rustls::ClientConfig;
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::aliases::Aliases;
 use crate::clock::Clock;
 use crate::connection::{End, Link, Node, explain};
+use crate::counters::Counters;
 use crate::data_dir::DataDir;
 use crate::dial::{Connection, dial};
 use crate::error::AgentError;
@@ -24,7 +26,9 @@ use crate::journal_thread::JournalHandle;
 use crate::membership::Membership;
 use crate::options::Options;
 use crate::proxy::Proxy;
+use crate::questions::Desk;
 use crate::runner::Shell;
+use crate::sample::Sampler;
 use crate::ssh_credentials::SshCredentials;
 use crate::tls::client_config;
 use crate::uplink::Uplink;
@@ -97,20 +101,26 @@ pub async fn run_with(
     let tls = client_config(&membership.pin).map_err(bad_pin)?;
     let clock = Arc::new(Clock::default());
     let uplink = credentials.uplink.clone();
-    let (executor, journal_thread) = start_executor(&dir, &options, &uplink, &clock)?;
+    let counters = Arc::new(Counters::default());
+    let (executor, journal_thread) = start_executor(&dir, &options, &uplink, &clock, &counters)?;
     tracing::info!(node.id = %identity.node_id, enrolled, "agent {} started", crate::VERSION);
     let node = Node {
         identity,
         ports: options.ports,
         executor: executor.clone(),
+        desk: Desk::open(Sampler::new(counters.clone()), uplink.clone()),
         uplink,
         aliases: Aliases::new(&options.aliases),
         credentials,
         self_update: options.self_update,
         clock,
+        counters,
+        told: watch::Sender::default(),
         stop: CancellationToken::new(),
     };
-    let mut daemon = Daemon { dir: &dir, options: &options, node: &node, membership, tls, enrolled, attempt: 0 };
+    let endpoint = membership.endpoints.first().cloned().unwrap_or_default();
+    let mut daemon =
+        Daemon { dir: &dir, options: &options, node: &node, membership, tls, enrolled, attempt: 0, endpoint };
     let outcome = tokio::select! {
         outcome = daemon.live() => outcome,
         () = async {
@@ -158,6 +168,7 @@ fn start_executor(
     options: &Options,
     uplink: &Uplink,
     clock: &Arc<Clock>,
+    counters: &Arc<Counters>,
 ) -> Result<(Executor, std::thread::JoinHandle<()>), AgentError> {
     let path = dir.file("journal");
     let failed = |error: std::io::Error| {
@@ -179,6 +190,7 @@ fn start_executor(
         shell: Shell::find(&options.data_dir),
         clock: clock.clone(),
         max_parallel: options.max_parallel,
+        counters: counters.clone(),
     });
     Ok((executor, thread))
 }
@@ -191,6 +203,8 @@ struct Daemon<'a> {
     tls: Arc<ClientConfig>,
     enrolled: bool,
     attempt: u32,
+    /// The server to go to.
+    endpoint: String,
 }
 
 impl Daemon<'_> {
@@ -222,6 +236,7 @@ impl Daemon<'_> {
                 // `connect_once` goes on after an enrollment.
                 End::Enrolled(_) => Duration::ZERO,
             };
+            self.go_elsewhere();
             tokio::select! {
                 () = sleep(pause) => {}
                 () = self.node.stop.cancelled() => return Ok(()),
@@ -230,8 +245,7 @@ impl Daemon<'_> {
     }
 
     async fn connect_once(&mut self) -> Result<End, AgentError> {
-        let endpoints = &self.membership.endpoints;
-        let endpoint = endpoints[self.attempt as usize % endpoints.len().max(1)].clone();
+        let endpoint = self.endpoint.clone();
         let dialled = tokio::select! {
             dialled = self.dial(&endpoint) => dialled?,
             () = self.node.stop.cancelled() => return Ok(End::Stopped),
@@ -254,8 +268,8 @@ impl Daemon<'_> {
         {
             match link.enroll(key.trim()).await {
                 End::Enrolled(enrolled) => {
-                    if !enrolled.agent_endpoints.is_empty() && self.options.server.is_none() {
-                        self.membership.endpoints = enrolled.agent_endpoints;
+                    if self.options.server.is_none() {
+                        self.membership.adopt(&enrolled.agent_endpoints, &endpoint);
                     }
                     self.membership.cluster_name = enrolled.cluster_name;
                     self.membership.api_token = enrolled.api_token;
@@ -270,7 +284,37 @@ impl Daemon<'_> {
                 end => return Ok(end),
             }
         }
-        Ok(link.serve().await)
+        Ok(self.serve(link, &endpoint).await)
+    }
+
+    /// Serves a connection to its end, and remembers where the servers say that they are.
+    async fn serve(&mut self, link: Link<'_>, endpoint: &str) -> End {
+        let mut told = self.node.told.subscribe();
+        let served = link.serve();
+        tokio::pin!(served);
+        loop {
+            tokio::select! {
+                end = &mut served => return end,
+                Ok(()) = told.changed() => {
+                    let endpoints = told.borrow_and_update().clone();
+                    // A server named on the command line is the one that is wanted.
+                    if self.options.server.is_none()
+                        && self.membership.adopt(&endpoints, endpoint)
+                        && let Err(error) = self.membership.save(self.dir)
+                    {
+                        tracing::warn!(%error, "the servers' addresses are known only until the agent ends");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Chooses another server at random, where there is one: agents of a server that died spread over the others.
+    fn go_elsewhere(&mut self) {
+        let others: Vec<&String> = self.membership.endpoints.iter().filter(|e| **e != self.endpoint).collect();
+        if !others.is_empty() {
+            self.endpoint = others[rand::random_range(0..others.len())].clone();
+        }
     }
 
     /// The server may have registered the node on an earlier attempt whose answer was lost: then a hello works.
@@ -300,6 +344,7 @@ impl Daemon<'_> {
     }
 
     async fn dial(&self, endpoint: &str) -> Result<std::io::Result<Connection>, AgentError> {
+        self.node.counters.dials.add();
         let env = |name: &str| std::env::var(name).ok();
         let url = self.options.http_proxy.clone().or_else(|| Proxy::from_env(endpoint, &env));
         let proxy = url.as_deref().map(Proxy::parse).transpose().map_err(|error| {
@@ -309,7 +354,9 @@ impl Daemon<'_> {
     }
 
     fn backoff_ms(&mut self, cap_ms: u64) -> u64 {
-        let delay = full_jitter(self.attempt, BACKOFF_BASE_MS.min(cap_ms), cap_ms, rand::random());
+        // The pauses grow with the rounds over all servers, not with each of them.
+        let rounds = self.attempt / u32::try_from(self.membership.endpoints.len()).unwrap_or(u32::MAX).max(1);
+        let delay = full_jitter(rounds, BACKOFF_BASE_MS.min(cap_ms), cap_ms, rand::random());
         self.attempt = self.attempt.saturating_add(1);
         delay
     }

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
+use crate::counters::Counters;
 use crate::execution::{Command, Entry, Happened, Step, Wish, progress, send};
 use crate::journal::{Recovered, is_full};
 use crate::journal_thread::JournalHandle;
@@ -42,6 +43,8 @@ pub struct Setup {
     pub clock: Arc<Clock>,
     /// Commands run at once.
     pub max_parallel: usize,
+    /// What is counted.
+    pub counters: Arc<Counters>,
 }
 
 /// Access to a running executor.
@@ -63,6 +66,7 @@ impl Executor {
             shell: setup.shell,
             clock: setup.clock,
             max_parallel: setup.max_parallel.max(1),
+            counters: setup.counters,
             events,
             health,
             entries: HashMap::new(),
@@ -115,6 +119,7 @@ struct State {
     shell: Shell,
     clock: Arc<Clock>,
     max_parallel: usize,
+    counters: Arc<Counters>,
     events: mpsc::UnboundedSender<Happened>,
     health: watch::Sender<Heartbeat>,
     entries: HashMap<String, Entry>,
@@ -148,6 +153,7 @@ impl State {
             self.start_next();
             self.send_results();
             self.finish_stop();
+            self.count();
             let wake = [self.retry_at, self.stop.as_ref().and_then(|s| s.kill_at)].into_iter().flatten().min();
             tokio::select! {
                 command = inbox.recv() => match command {
@@ -264,6 +270,7 @@ impl State {
 
     fn acknowledged(&mut self, id: &str) {
         if matches!(self.entries.get(id), Some(Entry::Finished { .. })) {
+            self.counters.stored.add();
             self.remove(id);
         }
     }
@@ -348,6 +355,7 @@ impl State {
             Some(entry) => {
                 *entry = Entry::Queued(run);
                 self.queue.push_back(id.clone());
+                self.counters.accepted.add();
                 self.uplink.send(Accepted { execution_id: id });
             }
         }
@@ -495,6 +503,10 @@ impl State {
 
     /// Journals a result; it is sent once that is done.
     fn end(&mut self, id: String, outcome: Outcome, status: ResultStatus) {
+        match status {
+            ResultStatus::Completed => self.counters.completed.add(),
+            ResultStatus::Expired => self.counters.expired.add(),
+        }
         let result = self.result(&id, outcome, status);
         self.entries.insert(id, Entry::Ending);
         self.journal(Step::Result(Box::new(result)));
@@ -556,6 +568,12 @@ impl State {
         let events = self.events.clone();
         let record = step.record();
         self.journal.append(record, move |written| send(&events, Happened::Journalled(step, written)));
+    }
+
+    fn count(&self) {
+        self.counters.queued.set(self.queue.len());
+        self.counters.running.set(self.running);
+        self.counters.waiting.set(self.unsent.len() + self.in_flight.len());
     }
 
     fn report_health(&self, problem: Option<String>) {

@@ -9,6 +9,7 @@
 mod aliases;
 mod clock;
 mod connection;
+mod counters;
 mod daemon;
 mod data_dir;
 mod dial;
@@ -23,8 +24,10 @@ mod leftover;
 mod membership;
 mod options;
 mod proxy;
+mod questions;
 mod record;
 mod runner;
+mod sample;
 pub mod simulate;
 pub mod ssh_credentials;
 mod tls;

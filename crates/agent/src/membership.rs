@@ -44,6 +44,31 @@ impl Membership {
         }
     }
 
+    /// Takes over where the servers are; `present` is the address that works and stays known whatever they say. True when
+    /// something changed.
+    pub fn adopt(&mut self, told: &[String], present: &str) -> bool {
+        /// More than this many servers nobody runs.
+        const MOST: usize = 64;
+        let mut endpoints: Vec<String> = Vec::new();
+        for endpoint in told.iter().map(String::as_str).chain([present]) {
+            let plain = endpoint.len() <= 255 && endpoint.contains(':') && !endpoint.contains(char::is_whitespace);
+            if plain && endpoints.len() < MOST && !endpoints.iter().any(|known| known == endpoint) {
+                endpoints.push(endpoint.to_owned());
+            }
+        }
+        // The same servers in another order are no news: each server names itself first.
+        let sorted = |list: &[String]| {
+            let mut list = list.to_vec();
+            list.sort();
+            list
+        };
+        if told.is_empty() || sorted(&endpoints) == sorted(&self.endpoints) {
+            return false;
+        }
+        self.endpoints = endpoints;
+        true
+    }
+
     /// What an enrollment key tells; the rest comes with the server's answer.
     pub fn from_key(key: &EnrollmentKey, server: Option<&str>) -> Result<Self, AgentError> {
         let Some(pin) = key.pin.clone() else {
@@ -82,5 +107,43 @@ impl Membership {
         };
         let content = serde_json::to_vec_pretty(self).map_err(|e| failed(e.to_string()))?;
         dir.replace(FILE, &content).map_err(|e| failed(e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(endpoints: &[&str]) -> Membership {
+        let endpoints = endpoints.iter().map(|e| (*e).to_owned()).collect();
+        let (pin, none) = (String::new(), String::new);
+        let admin_urls = Vec::new();
+        Membership { endpoints, pin, admin_urls, cluster_name: none(), api_token: none(), proxy_password: none() }
+    }
+
+    fn told(list: &[&str]) -> Vec<String> {
+        list.iter().map(|e| (*e).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_servers_tell_replaces_what_was_known_and_keeps_what_works() {
+        let mut membership = at(&["a:1"]);
+        assert!(membership.adopt(&told(&["b:1", "c:1"]), "a:1"));
+        assert_eq!(membership.endpoints, ["b:1", "c:1", "a:1"]);
+        assert!(!membership.adopt(&told(&["c:1", "b:1", "a:1"]), "a:1"));
+        assert!(!membership.adopt(&[], "a:1"));
+        assert!(membership.adopt(&told(&["b:1"]), "b:1"));
+        assert_eq!(membership.endpoints, ["b:1"]);
+    }
+
+    #[test]
+    fn nonsense_is_left_out() {
+        let mut membership = at(&["a:1"]);
+        let long = format!("{}:1", "x".repeat(300));
+        assert!(membership.adopt(&told(&["no port", "", &long, "b:1", "b:1"]), "a:1"));
+        assert_eq!(membership.endpoints, ["b:1", "a:1"]);
+        let many: Vec<String> = (0..500).map(|i| format!("h{i}:1")).collect();
+        membership.adopt(&many, "a:1");
+        assert_eq!(membership.endpoints.len(), 64);
     }
 }

@@ -13,6 +13,7 @@ use reeve_agent_proto::message::{
     SelfUpdateAnswer, Started,
 };
 use reeve_agent_proto::proof::{self, Purpose};
+use reeve_agent_proto::sample::{Answer, Answered, Ask, Asked, Refused, Sample};
 use reeve_agent_proto::{AgentEvent, AgentSession, EnrollmentKey};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use rustls::ClientConfig;
@@ -22,6 +23,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::dial::{Connection, Transfer, dial, transfer};
 use crate::error::AgentError;
 use crate::membership::Membership;
+
+mod machine;
 
 /// Handshakes at the same time.
 const DIALS: usize = 64;
@@ -111,9 +114,16 @@ struct Agent {
     node_id: String,
     key: Ed25519KeyPair,
     jitter: Jitter,
+    /// What it pretends to be.
+    machine: u64,
+    began: Instant,
+    commands: reeve_agent_proto::sample::Agent,
     due: VecDeque<(Instant, String)>,
     results: HashMap<String, ExecutionResult>,
     answered: VecDeque<String>,
+    endpoints: Vec<String>,
+    /// Which of them it is with.
+    endpoint: usize,
 }
 
 async fn live(fleet: Arc<Fleet>, number: usize) -> Result<(), AgentError> {
@@ -125,15 +135,23 @@ async fn live(fleet: Arc<Fleet>, number: usize) -> Result<(), AgentError> {
         node_id: uuid::Uuid::new_v4().to_string(),
         key,
         jitter: Jitter::new(rand::random()),
+        machine: rand::random(),
+        began: Instant::now(),
+        commands: Default::default(),
         due: VecDeque::new(),
         results: HashMap::new(),
         answered: VecDeque::new(),
+        endpoints: fleet.membership.endpoints.clone(),
+        endpoint: number,
         fleet,
     };
     let mut enrolled = false;
     let mut attempt = 0;
     loop {
-        match agent.connect(&mut enrolled, number).await {
+        let ended = agent.connect(&mut enrolled).await;
+        // Another server, where there is one.
+        agent.endpoint = agent.endpoint.wrapping_add(1 + rand::random_range(0..agent.endpoints.len().max(2) - 1));
+        match ended {
             Ok(wait) => {
                 attempt = 0;
                 sleep(wait).await;
@@ -162,11 +180,11 @@ impl From<std::io::Error> for Broken {
 
 impl Agent {
     /// One connection to its end; gives how long to stay away.
-    async fn connect(&mut self, enrolled: &mut bool, number: usize) -> Result<Duration, Broken> {
+    async fn connect(&mut self, enrolled: &mut bool) -> Result<Duration, Broken> {
         let fleet = self.fleet.clone();
         let permit = fleet.dials.acquire().await.map_err(|e| Broken::Lost(e.to_string()))?;
-        let endpoints = &fleet.membership.endpoints;
-        let connection = dial(&endpoints[number % endpoints.len()], None, &fleet.tls).await?;
+        let endpoint = &self.endpoints[self.endpoint % self.endpoints.len()];
+        let connection = dial(endpoint, None, &fleet.tls).await?;
         let mut line = Line::new(connection, self.jitter.next_u64());
         if !*enrolled {
             line.session.enroll(self.enroll(&line.connection), line.now());
@@ -265,10 +283,16 @@ impl Agent {
                     AgentError::new(format!("the server refused a virtual agent: {} ({})", no.message, no.error), "");
                 return Err(Broken::Refused(error));
             }
-            AgentEvent::Welcome(_) => {
+            AgentEvent::Welcome(welcome) => {
+                if !welcome.agent_endpoints.is_empty() && self.fleet.options.server.is_none() {
+                    self.endpoints = welcome.agent_endpoints;
+                    // The server names itself first.
+                    self.endpoint = 0;
+                }
                 for result in self.results.values() {
                     line.session.send(result.clone());
                 }
+                self.commands.syncs += 1;
                 if until == Until::Open {
                     return Ok(Some(Duration::ZERO));
                 }
@@ -284,6 +308,18 @@ impl Agent {
             AgentEvent::Sync(sync) => sync.drop.iter().for_each(|id| self.forget(id)),
             AgentEvent::GoAway(after_ms) => return Ok(Some(Duration::from_millis(after_ms))),
             AgentEvent::Closed(reason) => return Err(Broken::Lost(reason.to_string())),
+            AgentEvent::Ask(Ask { id, question: Some(Asked::Sample(_)), .. }) => {
+                let sample = Box::new(self.measure());
+                line.session.send(Answer { id, answer: Some(Answered::Sample(sample)) });
+            }
+            AgentEvent::Ask(Ask { id, question: None, .. }) => {
+                let refused = Refused { error: "unsupported".into(), message: "not simulated".into() };
+                line.session.send(Answer { id, answer: Some(Answered::Refused(refused)) });
+            }
+            AgentEvent::SampleDue => {
+                let sample = self.measure();
+                line.session.send(sample);
+            }
             AgentEvent::SelfUpdate(request_id) => {
                 let reason = "a virtual agent has no binary to replace".to_owned();
                 line.session.send(SelfUpdateAnswer { request_id, triggered: false, reason });
@@ -303,6 +339,7 @@ impl Agent {
         if known {
             return;
         }
+        self.commands.commands_accepted += 1;
         line.session.send(Accepted { execution_id: id.clone() });
         line.session.send(Started { execution_id: id.clone(), started_at_us: 0 });
         self.due.push_back((Instant::now() + Duration::from_millis(self.fleet.options.latency_ms), id));
@@ -330,15 +367,25 @@ impl Agent {
         };
         line.session.send(result.clone());
         self.results.insert(id.to_owned(), result);
+        self.commands.commands_completed += 1;
         self.fleet.answered.fetch_add(1, Ordering::Relaxed);
     }
 
     fn forget(&mut self, id: &str) {
-        self.results.remove(id);
+        if self.results.remove(id).is_some() {
+            self.commands.results_stored += 1;
+        }
         self.answered.push_back(id.to_owned());
         if self.answered.len() > REMEMBERED {
             self.answered.pop_front();
         }
+    }
+
+    fn measure(&mut self) -> Sample {
+        self.commands.uptime_ms = millis(self.began);
+        self.commands.commands_running = self.due.len() as u64;
+        self.commands.results_waiting = self.results.len() as u64;
+        machine::sample(self.machine, self.commands, &mut self.jitter)
     }
 
     /// When this connection breaks of itself.

@@ -14,12 +14,14 @@ mod desired;
 mod failure;
 mod follow;
 mod human;
+mod keyboard;
 mod names;
 mod out;
 mod sse;
 mod table;
 mod target;
 mod tls;
+mod top;
 mod view;
 mod world;
 
@@ -34,8 +36,8 @@ pub use crate::args::{Globals, With};
 pub use crate::command::backup;
 pub use crate::command::doctor::Doctor;
 use crate::command::{
-    alias, apply, audit, cluster, commands, contexts, doctor, events, execution, export, job, key, login, node,
-    run_command, seal, self_update, server, ssh_user, token, user, webhook,
+    admin, alias, apply, audit, cluster, commands, contexts, doctor, events, execution, export, job, key, login, node,
+    run_command, seal, self_update, server, ssh_user, token, top as fleet, user, webhook,
 };
 pub use crate::failure::Failure;
 use crate::failure::Outcome;
@@ -58,6 +60,8 @@ pub enum ClientCommand {
     /// Machines: list, label, move, delete
     #[command(visible_alias = "nodes")]
     Node(With<node::Noun>),
+    /// The fleet's load: processors, memory, disks and network of every machine
+    Top(With<fleet::Arguments>),
     /// Clusters of machines
     #[command(visible_alias = "clusters")]
     Cluster(With<cluster::Noun>),
@@ -106,8 +110,12 @@ pub enum ClientCommand {
     Backup(With<backup::Noun>),
     /// The key that seals secrets in the store
     Seal(With<seal::Noun>),
-    /// Version, listeners and agents of the server
+    /// Version, listeners and agents of the server; the other servers on its store
+    #[command(visible_alias = "servers")]
     Server(With<server::Server>),
+    /// The group of servers that the edge clusters are shared out among
+    #[command(visible_alias = "admins")]
+    Admin(With<admin::Noun>),
     /// Check the connection and the server, and say what to do
     Doctor(With<Doctor>),
     /// Write a completion script for a shell
@@ -180,6 +188,7 @@ async fn dispatch(world: &mut World, command: ClientCommand, program: clap::Comm
         ClientCommand::Logout(with) => with!(with, login::logout),
         ClientCommand::Context(with) => with!(with, contexts::run),
         ClientCommand::Node(with) => with!(with, node::run),
+        ClientCommand::Top(with) => with!(with, fleet::run),
         ClientCommand::Cluster(with) => with!(with, cluster::run),
         ClientCommand::Alias(with) => with!(with, alias::run),
         ClientCommand::SshUser(with) => with!(with, ssh_user::run),
@@ -199,6 +208,7 @@ async fn dispatch(world: &mut World, command: ClientCommand, program: clap::Comm
         ClientCommand::Backup(with) => with!(with, backup::run),
         ClientCommand::Whoami(with) => with!(with, server::whoami),
         ClientCommand::Server(with) => with!(with, server::server),
+        ClientCommand::Admin(with) => with!(with, admin::run),
         ClientCommand::Doctor(with) => with!(with, doctor::run),
         ClientCommand::Completions(args) => server::completions(&args, world, program),
     }

@@ -15,7 +15,15 @@ const RESERVED: i64 = 20;
 /// # Errors
 /// Invalid on `ipv4_range`, with the rule that it breaks.
 pub fn parse(text: &str) -> Result<Ipv4Net> {
-    let wrong = |problem: String| Err(Error::invalid("ipv4_range", problem));
+    parse_as(text, "ipv4_range")
+}
+
+/// As [`parse`], for a range that stands in `field`.
+///
+/// # Errors
+/// Invalid on `field`, with the rule that it breaks.
+pub fn parse_as(text: &str, field: &str) -> Result<Ipv4Net> {
+    let wrong = |problem: String| Err(Error::invalid(field, problem));
     let Ok(net) = text.parse::<Ipv4Net>() else {
         return wrong("is not an IPv4 range in CIDR notation, as 100.64.1.0/24".into());
     };
@@ -78,6 +86,28 @@ pub fn next_free(pool: &Ipv4Net, prefix: u8, taken: &[(i64, i64)]) -> Option<Ipv
     Ipv4Net::new(address, prefix).ok()
 }
 
+/// The last block of `prefix` in `pool` that shares no address with `taken`, which is sorted on the way.
+pub fn last_free(pool: &Ipv4Net, prefix: u8, taken: &mut [(i64, i64)]) -> Option<Ipv4Net> {
+    if prefix < pool.prefix_len() || prefix > 30 {
+        return None;
+    }
+    let size = 1i64 << (32 - u32::from(prefix));
+    let (lowest, end) = bounds(pool);
+    let mut start = end + 1 - size;
+    taken.sort_unstable_by_key(|(_, last)| std::cmp::Reverse(*last));
+    for (first, last) in taken.iter() {
+        if *last < start {
+            break;
+        }
+        if *first < start + size {
+            // The last block boundary that leaves this range above it.
+            start = (first - size).div_euclid(size) * size;
+        }
+    }
+    let address = u32::try_from(start).ok().filter(|_| start >= lowest)?;
+    Ipv4Net::new(Ipv4Addr::from(address), prefix).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +123,19 @@ mod tests {
         assert_eq!(next_free(&pool, 24, &[]), Some(net("100.64.0.0/24")));
         assert_eq!(next_free(&pool, 24, &taken), Some(net("100.64.2.0/24")));
         assert_eq!(next_free(&pool, 23, &taken), Some(net("100.64.4.0/23")));
+    }
+
+    #[test]
+    fn the_last_free_block_skips_what_is_taken() {
+        let pool = net("100.64.0.0/22");
+        let last =
+            |taken: &[&str]| last_free(&pool, 24, &mut taken.iter().map(|t| bounds(&net(t))).collect::<Vec<_>>());
+        assert_eq!(last(&[]), Some(net("100.64.3.0/24")));
+        assert_eq!(last(&["100.64.0.0/24"]), Some(net("100.64.3.0/24")));
+        assert_eq!(last(&["100.64.3.128/30"]), Some(net("100.64.2.0/24")));
+        assert_eq!(last(&["100.64.1.0/24", "100.64.2.7/32", "100.64.3.0/24"]), Some(net("100.64.0.0/24")));
+        assert_eq!(last(&["100.64.0.0/24", "100.64.1.0/24", "100.64.2.0/23"]), None);
+        assert_eq!(last(&["100.64.0.0/10"]), None);
     }
 
     #[test]

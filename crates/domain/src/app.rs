@@ -15,7 +15,10 @@ use crate::agent::dispatch::InFlight;
 use crate::agent::intake::Intake;
 use crate::agent::presence::Presence;
 use crate::config::Config;
+use crate::counters::Counters;
+use crate::node_metrics::Samples;
 use crate::seal::Seal;
+use crate::server::Membership;
 use crate::{audit, background, idempotency, identity, webhook};
 
 /// Everything a use case needs. Shared as `Arc<App>`.
@@ -32,12 +35,20 @@ pub struct App {
     pub config: Config,
     /// This server.
     pub server_id: ServerId,
+    /// When this server started.
+    pub started_at: Timestamp,
+    /// What it counts about itself.
+    pub counters: Counters,
+    /// Nodes' samples on their way into the store.
+    pub samples: Samples,
     /// Which connected agents were heard of lately.
     pub presence: Presence,
     /// Reports of agents on their way into the store.
     pub intake: Intake,
     /// Executions that were handed to a connection and not taken yet.
     pub in_flight: InFlight,
+    /// This server among the others.
+    pub membership: Membership,
     /// True while there are more nodes than capacity; shared with the surfaces' gate.
     pub degraded: Arc<AtomicBool>,
     /// What recurs and which kinds of jobs there are; knows how the former are doing in this process.
@@ -62,6 +73,7 @@ impl App {
         config: Config,
         server_id: ServerId,
     ) -> Self {
+        let started_at = clock.now();
         let registry = Arc::new(background::registry(&config));
         let identity = identity::State::new(&config.keys, store.subscribe(Topic::Access));
         Self {
@@ -71,9 +83,13 @@ impl App {
             seal,
             config,
             server_id,
+            started_at,
+            counters: Counters::default(),
+            samples: Samples::default(),
             presence: Presence::default(),
             intake: Intake::new(),
             in_flight: InFlight::default(),
+            membership: Membership::default(),
             degraded: Arc::new(AtomicBool::new(false)),
             pokes: registry.pokes(),
             registry,

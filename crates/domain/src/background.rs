@@ -17,7 +17,10 @@ use crate::agent::{dispatch, intake, presence};
 use crate::config::Config;
 use crate::execution::PruneExecutions;
 use crate::seal::rotation::RotateSeal;
-use crate::{App, command, event, execution, idempotency, identity, job, seal, self_update, webhook};
+use crate::server::keep;
+use crate::{
+    App, command, event, execution, idempotency, identity, job, node_metrics, seal, self_update, server, webhook,
+};
 
 /// The loop that fans commands out.
 pub const FAN_OUT: &str = "command.fan_out";
@@ -41,11 +44,12 @@ pub fn registry(config: &Config) -> Registry<App> {
         .looping(Loop::new(SELF_UPDATE, secs(5), |app| Box::pin(self_update::advance_all(app))).on(Topic::Commands))
         .looping(Loop::new("execution.dispatch", secs(5), |app| Box::pin(dispatch::pass(app))).on(Topic::Executions))
         .looping(Loop::new("node.flush", secs(5), |app| Box::pin(presence::flush(app))))
-        .looping(Loop::new("server.weigh", secs(15), |app| Box::pin(presence::weigh(app))))
+        .looping(Loop::new("node_metrics.flush", secs(5), |app| Box::pin(node_metrics::flush(app))))
         .looping(Loop::new("identity.flush", MINUTE, |app| Box::pin(identity::write_uses(app))))
         .looping(Loop::new("job.measure", secs(15), |app| Box::pin(job::measure(app))))
         // On one server at a time.
         .looping(Loop::new("execution.expire", secs(5), |app| Box::pin(execution::expire(app))).on_one_server())
+        .looping(Loop::new("server.tidy", secs(20), |app| Box::pin(server::tidy(app))).on_one_server())
         .looping(Loop::new("node.sweep", secs(20), |app| Box::pin(presence::sweep(app))).on_one_server())
         .looping(Loop::new("seal.rotate", 60 * MINUTE, |app| Box::pin(seal::rotate::by_itself(app))).on_one_server())
         .looping(Loop::new("webhook.tidy", secs(10), |app| Box::pin(webhook::upkeep::tidy(app))).on_one_server())
@@ -89,6 +93,9 @@ pub fn start(app: &Arc<App>, stop: &CancellationToken) -> JoinSet<()> {
     let (a, s) = (app.clone(), stop.clone());
     loops.spawn(async move { webhook::fan_out::run(&a, &s).await });
     loops.spawn(webhook::engine::run(app.clone(), stop.clone()));
+    loops.spawn(keep::beat(app.clone(), stop.clone()));
+    loops.spawn(keep::share(app.clone(), stop.clone()));
+    loops.spawn(keep::read(app.clone(), stop.clone()));
     // Nobody else is on a SQLite file: what is leased when this server starts was left behind by a crash.
     let options = Options { name: app.server_id.0.clone(), alone: !app.store.is_shared(), ..Options::default() };
     let (clock, ids) = (app.clock.clone(), app.ids.clone());

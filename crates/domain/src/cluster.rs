@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use reeve_store::{Tx, cluster as table, dialect, node};
+use reeve_store::{Topic, Tx, admin_cluster, cluster as table, dialect, node};
 use reeve_types::cluster::{Cluster, ClusterFilter};
 use reeve_types::node::NodeSummary;
 use reeve_types::{Actor, ClusterId, Error, Page, Paged, Patch, Permission, Result, Sort};
@@ -68,6 +68,9 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<WithNodes
             format!("{net} overlaps with an existing cluster range")
         }));
     }
+    if let Some(other) = admin_cluster::overlapping(&mut tx, "", first, last).await? {
+        return Err(Error::conflict(format!("{net} overlaps with the servers' own network {other}")));
+    }
     let now = app.now();
     let cluster = Cluster {
         id: ClusterId(app.ids.next()),
@@ -81,6 +84,7 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<WithNodes
     table::insert(&mut tx, &cluster, first, last).await?;
     let details = json!({"ipv4_range": cluster.ipv4_range, "node_limit": cluster.node_limit});
     audit::record(app, &mut tx, actor, "cluster.create", &cluster.name, details).await?;
+    tx.wake(Topic::Servers);
     tx.commit().await?;
     Ok(WithNodes { cluster, nodes: Vec::new() })
 }
@@ -89,7 +93,9 @@ async fn free_range(app: &App, tx: &mut Tx) -> Result<ipnet::Ipv4Net> {
     for pool in &app.config.address_pools {
         let pool: ipnet::Ipv4Net = pool.parse().map_err(Error::internal)?;
         let (first, last) = address::bounds(&pool);
-        let taken = table::ranges_within(tx, first, last).await?;
+        let mut taken = table::ranges_within(tx, first, last).await?;
+        taken.extend(admin_cluster::ranges_within(tx, first, last).await?);
+        taken.sort_unstable();
         if let Some(net) = address::next_free(&pool, app.config.address_prefix, &taken) {
             return Ok(net);
         }
@@ -172,5 +178,6 @@ pub async fn delete(app: &App, actor: &Actor, name: &str) -> Result<()> {
         return Err(Error::conflict(format!("cannot delete cluster with {count} node(s) - remove all nodes first")));
     }
     audit::record(app, &mut tx, actor, "cluster.delete", name, json!({"ipv4_range": cluster.ipv4_range})).await?;
+    tx.wake(Topic::Servers);
     tx.commit().await
 }

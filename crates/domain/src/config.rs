@@ -57,6 +57,12 @@ pub struct Config {
     pub dns_suffix: String,
     /// Suffix of the name of the servers' own cluster: `admin-cluster-<suffix>`.
     pub admin_cluster: String,
+    /// Range of the servers' own network; None takes one from the end of the address pools.
+    pub admin_cluster_subnet: Option<String>,
+    /// A server that was not heard of for this long is no member any more.
+    pub server_lease: Duration,
+    /// A server that is no member is forgotten after this long.
+    pub forget_servers_after: Duration,
     /// Peers a server may hold; bounds how many nodes it owns.
     pub max_peers: i64,
     /// URLs of this server baked into enrollment keys.
@@ -67,6 +73,12 @@ pub struct Config {
     pub agent_pin: String,
     /// Time between heartbeats of an agent.
     pub heartbeat: Duration,
+    /// Time between samples of an agent; zero wants none.
+    pub sample_interval: Duration,
+    /// How long a node that is asked for its metrics may take.
+    pub scrape_timeout: Duration,
+    /// `host:port` that Prometheus is told to scrape nodes' metrics at.
+    pub metrics_base_url: String,
     /// A node is unreachable after this long without contact.
     pub unreachable_after: Duration,
     /// Life of an access token.
@@ -90,6 +102,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Name of the servers' own cluster: `admin-cluster-<suffix>`.
+    pub fn admin_cluster_name(&self) -> String {
+        format!("admin-cluster-{}", self.admin_cluster)
+    }
+
     /// The defaults, with these keys.
     pub fn with_keys(keys: StaticKeys) -> Self {
         Self {
@@ -100,11 +117,17 @@ impl Config {
             address_prefix: 24,
             dns_suffix: "nm.internal".into(),
             admin_cluster: "main".into(),
+            admin_cluster_subnet: None,
+            server_lease: Duration::from_secs(6),
+            forget_servers_after: Duration::from_secs(2 * 3600),
             max_peers: 1_000_000,
             public_urls: Vec::new(),
             agent_endpoints: Vec::new(),
             agent_pin: String::new(),
             heartbeat: Duration::from_secs(30),
+            sample_interval: Duration::from_secs(60),
+            scrape_timeout: Duration::from_secs(10),
+            metrics_base_url: "localhost:44000".into(),
             unreachable_after: Duration::from_secs(300),
             access_token_life: Duration::from_secs(24 * 3600),
             refresh_token_life: Duration::from_secs(7 * 24 * 3600),

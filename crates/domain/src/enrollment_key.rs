@@ -81,7 +81,8 @@ async fn insert(app: &App, actor: &Actor, cluster_name: &str, input: Create) -> 
     let cluster = cluster::by_name(&mut tx, cluster_name).await?.ok_or_else(|| Error::not_found("cluster"))?;
     let now = app.now();
     let id = EnrollmentKeyId(app.ids.next());
-    let blob = new_blob(app);
+    let (endpoints, urls) = crate::server::of_members(app, &mut tx).await?;
+    let blob = new_blob(app, &endpoints, &urls);
     let sealed_key = app.seal.seal(&*app.ids, aad(&id), &blob);
     let row = EnrollmentKey {
         id,
@@ -103,13 +104,13 @@ async fn insert(app: &App, actor: &Actor, cluster_name: &str, input: Create) -> 
 }
 
 /// Standard base64 of a JSON object: where to go, whom to trust there, and 32 unguessable bytes.
-fn new_blob(app: &App) -> String {
+fn new_blob(app: &App, endpoints: &[String], urls: &[String]) -> String {
     let mut nonce = [0u8; 32];
     app.ids.fill(&mut nonce);
     let blob = json!({
-        "admin_urls": app.config.public_urls,
+        "admin_urls": urls,
         "nonce": STANDARD_NO_PAD.encode(nonce),
-        "agent_endpoints": app.config.agent_endpoints,
+        "agent_endpoints": endpoints,
         "pin": app.config.agent_pin,
     });
     STANDARD.encode(blob.to_string())

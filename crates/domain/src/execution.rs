@@ -11,6 +11,7 @@ use serde_json::json;
 mod prune;
 
 pub use crate::command::watch_execution as watch;
+use crate::server::letters::{self, Errand};
 use crate::{App, audit, authz, event};
 pub use prune::{PruneExecutions, prune};
 
@@ -170,20 +171,24 @@ pub(crate) fn at_boundary(text: &str, offset: i64) -> usize {
 pub async fn expire(app: &App) -> Result<()> {
     let mut tx = app.store.begin().await?;
     let now = app.now();
+    let mut asked = Vec::new();
     for id in command::overdue(&mut tx, now, 1_000).await? {
         let ended = table::end_open(&mut tx, Scope::Command(&id), ExecutionStatus::Expired, now).await?;
-        let ids: Vec<ExecutionId> = ended.iter().map(|(execution, _, _)| execution.clone()).collect();
+        let ids: Vec<ExecutionId> = ended.iter().map(|(execution, _)| execution.clone()).collect();
         let rows = table::by_ids(&mut tx, &ids).await?;
         let events: Vec<_> = rows.iter().map(|e| event::of_execution(event::EXECUTION_EXPIRED, e)).collect();
         feed::append(&mut tx, &*app.ids, now, &events).await?;
-        for (execution, node, _) in ended {
-            if let Some(node) = node {
-                app.agents().deliver(&node, vec![Order::Cancel(execution)]);
-            }
-        }
+        asked.extend(ended.into_iter().filter_map(|(execution, node)| Some((node?, Errand::Cancel(execution)))));
     }
+    letters::send_errands(app, &mut tx, &asked).await?;
     tx.wake(Topic::Output);
     tx.commit().await?;
+    app.counters.expirations.add(1);
+    for (node, errand) in asked {
+        if let Errand::Cancel(execution) = errand {
+            app.agents().deliver(&node, vec![Order::Cancel(execution)]);
+        }
+    }
     app.rollouts_changed();
     Ok(())
 }

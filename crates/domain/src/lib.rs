@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod admin;
+pub mod admin_metrics;
 pub mod agent;
 pub mod alias;
 pub mod app;
@@ -16,6 +17,7 @@ pub mod backup;
 pub mod cluster;
 pub mod command;
 pub mod config;
+pub mod counters;
 pub mod enrollment_key;
 pub mod event;
 pub mod execution;
@@ -23,9 +25,12 @@ pub mod idempotency;
 pub mod identity;
 pub mod job;
 pub mod node;
+pub mod node_metrics;
+pub mod process;
 pub mod recurring;
 pub mod seal;
 pub mod self_update;
+pub mod server;
 pub mod ssh_public_key;
 pub mod ssh_username;
 pub mod webhook;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use reeve_ports::Order;
-use reeve_store::{Tx, alias, cluster, event as feed, execution, node as table, self_update};
+use reeve_store::{Topic, Tx, alias, cluster, event as feed, execution, node as table, self_update};
 use reeve_types::execution::ExecutionStatus;
 use reeve_types::node::{Node, NodeFilter, NodeSecrets};
 use reeve_types::selector::{is_label_key, is_label_value};
@@ -11,10 +11,13 @@ use reeve_types::{Actor, Error, NodeId, Page, Paged, Permission, Result, Secret,
 use serde_json::json;
 
 use crate::seal::Aad;
+use crate::server::letters::{self, Errand};
 use crate::{App, audit, authz, event};
 
 /// Most labels on a node.
 pub const MAX_LABELS: usize = 64;
+/// Why the agent of a deleted node is sent away.
+const DELETED: &str = "the node was deleted";
 
 /// A node with its secrets, as far as the actor may see them.
 #[derive(Clone, Debug)]
@@ -93,18 +96,23 @@ pub async fn delete(app: &App, actor: &Actor, id: &NodeId) -> Result<()> {
     let mut tx = app.begin(actor).await?;
     let node = table::by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("node"))?;
     let ended = execution::end_open(&mut tx, execution::Scope::Node(id), ExecutionStatus::Cancelled, now).await?;
-    let ids: Vec<_> = ended.iter().map(|(execution, _, _)| execution.clone()).collect();
+    let ids: Vec<_> = ended.iter().map(|(execution, _)| execution.clone()).collect();
     let cancelled = execution::by_ids(&mut tx, &ids).await?;
+    let mut errands: Vec<_> = ids.iter().map(|execution| (id.clone(), Errand::Forget(execution.clone()))).collect();
+    errands.push((id.clone(), Errand::Disconnect(DELETED.to_owned())));
+    letters::send_errands(app, &mut tx, &errands).await?;
     cluster::free_place(&mut tx, &node.cluster_id).await?;
     let updates = self_update::fail_of_node(&mut tx, id, "the node was deleted", now).await?;
     table::delete(&mut tx, id).await?;
     audit::record(app, &mut tx, actor, "node.delete", id.as_str(), json!({"cluster": node.cluster_name})).await?;
     let events: Vec<_> = cancelled.iter().map(|e| event::of_execution(event::EXECUTION_CANCELLED, e)).collect();
     feed::append(&mut tx, &*app.ids, now, &events).await?;
+    tx.wake(Topic::Servers);
     tx.commit().await?;
     app.agents().deliver(id, ids.into_iter().map(Order::Forget).collect());
-    app.agents().disconnect(id, "the node was deleted");
+    app.agents().disconnect(id, DELETED);
     app.presence.forget(id);
+    app.samples.forget(id);
     app.rollouts_changed();
     if updates > 0 {
         app.self_updates_changed();
@@ -141,6 +149,7 @@ pub async fn change_cluster(app: &App, actor: &Actor, id: &NodeId, to: &str) -> 
     audit::record(app, &mut tx, actor, "node.change_cluster", id.as_str(), details).await?;
     let moved = event::of_node(event::NODE_CLUSTER_CHANGED, &node, &[("previous_cluster_name", before.into())]);
     feed::append(&mut tx, &*app.ids, now, &[moved]).await?;
+    tx.wake(Topic::Servers);
     tx.commit().await?;
     view(app, actor, node, &secrets, Vec::new())
 }

@@ -9,7 +9,7 @@ pub mod fetch;
 pub mod objects;
 pub mod seal_keys;
 
-pub use agents::{AgentLink, Order};
+pub use agents::{AgentLink, Answer, Order, Question, Unreached};
 pub use cloud::{Cloud, CloudError, CloudErrorKind};
 pub use fetch::Fetch;
 pub use objects::{NewObject, ObjectInfo, Objects, OpenObject};

@@ -70,8 +70,14 @@ pub struct Settings {
     pub public_enrollment_key_enabled: bool,
     /// Suffix of the servers' own cluster.
     pub admin_cluster_name: String,
+    /// Range of the servers' own network; unset takes one from the end of the ranges below.
+    pub admin_cluster_subnet: Option<String>,
     /// Peers per server; bounds how many nodes it owns.
     pub admin_max_wireguard_peers: i64,
+    /// Seconds after which the other servers expel one that is silent.
+    pub server_lease_secs: f64,
+    /// Minutes after which a server that is gone is forgotten.
+    pub zombie_admin_checkin_threshold_minutes: u32,
     /// DNS suffix of node names.
     pub dns_suffix: String,
     /// Address pools of clusters.
@@ -82,6 +88,12 @@ pub struct Settings {
     pub heartbeat_secs: f64,
     /// Seconds without contact until a node is unreachable.
     pub unreachable_after_secs: f64,
+    /// Seconds between samples of a node; 0 wants none pushed.
+    pub sample_interval_secs: f64,
+    /// Milliseconds that a node may take to answer a live question for its metrics.
+    pub metrics_scrape_timeout_ms: u64,
+    /// `host:port` that Prometheus is told to scrape nodes' metrics at; the edge listener's when unset.
+    pub metrics_base_url: Option<String>,
     /// Whether old executions are dropped.
     pub execution_pruning_enabled: bool,
     /// When, as a cron pattern in UTC.
@@ -152,12 +164,18 @@ impl Default for Settings {
             default_cluster_name: Some("main".into()),
             public_enrollment_key_enabled: false,
             admin_cluster_name: "main".into(),
+            admin_cluster_subnet: None,
             admin_max_wireguard_peers: 100_000,
+            server_lease_secs: 6.0,
+            zombie_admin_checkin_threshold_minutes: 120,
             dns_suffix: "nm.internal".into(),
             cluster_auto_generated_ranges: vec!["100.64.0.0/10".into()],
             cluster_subnet_prefix: 16,
             heartbeat_secs: 30.0,
             unreachable_after_secs: 300.0,
+            sample_interval_secs: 60.0,
+            metrics_scrape_timeout_ms: 10_000,
+            metrics_base_url: None,
             execution_pruning_enabled: false,
             execution_pruning_schedule: "0 0 * * *".into(),
             execution_retention_days: 30,
@@ -194,7 +212,7 @@ fn is_setting(name: &str) -> bool {
 }
 
 /// Names of the original's environment that are understood without the `REEVE_` prefix.
-const ORIGINAL_NAMES: [&str; 17] = [
+const ORIGINAL_NAMES: [&str; 21] = [
     "MASTER_KEY",
     "API_KEY",
     "METRICS_KEY",
@@ -203,9 +221,13 @@ const ORIGINAL_NAMES: [&str; 17] = [
     "DEFAULT_CLUSTER_NAME",
     "PUBLIC_ENROLLMENT_KEY_ENABLED",
     "ADMIN_CLUSTER_NAME",
+    "ADMIN_CLUSTER_SUBNET",
+    "ZOMBIE_ADMIN_CHECKIN_THRESHOLD_MINUTES",
     "ADMIN_MAX_WIREGUARD_PEERS",
     "CLUSTER_SUBNET_PREFIX",
     "CORE_NAME",
+    "METRICS_SCRAPE_TIMEOUT_MS",
+    "METRICS_BASE_URL",
     "EXECUTION_PRUNING_ENABLED",
     "EXECUTION_PRUNING_SCHEDULE",
     "EXECUTION_RETENTION_DAYS",
@@ -262,6 +284,34 @@ impl Settings {
         }
         if self.heartbeat_secs < 0.05 || self.unreachable_after_secs <= self.heartbeat_secs {
             bail!("unreachable_after_secs must be more than heartbeat_secs, and that at least 0.05");
+        }
+        if self.sample_interval_secs != 0.0 && !(0.1..=3_600.0).contains(&self.sample_interval_secs) {
+            bail!("sample_interval_secs is {}; it is 0 (none) or between 0.1 and 3600", self.sample_interval_secs);
+        }
+        // The answer has to leave before the handler's 30 s are over.
+        if !(1..=25_000).contains(&self.metrics_scrape_timeout_ms) {
+            bail!("metrics_scrape_timeout_ms is {}; it is between 1 and 25000", self.metrics_scrape_timeout_ms);
+        }
+        if let Some(base) = self.metrics_base_url.as_deref().filter(|base| !is_host_and_port(base)) {
+            bail!("metrics_base_url is `{base}`; it is HOST:PORT without scheme and path, as in control.example:44000");
+        }
+        if !(0.5..=300.0).contains(&self.server_lease_secs) {
+            bail!("server_lease_secs must be between 0.5 and 300; {} is not", self.server_lease_secs);
+        }
+        if self.admin_max_wireguard_peers < 0 {
+            bail!("admin_max_wireguard_peers must not be negative; {} is", self.admin_max_wireguard_peers);
+        }
+        let suffix = &self.admin_cluster_name;
+        let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if suffix.is_empty()
+            || suffix.len() > 18
+            || !suffix.chars().all(label)
+            || suffix.starts_with('-')
+            || suffix.ends_with('-')
+        {
+            bail!(
+                "admin_cluster_name must be 1 to 18 of a-z 0-9 and `-`, with a letter or digit at both ends; `{suffix}` is not"
+            );
         }
         self.pruning()?;
         for (name, days) in [
@@ -326,9 +376,14 @@ impl Settings {
         config.address_prefix = self.cluster_subnet_prefix;
         config.dns_suffix.clone_from(&self.dns_suffix);
         config.admin_cluster.clone_from(&self.admin_cluster_name);
+        config.admin_cluster_subnet.clone_from(&self.admin_cluster_subnet);
         config.max_peers = self.admin_max_wireguard_peers;
+        config.server_lease = Duration::from_secs_f64(self.server_lease_secs);
+        config.forget_servers_after = Duration::from_secs(60 * u64::from(self.zombie_admin_checkin_threshold_minutes));
         config.heartbeat = Duration::from_secs_f64(self.heartbeat_secs);
         config.unreachable_after = Duration::from_secs_f64(self.unreachable_after_secs);
+        config.sample_interval = Duration::from_secs_f64(self.sample_interval_secs);
+        config.scrape_timeout = Duration::from_millis(self.metrics_scrape_timeout_ms);
         config.core_name.clone_from(&self.core_name);
         config.event_retention = days(self.event_retention_days);
         config.job_retention = days(self.job_retention_days);
@@ -381,8 +436,51 @@ pub fn with_port(host: &str, port: u16) -> String {
     }
 }
 
+/// Without the port, if there is one.
+pub fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((head, port)) if port.parse::<u16>().is_ok() && (!head.contains(':') || head.starts_with('[')) => head,
+        _ => host,
+    }
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    let host = without_port(text);
+    host.len() < text.len() && !host.is_empty() && !host.contains(['/', ' ', '@'])
+}
+
 /// True when `path` is a folder that only its owner can enter.
 pub fn is_private(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o077 == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_ports() {
+        for (text, host) in [("a:1", "a"), ("a", "a"), ("[::1]:5", "[::1]"), ("::1", "::1"), ("1.2.3.4:80", "1.2.3.4")]
+        {
+            assert_eq!(without_port(text), host);
+        }
+        assert!(is_host_and_port("control.example:44000") && is_host_and_port("[::1]:9"));
+        for wrong in ["control.example", "http://a:1/x", ":1", "a:99999", "::1", "u@h:1"] {
+            assert!(!is_host_and_port(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn settings_of_metrics_are_checked() {
+        let with = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            settings.check().is_ok()
+        };
+        assert!(with(|s| s.sample_interval_secs = 0.0) && with(|s| s.metrics_base_url = Some("a:1".into())));
+        assert!(!with(|s| s.sample_interval_secs = -1.0) && !with(|s| s.sample_interval_secs = f64::NAN));
+        assert!(!with(|s| s.metrics_scrape_timeout_ms = 0) && !with(|s| s.metrics_scrape_timeout_ms = 30_000));
+        assert!(!with(|s| s.metrics_base_url = Some("http://a:1".into())));
+    }
 }

@@ -14,6 +14,7 @@ use reeve_domain::seal::Seal;
 use reeve_types::id::Ids;
 use reeve_types::{Secret, ServerId};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::config::Settings;
 
@@ -59,6 +60,19 @@ struct SealKey {
     key: String,
 }
 
+impl SealKey {
+    /// `KEY`, or `ID:KEY`. The id of a bare key follows from it, so that all servers that are given it call it the same.
+    fn parse(text: &str) -> Self {
+        match text.split_once(':') {
+            Some((id, key)) => Self { id: id.to_owned(), key: key.to_owned() },
+            None => {
+                let digest = Sha256::digest(format!("reeve.seal_key:{text}"));
+                Self { id: in_letters(&digest[..6]), key: text.to_owned() }
+            }
+        }
+    }
+}
+
 /// Who this server is.
 pub struct ServerIdentity {
     /// Stable over restarts.
@@ -89,16 +103,21 @@ impl DataDir {
         let mut file: ServerFile = match read_json(&path)? {
             Some(file) => file,
             None => {
-                let key = SealKey { id: fresh_id(ids, 6), key: Seal::fresh_key(ids).expose().to_owned() };
+                // A key that is given is the only one: nothing was ever sealed here with another.
+                let key = match &settings.seal_key {
+                    Some(given) => SealKey::parse(given),
+                    None => SealKey::parse(Seal::fresh_key(ids).expose()),
+                };
                 let file = ServerFile { id: fresh_id(ids, 12), seal_keys: vec![key] };
                 write_json(&path, &file)?;
                 file
             }
         };
-        if let Some(given) = &settings.seal_key
-            && file.seal_keys.first().is_none_or(|first| first.key != *given)
+        if let Some(given) = settings.seal_key.as_deref().map(SealKey::parse)
+            && file.seal_keys.first().is_none_or(|first| first.key != given.key)
         {
-            file.seal_keys.insert(0, SealKey { id: fresh_id(ids, 6), key: given.clone() });
+            file.seal_keys.retain(|kept| kept.key != given.key && kept.id != given.id);
+            file.seal_keys.insert(0, given);
             write_json(&path, &file)?;
         }
         let keys = file.seal_keys.into_iter().map(|k| (k.id, Secret::new(k.key))).collect();
@@ -114,7 +133,11 @@ impl DataDir {
         if c.username.is_empty() {
             c.username = "admin".into();
         }
-        fill(&mut c.password, settings.admin_password.as_ref(), || fresh_text(ids, 15));
+        // Empty on a server whose users another one made.
+        let made_elsewhere = !first && c.password.is_empty() && settings.admin_password.is_none();
+        if !made_elsewhere {
+            fill(&mut c.password, settings.admin_password.as_ref(), || fresh_text(ids, 15));
+        }
         fill(&mut c.master_key, settings.master_key.as_ref(), || fresh_text(ids, 32));
         fill(&mut c.api_key, settings.api_key.as_ref(), || fresh_text(ids, 32));
         fill(&mut c.metrics_key, settings.metrics_key.as_ref(), || fresh_text(ids, 32));
@@ -177,7 +200,11 @@ fn fresh_text(ids: &dyn Ids, bytes: usize) -> String {
 fn fresh_id(ids: &dyn Ids, letters: usize) -> String {
     let mut buffer = vec![0u8; letters];
     ids.fill(&mut buffer);
-    buffer.into_iter().map(|b| char::from(ID_LETTERS[usize::from(b) % ID_LETTERS.len()])).collect()
+    in_letters(&buffer)
+}
+
+fn in_letters(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| char::from(ID_LETTERS[usize::from(*b) % ID_LETTERS.len()])).collect()
 }
 
 fn private() -> OpenOptions {

@@ -54,9 +54,9 @@ async fn seed(args: SeedArgs) -> Result<()> {
     let row = vec![vec![
         Value::from(cluster.clone()),
         Value::from(format!("seed-{}", &cluster[30..])),
-        Value::from("100.127.0.0/16".to_owned()),
-        Value::from(1_686_044_672),
-        Value::from(1_686_110_207),
+        Value::from("100.126.0.0/16".to_owned()),
+        Value::from(1_685_979_136),
+        Value::from(1_686_044_671),
         Value::from(args.nodes as i64),
         Value::from(now),
         Value::from(now),

@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use reeve_domain::{App, job};
+use reeve_domain::{App, job, server};
 use reeve_surface_console::Check;
+use reeve_types::Actor;
 use reeve_types::job::JobState;
+use reeve_types::server::{Server, ServerState};
 
 use crate::config::{ServeArgs, Settings, is_private};
 use crate::data_dir::DataDir;
@@ -39,6 +41,8 @@ impl reeve_surface_console::Doctor for Doctor {
                 self.store().await,
                 self.keys().await,
                 self.clock().await,
+                self.members().await,
+                self.clock_skew().await,
                 self.jobs().await,
                 self.listeners(),
                 space(&self.data),
@@ -90,6 +94,54 @@ impl Doctor {
             Ok(_) => ok("clock", format!("it is {}", self.app.now().rfc3339_secs())),
             Err(error) => bad("clock", error.message, "see the check of the store"),
         }
+    }
+
+    async fn members(&self) -> Check {
+        if !self.app.store.is_shared() {
+            return ok("members", "one server, on its own SQLite file".into());
+        }
+        let (servers, now) = match server::list(&self.app, &Actor::system()).await {
+            Ok(found) => found,
+            Err(error) => return bad("members", error.message, "see the check of the store"),
+        };
+        let gone = |s: &&Server| match s.state {
+            ServerState::Member => s.lease_until < now,
+            ServerState::Expelled => true,
+            ServerState::Left => false,
+        };
+        let shown = |s: &Server| {
+            let seconds = now.ms_since(s.last_seen_at) / 1000;
+            format!("{} ({} agents, seen {seconds} s ago)", s.name(), s.agents)
+        };
+        let members: Vec<String> = servers.iter().filter(|s| s.state == ServerState::Member).map(shown).collect();
+        let gone: Vec<String> = servers.iter().filter(gone).map(Server::name).collect();
+        let list = format!("{} of {}: {}", members.len(), servers.len(), members.join(", "));
+        if gone.is_empty() {
+            return ok("members", list);
+        }
+        let detail = format!("{list}; gone without a word: {}", gone.join(", "));
+        bad("members", detail, "start it again, or see its log; one that stays away is forgotten after a while")
+    }
+
+    async fn clock_skew(&self) -> Check {
+        let servers = match server::list(&self.app, &Actor::system()).await {
+            Ok((servers, _)) => servers,
+            Err(error) => return bad("clock skew", error.message, "see the check of the store"),
+        };
+        let members = servers.iter().filter(|s| s.state == ServerState::Member);
+        let off: Vec<String> = members
+            .filter(|s| s.clock_ahead_us.abs() > server::CLOCK_WARN_US)
+            .map(|s| format!("{} by {} ms", s.name(), s.clock_ahead_us / 1000))
+            .collect();
+        if off.is_empty() {
+            return ok("clock skew", "the servers' clocks agree with the database's".into());
+        }
+        let detail = format!("clocks ahead of the database's: {}", off.join(", "));
+        bad(
+            "clock skew",
+            detail,
+            "set the clocks of these machines and of the database's (NTP); leases go by the database's",
+        )
     }
 
     async fn jobs(&self) -> Check {

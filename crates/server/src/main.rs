@@ -11,6 +11,7 @@ mod say;
 mod seal_keys;
 mod seams;
 mod serve;
+mod shared;
 mod up;
 
 use std::process::ExitCode;

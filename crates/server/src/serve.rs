@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use axum::Router;
 use reeve_agent_gateway::{Gateway, Hub, TlsIdentity};
-use reeve_domain::{App, background, identity};
+use reeve_domain::seal::Seal;
+use reeve_domain::{App, background, identity, server};
 use reeve_http_kit::cors::Cors;
 use reeve_http_kit::limits::{LimitRates, Limits, Rate};
 use reeve_http_kit::listener::{Listener, ListenerOptions};
@@ -20,17 +21,17 @@ use reeve_http_kit::tls::Identity;
 use reeve_providers::fetch::{Fetcher, Guard};
 use reeve_store::Store;
 use reeve_types::id::{Ids, SystemIds};
-use reeve_types::{Actor, Secret, SystemClock};
+use reeve_types::{Actor, Secret, SharedClock};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::backup;
-use crate::config::{ServeArgs, Settings, with_port};
+use crate::config::{ServeArgs, Settings, with_port, without_port};
 use crate::data_dir::{Credentials, DataDir};
 use crate::doctor::Doctor;
-use crate::say;
 use crate::seal_keys::KeyFile;
 use crate::seams::{Bearers, Checks, Keys};
+use crate::{say, shared};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long a stop waits for requests in flight.
@@ -110,7 +111,8 @@ impl Server {
         let (mut credentials, first_start) = data.credentials(&settings, &*ids)?;
         let store = open(&settings).await?;
 
-        let agents = agents_listener(&settings).await?;
+        shared::keys(&store, &me.seal, &*ids, &settings, &mut credentials).await?;
+        let agents = agents_listener(&settings, &store, &me.seal, &*ids).await?;
         let edge = listener(&settings, "edge").await?;
         let console = listener(&settings, "console").await?;
         let mut listeners = BTreeMap::new();
@@ -123,15 +125,23 @@ impl Server {
             config.agent_endpoints = endpoints(&settings, agents.local_addr());
             config.agent_pin = agents.pin();
         }
+        config.metrics_base_url = match (&settings.metrics_base_url, &edge) {
+            (Some(base), _) => base.clone(),
+            (None, Some(edge)) => metrics_base(&settings, edge.address()),
+            (None, None) => config.metrics_base_url,
+        };
         let endpoint = config.agent_endpoints.first().cloned().unwrap_or_default();
 
-        let app = Arc::new(App::new(store, Arc::new(SystemClock), ids.clone(), me.seal, config, me.id));
+        let clock = Arc::new(SharedClock::default());
+        let app = Arc::new(App::new(store, clock.clone(), ids.clone(), me.seal, config, me.id));
+        app.follow(clock);
         app.set_fetch(Arc::new(Fetcher::new(Guard { allow_private: settings.webhook_allow_private_ips })));
         app.set_seal_keys(Arc::new(KeyFile { data: settings.data.clone(), given: settings.seal_key.is_some() }));
-        prepare(&app, &settings, &credentials, &listeners).await?;
+        prepare(&app, &settings, &mut credentials, first_start, &listeners).await?;
 
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
+        app.counters.announce();
         let kit = kit(&app, &settings, &draining)?;
         let edge_surface = reeve_surface_edge::routes::surface(app.clone(), kit.clone())?;
         let doctor = Arc::new(Doctor { app: app.clone(), data: settings.data.clone(), listeners: listeners.clone() });
@@ -193,6 +203,12 @@ impl Server {
         if let Err(error) = reeve_domain::agent::presence::flush(&self.app).await {
             tracing::warn!(%error, "the last heartbeats were not stored");
         }
+        if let Err(error) = reeve_domain::node_metrics::flush(&self.app).await {
+            tracing::warn!(%error, "the last samples of nodes were not stored");
+        }
+        if let Err(error) = server::leave(&self.app).await {
+            tracing::warn!(%error, "the other servers were not told; they notice by themselves");
+        }
     }
 }
 
@@ -200,23 +216,33 @@ impl Server {
 async fn prepare(
     app: &Arc<App>,
     settings: &Settings,
-    credentials: &Credentials,
+    credentials: &mut Credentials,
+    first_start: bool,
     listeners: &BTreeMap<String, String>,
 ) -> Result<()> {
     reeve_domain::seal::rotate::check_keys(app).await?;
-    let mut tx = app.store.begin().await?;
     let listeners = serde_json::to_string(listeners)?;
-    reeve_store::server::started(&mut tx, &app.server_id, VERSION, &listeners, app.now()).await?;
-    reeve_store::node::clear_connections_of(&mut tx, &app.server_id).await?;
-    tx.commit().await?;
-    identity::bootstrap::first_admin(app, Some(Secret::new(&*credentials.password))).await?;
+    server::join(app, server::About { version: VERSION.to_owned(), listeners }).await?;
+    app.counters.joins.add(1);
+    let created = identity::bootstrap::first_admin(app, Some(Secret::new(&*credentials.password))).await?;
+    if created.is_none() && first_start && app.store.is_shared() && settings.admin_password.is_none() {
+        // Another server made the first admin: the password generated here opens nothing.
+        credentials.password.clear();
+    }
     if let Some(name) = &settings.default_cluster_name {
         let system = Actor::system();
         match reeve_domain::cluster::get(app, &system, name).await {
             Ok(_) => {}
             Err(error) if error.kind == reeve_types::ErrorKind::NotFound => {
                 let fresh = reeve_domain::cluster::Create { name: name.clone(), ipv4_range: None, node_limit: None };
-                reeve_domain::cluster::create(app, &system, fresh).await?;
+                match reeve_domain::cluster::create(app, &system, fresh).await {
+                    Ok(_) => {}
+                    // Of several servers that start at once, one makes it.
+                    Err(error) if error.kind == reeve_types::ErrorKind::Conflict => {
+                        reeve_domain::cluster::get(app, &system, name).await?;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
             Err(error) => return Err(error.into()),
         }
@@ -262,10 +288,11 @@ fn certificate(folder: &Path, address: SocketAddr) -> Result<Identity> {
     })
 }
 
-async fn agents_listener(settings: &Settings) -> Result<Option<Gateway>> {
+async fn agents_listener(settings: &Settings, store: &Store, seal: &Seal, ids: &dyn Ids) -> Result<Option<Gateway>> {
     let Some(address) = settings.address("agents")? else { return Ok(None) };
     let folder = settings.data.join("tls-agents");
     Identity::self_signed(&folder, &["reeve".to_owned()]).context("the agents' certificate cannot be made")?;
+    shared::agents_tls(store, seal, ids, &folder).await?;
     let identity = TlsIdentity::from_pem_files(&folder.join("cert.pem"), &folder.join("key.pem"))?;
     let bound = Gateway::bind(address, identity).await;
     bound
@@ -283,6 +310,17 @@ fn endpoints(settings: &Settings, bound: SocketAddr) -> Vec<String> {
     }
     let own = own_address().map(|ip| SocketAddr::new(ip, bound.port()).to_string());
     own.into_iter().chain([format!("127.0.0.1:{}", bound.port())]).collect()
+}
+
+/// Where Prometheus reaches the edge listener, as far as it can be known: an advertised host, else its own address.
+fn metrics_base(settings: &Settings, bound: SocketAddr) -> String {
+    if let Some(host) = settings.advertise.first() {
+        return with_port(without_port(host), bound.port());
+    }
+    match own_address().filter(|_| bound.ip().is_unspecified()) {
+        Some(ip) => SocketAddr::new(ip, bound.port()).to_string(),
+        None => bound.to_string(),
+    }
 }
 
 /// The address from which this machine would reach others. Sends nothing.

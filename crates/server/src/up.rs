@@ -174,7 +174,8 @@ async fn announce(server: &Server) -> Result<()> {
     say::line(&format!("  Edge API   {}/api/v1    docs {}/swaggerui", get("edge"), get("edge")));
     let c = &server.credentials;
     if server.first_start {
-        say::line(&format!("  Login      {} / {}", c.username, c.password));
+        let password = if c.password.is_empty() { "(as on the first server)" } else { &c.password };
+        say::line(&format!("  Login      {} / {password}", c.username));
         say::line(&format!("  Master key {}", c.master_key));
         say::line(&format!(
             "             shown once; kept in {} (owner only)",

@@ -144,3 +144,11 @@ pub async fn ranges_within(tx: &mut Tx, first: i64, last: i64) -> Result<Vec<(i6
     let rows = tx.all(sql, args![first, last]).await?;
     rows.into_iter().map(|mut row| Ok((row.get()?, row.get()?))).collect()
 }
+
+/// All clusters, counted.
+///
+/// # Errors
+/// As the store.
+pub async fn count(tx: &mut Tx) -> Result<i64> {
+    tx.one("SELECT count(*) FROM clusters", &[]).await?.get()
+}

@@ -1,9 +1,10 @@
 //! The store and its transactions, over either database.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use reeve_types::{Error, Result};
+use reeve_types::{Error, Result, ServerId};
 use tokio::sync::watch;
 
 use crate::value::{Row, Value};
@@ -37,11 +38,17 @@ pub enum Topic {
     Access,
     /// Webhooks changed or have deliveries that are due.
     Webhooks,
+    /// Servers came or went, or what they share changed.
+    Servers,
 }
+
+const TOPICS: usize = Topic::ALL.len();
+/// First part of the word that wakes one server's mailbox.
+const MAIL: &str = "mail:";
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Topic; 8] = [
+    pub const ALL: [Topic; 9] = [
         Topic::Events,
         Topic::Jobs,
         Topic::Output,
@@ -50,6 +57,7 @@ impl Topic {
         Topic::Schedules,
         Topic::Access,
         Topic::Webhooks,
+        Topic::Servers,
     ];
     /// The word sent between servers.
     pub fn word(self) -> &'static str {
@@ -62,22 +70,44 @@ impl Topic {
             Topic::Schedules => "schedules",
             Topic::Access => "access",
             Topic::Webhooks => "webhooks",
+            Topic::Servers => "servers",
         }
     }
 }
 
-pub(crate) struct Wakes([watch::Sender<u64>; Topic::ALL.len()]);
+pub(crate) struct Wakes {
+    topics: [watch::Sender<u64>; TOPICS],
+    mailboxes: Mutex<HashMap<String, watch::Sender<u64>>>,
+}
 
 impl Wakes {
     fn new() -> Arc<Self> {
-        Arc::new(Self(std::array::from_fn(|_| watch::Sender::new(0))))
+        let topics = std::array::from_fn(|_| watch::Sender::new(0));
+        Arc::new(Self { topics, mailboxes: Mutex::default() })
     }
     pub(crate) fn wake(&self, topic: Topic) {
-        self.0[topic as usize].send_modify(|n| *n = n.wrapping_add(1));
+        raise(&self.topics[topic as usize]);
     }
     pub(crate) fn wake_by_word(&self, word: &str) {
-        Topic::ALL.into_iter().filter(|t| t.word() == word).for_each(|t| self.wake(t));
+        match word.strip_prefix(MAIL) {
+            Some(server) => self.mail(server),
+            None => Topic::ALL.into_iter().filter(|t| t.word() == word).for_each(|t| self.wake(t)),
+        }
     }
+    /// Wakes everything, as after a time without news from other servers.
+    pub(crate) fn wake_all(&self) {
+        Topic::ALL.into_iter().for_each(|topic| self.wake(topic));
+        self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).values().for_each(raise);
+    }
+    fn mail(&self, server: &str) {
+        if let Some(mailbox) = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).get(server) {
+            raise(mailbox);
+        }
+    }
+}
+
+fn raise(watched: &watch::Sender<u64>) {
+    watched.send_modify(|n| *n = n.wrapping_add(1));
 }
 
 pub(crate) enum Backend {
@@ -125,7 +155,20 @@ impl Store {
             Backend::Sqlite(db) => Inner::Sqlite(db.begin().await?),
             Backend::Postgres(db) => Inner::Postgres(db.begin().await?),
         };
-        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; Topic::ALL.len()] })
+        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; TOPICS], mailed: BTreeSet::new() })
+    }
+
+    /// As [`begin`](Self::begin), on PostgreSQL with a connection of its own that is used one at a time: for heartbeats,
+    /// which must not wait while every other connection is busy.
+    ///
+    /// # Errors
+    /// Unavailable when the database is away.
+    pub async fn begin_reserved(&self) -> Result<Tx> {
+        let inner = match &*self.backend {
+            Backend::Sqlite(db) => Inner::Sqlite(db.begin().await?),
+            Backend::Postgres(db) => Inner::Postgres(db.begin_reserved().await?),
+        };
+        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; TOPICS], mailed: BTreeSet::new() })
     }
 
     /// Starts a transaction that only reads one consistent state. Dropping it ends it.
@@ -137,7 +180,7 @@ impl Store {
             Backend::Sqlite(db) => Inner::Sqlite(db.read().await?),
             Backend::Postgres(db) => Inner::Postgres(db.read().await?),
         };
-        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; Topic::ALL.len()] })
+        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; TOPICS], mailed: BTreeSet::new() })
     }
 
     /// Starts a transaction that reads one consistent state of the whole database for as long as it is open, beside
@@ -150,7 +193,7 @@ impl Store {
             Backend::Sqlite(db) => Inner::Sqlite(db.read().await?),
             Backend::Postgres(db) => Inner::Postgres(db.snapshot().await?),
         };
-        let mut tx = Tx { inner, wakes: self.wakes.clone(), woken: [false; Topic::ALL.len()] };
+        let mut tx = Tx { inner, wakes: self.wakes.clone(), woken: [false; TOPICS], mailed: BTreeSet::new() };
         // The state is chosen by the first read.
         tx.opt("SELECT 1", &[]).await?;
         if !tx.is_postgres() {
@@ -161,7 +204,13 @@ impl Store {
 
     /// Fires when a commit of any server woke `topic`.
     pub fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {
-        self.wakes.0[topic as usize].subscribe()
+        self.wakes.topics[topic as usize].subscribe()
+    }
+
+    /// Fires when a commit of any server left a letter for `server`, which is one of this process.
+    pub fn mailbox(&self, server: &ServerId) -> watch::Receiver<u64> {
+        let mut mailboxes = self.wakes.mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        mailboxes.entry(server.0.clone()).or_insert_with(|| watch::Sender::new(0)).subscribe()
     }
 
     /// Wakes `topic` in this process only.
@@ -211,7 +260,8 @@ pub(crate) enum Inner {
 pub struct Tx {
     inner: Inner,
     wakes: Arc<Wakes>,
-    woken: [bool; Topic::ALL.len()],
+    woken: [bool; TOPICS],
+    mailed: BTreeSet<ServerId>,
 }
 
 /// Rows of one `INSERT` of [`Tx::insert_many`].
@@ -313,6 +363,11 @@ impl Tx {
         self.woken[topic as usize] = true;
     }
 
+    /// Remembers to wake the mailbox of `server` once this is committed.
+    pub fn mail(&mut self, server: &ServerId) {
+        self.mailed.insert(server.clone());
+    }
+
     /// True on PostgreSQL; only [`crate::dialect`] may ask.
     pub(crate) fn is_postgres(&self) -> bool {
         matches!(self.inner, Inner::Postgres(_))
@@ -323,12 +378,13 @@ impl Tx {
     /// # Errors
     /// Unavailable when the database could not promise that.
     pub async fn commit(self) -> Result<()> {
-        let woken: Vec<Topic> = Topic::ALL.into_iter().filter(|t| self.woken[*t as usize]).collect();
+        let topics = Topic::ALL.into_iter().filter(|t| self.woken[*t as usize]).map(|t| t.word().to_owned());
+        let words: Vec<String> = topics.chain(self.mailed.iter().map(|server| format!("{MAIL}{server}"))).collect();
         match self.inner {
             Inner::Sqlite(tx) => tx.commit().await?,
-            Inner::Postgres(tx) => tx.commit(&woken).await?,
+            Inner::Postgres(tx) => tx.commit(&words).await?,
         }
-        woken.into_iter().for_each(|topic| self.wakes.wake(topic));
+        words.iter().for_each(|word| self.wakes.wake_by_word(word));
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Everything in which the two databases differ.
 
-use reeve_types::{Error, Result};
+use reeve_types::{Error, Result, Timestamp};
 
 use crate::db::Tx;
 
@@ -96,6 +96,18 @@ pub fn json_records(tx: &Tx, placeholder: &str, columns: &[(&str, &str)]) -> Str
         let list: Vec<String> = columns.iter().map(|(name, _)| format!("value ->> '$.{name}' AS {name}")).collect();
         format!("SELECT {} FROM json_each({placeholder})", list.join(", "))
     }
+}
+
+/// The database's clock, by which the servers on it agree; with one server on a SQLite file that is `here`, its own.
+///
+/// # Errors
+/// As [`Tx::execute`].
+pub async fn database_now(tx: &mut Tx, here: Timestamp) -> Result<Timestamp> {
+    if tx.is_postgres() {
+        let sql = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
+        return tx.one(sql, &[]).await?.get();
+    }
+    Ok(here)
 }
 
 /// Keeps other writers out of `table` until the transaction ends. SQLite has one writer anyway.

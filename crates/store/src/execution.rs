@@ -268,19 +268,20 @@ pub async fn statuses(
     rows.into_iter().map(|mut row| Ok((row.get()?, row.get()?, row.get()?, row.get()?))).collect()
 }
 
-/// Notes that agents took these pending executions. Ids that are not pending stay as they are.
+/// Notes that agents took these pending executions, and gives those that were pending; the others stay as they are.
 ///
 /// # Errors
 /// As the store.
-pub async fn set_sent(tx: &mut Tx, ids: &[ExecutionId], now: Timestamp) -> Result<u64> {
+pub async fn set_sent(tx: &mut Tx, ids: &[ExecutionId], now: Timestamp) -> Result<Vec<ExecutionId>> {
     if ids.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let these = dialect::json_texts(tx, "$1");
     let sql = format!(
-        "UPDATE executions SET status = 'sent', sent_at = $2, updated_at = $2 WHERE id IN ({these}) AND status = 'pending'"
+        "UPDATE executions SET status = 'sent', sent_at = $2, updated_at = $2
+         WHERE id IN ({these}) AND status = 'pending' RETURNING id"
     );
-    tx.execute(&sql, args![list_of(ids)?, now]).await
+    tx.all(&sql, args![list_of(ids)?, now]).await?.into_iter().map(|mut row| row.get()).collect()
 }
 
 /// Notes that agents started these executions.
@@ -299,24 +300,25 @@ pub async fn set_started(tx: &mut Tx, ids: &[ExecutionId], now: Timestamp) -> Re
     Ok(())
 }
 
-/// Stores an outcome once: from an open state, or from a final one that has no exit code yet. False when it came late.
-/// `started` says that the start was reported together with it.
+/// Stores an outcome once: from an open state, or from a final one that has no exit code yet. None when it came late, else
+/// whether it is the first that was heard of its agent having it. `started` says that the start was reported with it.
 ///
 /// # Errors
 /// As the store.
-pub async fn set_outcome(tx: &mut Tx, outcome: &Outcome, started: bool, now: Timestamp) -> Result<bool> {
+pub async fn set_outcome(tx: &mut Tx, outcome: &Outcome, started: bool, now: Timestamp) -> Result<Option<bool>> {
     let status = outcome.status();
     let completed_at = outcome.completed_at.unwrap_or(now);
     let cancelled_at = (status == ExecutionStatus::Cancelled).then_some(completed_at);
     let sql = "UPDATE executions SET status = $2, exit_code = $3, output_bytes = $4, completed_at = $5,
           cancelled_at = coalesce($6, cancelled_at), sent_at = coalesce(sent_at, $7),
           started_at = coalesce(started_at, $8), updated_at = $7
-        WHERE id = $1 AND (status IN ('pending', 'sent') OR (status IN ('cancelled', 'expired') AND exit_code IS NULL))";
+        WHERE id = $1 AND (status IN ('pending', 'sent') OR (status IN ('cancelled', 'expired') AND exit_code IS NULL))
+        RETURNING CASE WHEN sent_at = $7 THEN 1 ELSE 0 END";
     let bytes = i64::try_from(outcome.output.len()).unwrap_or(i64::MAX);
     let started_at = started.then_some(now);
     let args =
         args![&outcome.execution_id, status, outcome.exit_code, bytes, completed_at, cancelled_at, now, started_at];
-    Ok(tx.execute(sql, args).await? == 1)
+    tx.opt(sql, args).await?.map(|mut row| row.get()).transpose()
 }
 
 /// Ends pending executions without an agent: cancelled or expired. Gives the ids that were still pending.
@@ -340,6 +342,7 @@ pub async fn end_pending(
 }
 
 /// Ends every open execution in the scope, with an agent or not; a late report of the agent may still add its outcome.
+/// Gives ids and nodes of those that this ended, and nobody else.
 ///
 /// # Errors
 /// As the store.
@@ -348,20 +351,15 @@ pub async fn end_open(
     scope: Scope<'_>,
     status: ExecutionStatus,
     now: Timestamp,
-) -> Result<Vec<(ExecutionId, Option<NodeId>, bool)>> {
+) -> Result<Vec<(ExecutionId, Option<NodeId>)>> {
     let cancelled_at = (status == ExecutionStatus::Cancelled).then_some(now);
     let (column, id) = scope.condition();
-    let before = format!(
-        "SELECT id, node_id, CASE WHEN status = 'sent' THEN 1 ELSE 0 END FROM executions
-         WHERE {column} = $1 AND status IN ('pending', 'sent')"
-    );
-    let ended = tx.all(&before, args![id]).await?;
     let sql = format!(
         "UPDATE executions SET status = $2, cancelled_at = $3, updated_at = $4
-         WHERE {column} = $1 AND status IN ('pending', 'sent')"
+         WHERE {column} = $1 AND status IN ('pending', 'sent') RETURNING id, node_id"
     );
-    tx.execute(&sql, args![id, status, cancelled_at, now]).await?;
-    ended.into_iter().map(|mut row| Ok((row.get()?, row.get()?, row.get()?))).collect()
+    let ended = tx.all(&sql, args![id, status, cancelled_at, now]).await?;
+    ended.into_iter().map(|mut row| Ok((row.get()?, row.get()?))).collect()
 }
 
 /// Asks for the cancellation of sent executions in the scope. Gives ids and nodes.

@@ -336,6 +336,60 @@ pub async fn backlog(tx: &mut Tx, now: Timestamp) -> Result<Backlog> {
     Ok(Backlog { waiting: row.get()?, oldest_at: row.get()? })
 }
 
+/// The jobs of one kind, counted up to 100,000 in all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// The kind.
+    pub kind: String,
+    /// Due and waiting for the first time.
+    pub waiting: i64,
+    /// Waiting for their time.
+    pub scheduled: i64,
+    /// Waiting to be tried again.
+    pub retrying: i64,
+    /// Running.
+    pub running: i64,
+    /// Ended well since the given instant.
+    pub succeeded: i64,
+    /// Given up since then.
+    pub failed: i64,
+    /// Cancelled since then.
+    pub cancelled: i64,
+}
+
+/// The open jobs, and those that ended since `since`, by kind.
+///
+/// # Errors
+/// As the store.
+pub async fn tally(tx: &mut Tx, now: Timestamp, since: Timestamp) -> Result<Vec<Tally>> {
+    let sql = "SELECT kind,
+          sum(CASE WHEN state = 'queued' AND attempts = 0 AND run_at <= $1 THEN 1 ELSE 0 END),
+          sum(CASE WHEN state = 'queued' AND attempts = 0 AND run_at > $1 THEN 1 ELSE 0 END),
+          sum(CASE WHEN state = 'queued' AND attempts > 0 THEN 1 ELSE 0 END),
+          sum(CASE WHEN state = 'running' THEN 1 ELSE 0 END),
+          sum(CASE WHEN state = 'succeeded' THEN 1 ELSE 0 END),
+          sum(CASE WHEN state = 'failed' THEN 1 ELSE 0 END),
+          sum(CASE WHEN state = 'cancelled' THEN 1 ELSE 0 END)
+        FROM (SELECT kind, state, attempts, run_at FROM jobs WHERE state = 'queued'
+          UNION ALL SELECT kind, state, attempts, run_at FROM jobs WHERE state = 'running'
+          UNION ALL SELECT kind, state, attempts, run_at FROM jobs WHERE finished_at IS NOT NULL AND finished_at >= $2 LIMIT 100000) AS counted
+        GROUP BY kind ORDER BY kind";
+    let rows = tx.all(sql, args![now, since]).await?;
+    let read = |mut row: Row| {
+        Ok(Tally {
+            kind: row.get()?,
+            waiting: row.get()?,
+            scheduled: row.get()?,
+            retrying: row.get()?,
+            running: row.get()?,
+            succeeded: row.get()?,
+            failed: row.get()?,
+            cancelled: row.get()?,
+        })
+    };
+    rows.into_iter().map(read).collect()
+}
+
 /// Unfinished jobs of one kind in one state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Depth {

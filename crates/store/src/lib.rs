@@ -14,6 +14,7 @@ mod sqlite;
 mod sqlite_sync;
 pub mod value;
 
+pub mod admin_cluster;
 pub mod alias;
 pub mod api_token;
 pub mod audit;
@@ -26,8 +27,10 @@ pub mod execution_output;
 pub mod idempotency;
 pub mod job;
 pub mod job_output;
+pub mod letter;
 pub mod login_failure;
 pub mod node;
+pub mod node_metrics;
 pub mod refresh_token;
 pub mod rollout;
 pub mod schedule;

@@ -29,6 +29,8 @@ migrations! {
     3 "0003_fan_out",
     4 "0004_access",
     5 "0005_webhooks",
+    6 "0006_node_metrics",
+    7 "0007_servers",
     8 "0008_jobs",
 }
 

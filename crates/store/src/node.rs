@@ -9,10 +9,10 @@ use reeve_types::{ClusterId, Error, NodeId, Page, Paged, Result, ServerId, Sort,
 use crate::filter::{Where, order_by, page};
 use crate::{Row, Tx, Value, args, dialect};
 
-const COLUMNS: &str = "n.id, n.cluster_id, c.name, n.id_type, n.status, n.version, n.http_port, n.ssh_port, \
+pub(crate) const COLUMNS: &str = "n.id, n.cluster_id, c.name, n.id_type, n.status, n.version, n.http_port, n.ssh_port, \
     n.host_metrics_port, n.wireguard_metrics_port, n.http_proxy_port, n.socks5_proxy_port, n.self_update_enabled, \
     n.last_seen_at, n.connected_server, n.public_key, n.facts, n.labels, n.inserted_at, n.updated_at";
-const FROM: &str = "nodes n JOIN clusters c ON c.id = n.cluster_id";
+pub(crate) const FROM: &str = "nodes n JOIN clusters c ON c.id = n.cluster_id";
 const SORTABLE: &[(&str, &str)] = &[
     ("id_type", "n.id_type"),
     ("status", "n.status"),
@@ -23,7 +23,7 @@ const SORTABLE: &[(&str, &str)] = &[
     ("updated_at", "n.updated_at"),
 ];
 
-fn read(row: &mut Row) -> Result<Node> {
+pub(crate) fn read(row: &mut Row) -> Result<Node> {
     let node = Node {
         id: row.get()?,
         cluster_id: row.get()?,
@@ -132,14 +132,14 @@ pub async fn reregister(tx: &mut Tx, node: &Node, secrets: &NodeSecrets, token_h
     Ok(())
 }
 
-/// Writes what a node tells of itself when it connects.
+/// Writes what a node tells of itself when it connects, in the epoch `epoch` of the server that it connects to.
 ///
 /// # Errors
 /// As the store.
-pub async fn set_machine(tx: &mut Tx, node: &Node) -> Result<bool> {
+pub async fn set_machine(tx: &mut Tx, node: &Node, epoch: i64) -> Result<bool> {
     let sql = "UPDATE nodes SET status = $2, version = $3, http_port = $4, ssh_port = $5, host_metrics_port = $6,
         wireguard_metrics_port = $7, http_proxy_port = $8, socks5_proxy_port = $9, self_update_enabled = $10,
-        last_seen_at = $11, connected_server = $12, facts = $13, updated_at = $14 WHERE id = $1";
+        last_seen_at = $11, connected_server = $12, facts = $13, updated_at = $14, connected_epoch = $15 WHERE id = $1";
     let (n, p) = (node, &node.ports);
     let args = args![
         &n.id,
@@ -155,7 +155,8 @@ pub async fn set_machine(tx: &mut Tx, node: &Node) -> Result<bool> {
         n.last_seen_at,
         n.connected_server.as_ref(),
         n.facts.as_deref(),
-        n.updated_at
+        n.updated_at,
+        epoch
     ];
     Ok(tx.execute(sql, args).await? == 1)
 }
@@ -303,19 +304,66 @@ pub async fn delete(tx: &mut Tx, id: &NodeId) -> Result<bool> {
     Ok(tx.execute("DELETE FROM nodes WHERE id = $1", args![id]).await? == 1)
 }
 
-/// Notes contact with these nodes at `now`.
+/// A connection as a node's row has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder<'a> {
+    /// The server.
+    pub server: &'a ServerId,
+    /// Its epoch.
+    pub epoch: i64,
+}
+
+/// Notes contact at `now` with these nodes, as far as the holder has their connections. Gives those that are told to
+/// have no connection at all.
 ///
 /// # Errors
 /// As the store.
-pub async fn seen(tx: &mut Tx, ids: &[NodeId], now: Timestamp) -> Result<()> {
+pub async fn seen(tx: &mut Tx, ids: &[NodeId], holder: Holder<'_>, now: Timestamp) -> Result<Vec<NodeId>> {
+    let mut lost = Vec::new();
     for chunk in ids.chunks(500) {
         let mut w = Where::new();
         let at = w.arg(now);
         w.any_of("id", chunk);
+        w.eq("connected_server", Some(holder.server));
+        w.eq("connected_epoch", Some(holder.epoch));
         let sql = format!("UPDATE nodes SET last_seen_at = {at}{}", w.sql());
-        tx.execute(&sql, w.args()).await?;
+        if tx.execute(&sql, w.args()).await? < chunk.len() as u64 {
+            let mut w = Where::new();
+            w.any_of("id", chunk);
+            w.raw("connected_server IS NULL");
+            for mut row in tx.all(&format!("SELECT id FROM nodes{}", w.sql()), w.args()).await? {
+                lost.push(row.get()?);
+            }
+        }
     }
-    Ok(())
+    Ok(lost)
+}
+
+/// Takes the connection of a node that has none. False when it has.
+///
+/// # Errors
+/// As the store.
+pub async fn claim(tx: &mut Tx, id: &NodeId, holder: Holder<'_>, now: Timestamp) -> Result<bool> {
+    let sql = "UPDATE nodes SET connected_server = $2, connected_epoch = $3, last_seen_at = $4
+        WHERE id = $1 AND connected_server IS NULL";
+    Ok(tx.execute(sql, args![id, holder.server, holder.epoch, now]).await? == 1)
+}
+
+/// The servers that hold the connections of these nodes; nodes without one are left out.
+///
+/// # Errors
+/// As the store.
+pub async fn holders(tx: &mut Tx, ids: &[NodeId]) -> Result<Vec<(NodeId, ServerId)>> {
+    let mut found = Vec::new();
+    for chunk in ids.chunks(500) {
+        let mut w = Where::new();
+        w.any_of("id", chunk);
+        w.raw("connected_server IS NOT NULL");
+        for mut row in tx.all(&format!("SELECT id, connected_server FROM nodes{}", w.sql()), w.args()).await? {
+            found.push((row.get()?, row.get()?));
+        }
+    }
+    Ok(found)
 }
 
 /// Sets a node's status where it differs, and gives the one before.
@@ -330,22 +378,35 @@ pub async fn set_status(tx: &mut Tx, id: &NodeId, status: NodeStatus, now: Times
     Ok((changed == 1 && before != status).then_some(before))
 }
 
-/// Clears the connection of a node, if it still is `server`'s.
+/// Clears the connection of a node, if it still is the holder's.
 ///
 /// # Errors
 /// As the store.
-pub async fn clear_connection(tx: &mut Tx, id: &NodeId, server: &ServerId, now: Timestamp) -> Result<()> {
-    let sql = "UPDATE nodes SET connected_server = NULL, last_seen_at = $3 WHERE id = $1 AND connected_server = $2";
-    tx.execute(sql, args![id, server, now]).await?;
+pub async fn clear_connection(tx: &mut Tx, id: &NodeId, holder: Holder<'_>, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE nodes SET connected_server = NULL, last_seen_at = $4
+        WHERE id = $1 AND connected_server = $2 AND connected_epoch = $3";
+    tx.execute(sql, args![id, holder.server, holder.epoch, now]).await?;
     Ok(())
 }
 
-/// Clears every connection that `server` had, as when it starts again.
+/// Clears every connection that `server` had in other epochs than `epoch`.
 ///
 /// # Errors
 /// As the store.
-pub async fn clear_connections_of(tx: &mut Tx, server: &ServerId) -> Result<u64> {
-    tx.execute("UPDATE nodes SET connected_server = NULL WHERE connected_server = $1", args![server]).await
+pub async fn clear_connections_of(tx: &mut Tx, server: &ServerId, epoch: i64) -> Result<u64> {
+    let sql = "UPDATE nodes SET connected_server = NULL WHERE connected_server = $1 AND connected_epoch <> $2";
+    tx.execute(sql, args![server, epoch]).await
+}
+
+/// Clears every connection whose server is no member in that epoch. Says how many.
+///
+/// # Errors
+/// As the store.
+pub async fn clear_stale_connections(tx: &mut Tx) -> Result<u64> {
+    let sql = "UPDATE nodes SET connected_server = NULL WHERE connected_server IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM servers s WHERE s.id = nodes.connected_server AND s.epoch = nodes.connected_epoch
+          AND s.state = 'member')";
+    tx.execute(sql, &[]).await
 }
 
 /// Nodes that are not unreachable, have no connection and were last seen before `before`; at most `most`.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use reeve_types::{Error, Result};
@@ -10,17 +11,25 @@ use tokio_postgres::types::{IsNull, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, Statement, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::db::{Topic, Wakes};
+use crate::db::Wakes;
 use crate::value::{Cell, Row, Value};
 use crate::{dialect, postgres_tls};
 
 /// Connections at the most.
 const CONNECTIONS: usize = 16;
+/// How long a connection may take to be made, and how long PostgreSQL may leave sent bytes unconfirmed.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Channel of LISTEN and NOTIFY.
 const CHANNEL: &str = "reeve";
+/// A server that is paused in mid transaction must not keep the others waiting for its locks: PostgreSQL ends the
+/// transaction after this long without a word. A server that was cut off from the network is noticed as soon.
+const SESSION: &str = "-c idle_in_transaction_session_timeout=8000 -c tcp_user_timeout=8000 -c tcp_keepalives_idle=5 \
+    -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3";
 
 pub struct Postgres {
     pool: Arc<Pool>,
+    /// For what must not wait behind everything else.
+    reserved: Arc<Semaphore>,
 }
 
 struct Pool {
@@ -37,13 +46,16 @@ struct Session {
 
 impl Postgres {
     pub async fn open(url: &str, wakes: Arc<Wakes>) -> Result<Self> {
-        let (config, tls) = postgres_tls::read(url)?;
+        let (mut config, tls) = postgres_tls::read(url)?;
+        let given = config.get_options().map(|given| format!(" {given}")).unwrap_or_default();
+        config.options(format!("{SESSION}{given}"));
+        config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(CONNECT_TIMEOUT).keepalives_idle(CONNECT_TIMEOUT / 2);
         let (free, permits) = (StdMutex::new(Vec::new()), Arc::new(Semaphore::new(CONNECTIONS)));
         let pool = Arc::new(Pool { config, tls, free, permits });
         let first = pool.connect().await?;
         pool.put_back(first);
         tokio::spawn(listen(pool.config.clone(), pool.tls.clone(), wakes));
-        Ok(Self { pool })
+        Ok(Self { pool, reserved: Arc::new(Semaphore::new(1)) })
     }
 
     pub async fn administer(&self, sql: &str) -> Result<()> {
@@ -52,19 +64,23 @@ impl Postgres {
     }
 
     pub async fn begin(&self) -> Result<PostgresTx> {
-        self.start("BEGIN").await
+        self.start("BEGIN", &self.pool.permits).await
+    }
+
+    pub async fn begin_reserved(&self) -> Result<PostgresTx> {
+        self.start("BEGIN", &self.reserved).await
     }
 
     pub async fn read(&self) -> Result<PostgresTx> {
-        self.start("BEGIN READ ONLY").await
+        self.start("BEGIN READ ONLY", &self.pool.permits).await
     }
 
     pub async fn snapshot(&self) -> Result<PostgresTx> {
-        self.start("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+        self.start("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", &self.pool.permits).await
     }
 
-    async fn start(&self, begin: &str) -> Result<PostgresTx> {
-        let permit = self.pool.permits.clone().acquire_owned().await.map_err(Error::internal)?;
+    async fn start(&self, begin: &str, permits: &Arc<Semaphore>) -> Result<PostgresTx> {
+        let permit = permits.clone().acquire_owned().await.map_err(Error::internal)?;
         loop {
             let kept = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let fresh = kept.is_none();
@@ -138,7 +154,7 @@ async fn listen(config: Config, tls: MakeRustlsConnect, wakes: Arc<Wakes>) {
                         if !listening { break }
                         pause_ms = 100;
                         // What was missed while away is found by looking at everything.
-                        Topic::ALL.into_iter().for_each(|t| wakes.wake(t));
+                        wakes.wake_all();
                         continue;
                     }
                     message = messages.next() => message,
@@ -207,11 +223,11 @@ impl PostgresTx {
         Ok(self.all(sql, args).await?.into_iter().next())
     }
 
-    pub async fn commit(mut self, woken: &[Topic]) -> Result<()> {
+    pub async fn commit(mut self, words: &[String]) -> Result<()> {
         let Some(session) = self.session.take() else { return Err(Error::internal("the transaction has ended")) };
         let mut sql = String::new();
-        for topic in woken {
-            sql.push_str(&format!("SELECT pg_notify('{CHANNEL}', '{}');", topic.word()));
+        for word in words {
+            sql.push_str(&format!("SELECT pg_notify('{CHANNEL}', '{}');", word.replace('\'', "''")));
         }
         sql.push_str("COMMIT");
         let result = session.client.batch_execute(&sql).await.map_err(|e| failed("COMMIT", e));

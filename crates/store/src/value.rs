@@ -234,5 +234,6 @@ words!(
     reeve_types::job::JobState,
     reeve_types::webhook::WebhookState,
     reeve_types::webhook::DeliveryState,
+    reeve_types::server::ServerState,
     reeve_types::Role
 );

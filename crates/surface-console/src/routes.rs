@@ -43,6 +43,7 @@ pub fn surface(app: Arc<App>, kit: Kit, info: Arc<ServerInfo>) -> Result<Mounted
         .route(get.clone(), "/api/audit", "audit.list", need(P::AuditRead), audit::list)
         .route(get.clone(), "/api/audit/verify", "audit.verify", need(P::AuditRead), audit::verify)
         .route(get.clone(), "/api/events", "events.list", need(P::EventsRead), events::list)
+        .route(get.clone(), "/api/servers", "servers.list", need(P::ServerRead), server::list)
         .route(get.clone(), "/api/jobs", "jobs.list", need(P::JobsRead), jobs::list)
         .route(get.clone(), "/api/jobs/{id}", "jobs.get", need(P::JobsRead), jobs::get)
         .route(post.clone(), "/api/jobs/{id}/cancel", "jobs.cancel", need(P::JobsWrite), jobs::cancel)

@@ -10,6 +10,8 @@ use reeve_types::Result;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::dto::server::View;
+
 /// One check of `doctor`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
@@ -72,6 +74,13 @@ pub fn get(info: Arc<ServerInfo>) -> impl Fn(Arc<App>, Call) -> Ready<Result<Rep
             "agents_connected": app.agents().connected_count(),
         })))
     }
+}
+
+/// GET /api/servers
+pub async fn list(app: Arc<App>, call: Call) -> Result<Reply> {
+    let (servers, now) = reeve_domain::server::list(&app, &call.actor).await?;
+    let views: Vec<View> = servers.into_iter().map(|server| View::of(&app, server, now)).collect::<Result<_>>()?;
+    Reply::ok(&views)
 }
 
 /// GET /api/doctor

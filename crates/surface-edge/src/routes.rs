@@ -10,7 +10,7 @@ use reeve_types::{Error, Permission, Result};
 
 use crate::envelope::EdgeEnvelope;
 use crate::{
-    admins, aliases, clusters, commands, enrollment_keys, event_types, executions, nodes, self_updates,
+    admins, aliases, clusters, commands, enrollment_keys, event_types, executions, node_metrics, nodes, self_updates,
     ssh_public_keys, ssh_usernames, streams, webhooks,
 };
 
@@ -29,6 +29,10 @@ pub fn surface(app: Arc<App>, kit: Kit) -> Result<Mounted> {
     let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
     Surface::new("edge", Arc::new(contract), Arc::new(EdgeEnvelope), app, kit)
         .route(get.clone(), "/api/v1/admins/me", "admins.me", need(P::AdminsRead), admins::me)
+        .route(get.clone(), "/api/v1/admins/my_admin_cluster", "admins.my_admin_cluster", need(P::AdminsRead), admins::my_admin_cluster)
+        .route(get.clone(), "/api/v1/admins/admin_clusters", "admins.admin_clusters", need(P::AdminsRead), admins::admin_clusters)
+        .route(get.clone(), "/api/v1/admins/edge_clusters", "admins.edge_clusters", need(P::AdminsRead), admins::edge_clusters)
+        .route(get.clone(), "/api/v1/admins/orphaned_clusters", "admins.orphaned_clusters", need(P::AdminsRead), admins::orphaned_clusters)
         .route(post.clone(), "/api/v1/clusters", "clusters.create", need(P::ClustersWrite), clusters::create)
         .route(get.clone(), "/api/v1/clusters", "clusters.list", need(P::ClustersRead), clusters::list)
         .route(get.clone(), "/api/v1/clusters/{name}", "clusters.get", need(P::ClustersRead), clusters::get)
@@ -83,6 +87,18 @@ pub fn surface(app: Arc<App>, kit: Kit) -> Result<Mounted> {
         .route(patch.clone(), "/api/v1/command_executions/{id}/cancel", "command_executions.cancel", need(P::CommandsRun), executions::cancel)
         .route(get.clone(), "/api/v1/command_executions/{id}/output", "command_executions.output", need(P::CommandsRead), executions::output)
         .route(get.clone(), "/api/v1/command_executions/{id}/stream", "command_executions.stream", need(P::CommandsRead), streams::execution)
+        .route(get.clone(), "/api/v1/admins/me/metrics", "admins.metrics", need(P::MetricsRead), admins::metrics)
+        .route(get.clone(), "/api/v1/admins/me/metrics/raw", "admins.metrics_raw", need(P::MetricsRead), admins::metrics_raw)
+        .route(get.clone(), "/api/v1/nodes/metrics", "node_metrics.list", need(P::MetricsRead), node_metrics::list)
+        .route(get.clone(), "/api/v1/nodes/metrics/host/discovery", "node_metrics.discover_host", need(P::MetricsRead), node_metrics::discover_host)
+        .route(get.clone(), "/api/v1/nodes/metrics/agent/discovery", "node_metrics.discover_agent", need(P::MetricsRead), node_metrics::discover_agent)
+        .route(get.clone(), "/api/v1/nodes/metrics/wireguard/discovery", "node_metrics.discover_wireguard", need(P::MetricsRead), node_metrics::discover_wireguard)
+        .route(get.clone(), "/api/v1/nodes/{node_id}/metrics", "node_metrics.unified", need(P::MetricsRead), node_metrics::unified)
+        .route(get.clone(), "/api/v1/nodes/{node_id}/metrics/host", "node_metrics.host", need(P::MetricsRead), node_metrics::host)
+        .route(get.clone(), "/api/v1/nodes/{node_id}/metrics/agent", "node_metrics.agent", need(P::MetricsRead), node_metrics::agent)
+        .route(get.clone(), "/api/v1/nodes/{node_id}/metrics/host/raw", "node_metrics.host_raw", need(P::MetricsRead), node_metrics::host_raw)
+        .route(get.clone(), "/api/v1/nodes/{node_id}/metrics/agent/raw", "node_metrics.agent_raw", need(P::MetricsRead), node_metrics::agent_raw)
+        .route(get.clone(), "/api/v1/nodes/{node_id}/metrics/wireguard/raw", "node_metrics.wireguard_raw", need(P::MetricsRead), node_metrics::wireguard_raw)
         .route(post.clone(), "/api/v1/webhooks", "webhooks.create", need(P::WebhooksWrite), webhooks::create)
         .route(get.clone(), "/api/v1/webhooks", "webhooks.list", need(P::WebhooksRead), webhooks::list)
         .route(get.clone(), "/api/v1/webhooks/{id}", "webhooks.get", need(P::WebhooksRead), webhooks::get)

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::time::Duration;
 
+use futures::future::BoxFuture;
 use reeve_domain::agent::{self, Enrollment, Machine, Report};
 use reeve_domain::{App, enrollment_key, self_update};
-use reeve_ports::{AgentLink, Order};
+use reeve_ports::{AgentLink, Answer, Order, Question, Unreached};
 use reeve_types::execution::{Assignment, EXIT_CANCELLED, EXIT_TIMED_OUT, Outcome};
 use reeve_types::node::{NodeIdType, NodePorts};
+use reeve_types::node_metrics::{AgentProcess, CpuTime, Disk, Host, Interface, Memory, Sample};
 use reeve_types::{Actor, ExecutionId, NodeId};
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
@@ -35,6 +38,7 @@ pub enum Updates {
 pub struct LocalAgents {
     app: OnceLock<Weak<App>>,
     connected: Mutex<HashMap<NodeId, mpsc::UnboundedSender<Order>>>,
+    telling: Mutex<HashMap<NodeId, Telling>>,
     updates: Mutex<HashMap<NodeId, Updates>>,
 }
 
@@ -91,6 +95,12 @@ impl LocalAgents {
         agent::connected(&app, node, machine(updates), Vec::new()).await.expect("the node is known");
     }
 
+    /// What the node says when it is asked for a sample; None says nothing.
+    pub fn tell(&self, node: &NodeId, sample: Option<Sample>) {
+        let telling = sample.map_or(Telling::Nothing, |sample| Telling::Sample(Box::new(sample)));
+        self.telling.lock().expect("no panic while it is held").insert(node.clone(), telling);
+    }
+
     /// Cuts a node off; what it ran is killed.
     pub async fn stop(&self, node: &NodeId) {
         self.lock().remove(node);
@@ -114,9 +124,76 @@ impl AgentLink for LocalAgents {
         self.lock().remove(node);
     }
 
+    fn ask<'a>(&'a self, node: &'a NodeId, _: Question, _: Duration) -> BoxFuture<'a, Result<Answer, Unreached>> {
+        Box::pin(async move {
+            if !self.is_connected(node) {
+                return Err(Unreached::NotConnected);
+            }
+            match self.telling.lock().expect("no panic while it is held").get(node) {
+                Some(Telling::Nothing) => Err(Unreached::TimedOut),
+                Some(Telling::Sample(sample)) => Ok(Answer::Sample(sample.clone())),
+                None => Ok(Answer::Sample(Box::new(sample()))),
+            }
+        })
+    }
+
+    fn disconnect_all(&self, _: &str) {
+        self.lock().clear();
+    }
+
     fn connected_count(&self) -> usize {
         self.lock().len()
     }
+}
+
+/// What a node answers when it is asked.
+enum Telling {
+    Nothing,
+    Sample(Box<Sample>),
+}
+
+/// A machine with two processors and half of everything in use.
+pub fn sample() -> Sample {
+    let memory = Memory {
+        total: 8 << 30,
+        available: Some(4 << 30),
+        free: Some(1 << 30),
+        buffers: Some(0),
+        cached: Some(3 << 30),
+        swap_total: Some(0),
+        swap_free: Some(0),
+    };
+    let cpu = |number| CpuTime { number, spent: [300, 0, 100, 9_000, 50, 0, 1, 0] };
+    let interface = Interface { name: "eth0".into(), received_bytes: 1_000, sent_bytes: 2_000, ..Default::default() };
+    let host = Host {
+        cores: Some(2),
+        load_hundredths: Some([150, 100, 50]),
+        running_processes: Some(3),
+        uptime_ms: Some(90_061_000),
+        memory: Some(memory),
+        disk: Some(Disk { size: 100 << 30, free: 60 << 30, available: 50 << 30 }),
+        cpus: vec![cpu(0), cpu(1)],
+        interfaces: vec![interface],
+        busy_permille: Some(255),
+        received_bytes_per_second: Some(10),
+        sent_bytes_per_second: Some(20),
+    };
+    let agent = AgentProcess {
+        uptime_ms: 172_800_000,
+        resident_bytes: Some(3 << 20),
+        tasks: Some(7),
+        commands_accepted: 152,
+        commands_completed: 150,
+        commands_expired: 1,
+        results_stored: 149,
+        commands_running: 1,
+        results_waiting: 1,
+        syncs: 6,
+        heartbeats: 5_760,
+        dials: 9,
+        ..AgentProcess::default()
+    };
+    Sample { host: Some(host), agent: Some(agent) }
 }
 
 fn machine(updates: Updates) -> Machine {

@@ -10,7 +10,7 @@ use axum::extract::Request;
 use futures::future::BoxFuture;
 use reeve_domain::config::{Config, StaticKeys};
 use reeve_domain::seal::Seal;
-use reeve_domain::{App, background, idempotency, identity};
+use reeve_domain::{App, background, idempotency, identity, server};
 use reeve_http_kit::auth::Authenticate;
 use reeve_http_kit::idempotency::{IdempotencyStore, Lookup, StoredReply};
 use reeve_http_kit::limits::{LimitRates, Limits};
@@ -20,6 +20,7 @@ use reeve_http_kit::{Contract, Mounted};
 use reeve_providers::fetch::Guard;
 use reeve_types::access::IdempotencyKey;
 use reeve_types::id::{Ids, SystemIds};
+use reeve_types::node_metrics::Sample;
 use reeve_types::{Actor, ErrorKind, NodeId, Result, Secret, ServerId, SystemClock};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -158,6 +159,15 @@ impl TestApp {
             self.named.insert(name.to_owned(), node);
         } else if let (Some(name), Some(true)) = (what["agent"].as_str(), what["stop"].as_bool()) {
             self.agents.stop(self.named.get(name)?).await;
+        } else if let (Some(name), Some(shown)) = (what["agent"].as_str(), what["pushes"].as_str()) {
+            let node = self.named.get(name)?;
+            self.agents.tell(node, None);
+            reeve_domain::node_metrics::note(&self.app, node, pushed(shown)?);
+            reeve_domain::node_metrics::flush(&self.app).await.expect("a working store");
+        } else if let (Some(name), Some(false)) = (what["agent"].as_str(), what["answers"].as_bool()) {
+            self.agents.tell(self.named.get(name)?, None);
+        } else if let Some(max_peers) = what["max_peers"].as_i64() {
+            self.reconfigure(|config| config.max_peers = max_peers).await;
         } else if let Some(cluster) = what.get("default_cluster") {
             let (cluster, public) = (cluster.as_str().map(str::to_owned), what["public_keys"].as_bool() == Some(true));
             self.reconfigure(|config| (config.default_cluster, config.public_enrollment_keys) = (cluster, public))
@@ -178,6 +188,17 @@ impl TestHost for TestApp {
     }
 }
 
+/// What a node can be made to push: everything, or only one half.
+fn pushed(shown: &str) -> Option<Sample> {
+    let whole = crate::agents::sample();
+    Some(match shown {
+        "everything" => whole,
+        "host" => Sample { agent: None, ..whole },
+        "agent" => Sample { host: None, ..whole },
+        _ => return None,
+    })
+}
+
 struct Parts {
     app: Arc<App>,
     agents: Arc<LocalAgents>,
@@ -196,9 +217,8 @@ impl Parts {
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
         let id = ServerId("testserver".to_owned());
         let app = Arc::new(App::new(db.store.clone(), clock.clone(), ids.clone(), seal.clone(), config, id));
-        let mut tx = db.store.begin().await.expect("a working store");
-        reeve_store::server::started(&mut tx, &app.server_id, "test", "{}", app.now()).await.expect("a working store");
-        tx.commit().await.expect("a working store");
+        let about = server::About { version: "test".to_owned(), listeners: "{}".to_owned() };
+        server::join(&app, about).await.expect("a working store");
         app.set_fetch(Arc::new(reeve_providers::fetch::Fetcher::new(Guard { allow_private: true })));
         let agents = LocalAgents::attach(&app);
         let loops = CancellationToken::new();
@@ -210,6 +230,19 @@ impl Parts {
         kit.limits = Arc::new(Limits::new(LimitRates::OFF));
         kit.degraded = degraded.clone();
         kit.draining = draining.clone();
+        // The gate is shut while the domain says so; what a `given` step says holds until the domain says something else.
+        let (said, gate, ended) = (app.degraded.clone(), degraded.clone(), loops.clone());
+        tokio::spawn(async move {
+            let mut before = gate.load(Ordering::SeqCst);
+            let mut tick = tokio::time::interval(std::time::Duration::from_millis(5));
+            while ended.run_until_cancelled(tick.tick()).await.is_some() {
+                let now = said.load(Ordering::SeqCst);
+                if now != before {
+                    gate.store(now, Ordering::SeqCst);
+                    before = now;
+                }
+            }
+        });
         let edge = reeve_surface_edge::routes::surface(app.clone(), kit).expect("routes that fit the contract");
         Self { app, agents, edge, loops }
     }

@@ -81,6 +81,35 @@ impl Clock for SystemClock {
     }
 }
 
+/// The clock that the servers on one store share: the machine's, less how far that is ahead of the database's. Starts as
+/// the machine's and is corrected by whoever measures the difference.
+#[derive(Debug, Default)]
+pub struct SharedClock {
+    own: SystemClock,
+    ahead_us: AtomicI64,
+}
+
+impl SharedClock {
+    /// The machine's own clock.
+    pub fn own(&self) -> Timestamp {
+        self.own.now()
+    }
+    /// How far the machine's clock is taken to be ahead, in microseconds; negative is behind.
+    pub fn ahead_us(&self) -> i64 {
+        self.ahead_us.load(Ordering::Relaxed)
+    }
+    /// Corrects it.
+    pub fn set_ahead_us(&self, ahead_us: i64) {
+        self.ahead_us.store(ahead_us, Ordering::Relaxed);
+    }
+}
+
+impl Clock for SharedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.own().0 - self.ahead_us())
+    }
+}
+
 /// A clock that tests move by hand.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);

@@ -16,11 +16,13 @@ struct Need {
 
 const NEEDS: &[Need] = &[
     Need { program: "initdb", package: "postgresql", stages: &["services"] },
+    Need { program: "psql", package: "postgresql-client", stages: &["e2e"] },
     Need { program: "setpriv", package: "util-linux", stages: &["services", "e2e"] },
     Need { program: "python3", package: "python3", stages: &["services"] },
     Need { program: VENV, package: "python3-venv", stages: &["services"] },
     Need { program: "node", package: "nodejs", stages: &["services"] },
     Need { program: "npm", package: "npm", stages: &["services"] },
+    Need { program: "promtool", package: "prometheus", stages: &["tests"] },
     Need { program: "ip", package: "iproute2", stages: &["e2e"] },
     Need { program: "nft", package: "nftables", stages: &["e2e"] },
     Need { program: "mount", package: "mount", stages: &["e2e"] },

@@ -1,5 +1,6 @@
 //! The commands, a file per noun: arguments, the calls they make, and how the answer is shown.
 
+pub mod admin;
 pub mod alias;
 pub mod apply;
 pub mod audit;
@@ -15,12 +16,14 @@ pub mod job;
 pub mod key;
 pub mod login;
 pub mod node;
+mod node_metrics;
 pub mod run_command;
 pub mod seal;
 pub mod self_update;
 pub mod server;
 pub mod ssh_user;
 pub mod token;
+pub mod top;
 pub mod user;
 mod watch;
 pub mod webhook;

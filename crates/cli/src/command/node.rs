@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::{hide, push, push_order, segment};
+use super::{hide, node_metrics, push, push_order, segment};
 use crate::Session;
 use crate::api::{EDGE, Query};
 use crate::args::label_change;
@@ -56,6 +56,14 @@ enum Verb {
         /// Leave the node's secrets in JSON and YAML
         #[arg(long)]
         show_secrets: bool,
+    },
+    /// Show what a node measures: load, memory, disk, network, its agent
+    Metrics {
+        /// Id, its start, host name or alias
+        node: String,
+        /// As text for Prometheus, from this source
+        #[arg(long, value_enum, value_name = "SOURCE")]
+        raw: Option<node_metrics::Source>,
     },
     /// Set labels (KEY=VALUE) or remove them (KEY-)
     Label {
@@ -160,6 +168,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             }
             session.show(&VIEW, &node)
         }
+        Verb::Metrics { node, raw } => node_metrics::show(&api, &node, raw, session).await,
         Verb::Label { node, changes } => {
             let id = names::node_id(&api, &node).await?;
             let labels: Map<String, Value> = changes.into_iter().map(|(key, value)| (key, value.into())).collect();

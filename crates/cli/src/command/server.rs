@@ -1,18 +1,30 @@
 //! `reeve server`, `reeve whoami` and `reeve completions`.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use clap_complete::Shell;
 use serde_json::Value;
 
 use crate::Session;
 use crate::api::Query;
 use crate::failure::{OK, Outcome};
-use crate::view::{View, column, text};
+use crate::view::{View, age, column, text};
 use crate::world::World;
 
-/// About the server.
+/// About the server, and the others on its store.
 #[derive(Debug, Clone, Args)]
-pub struct Server {}
+pub struct Server {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Verb {
+    /// Show the server that answers
+    Show,
+    /// List the servers on its store: members, and those that are gone and not forgotten yet
+    #[command(visible_alias = "ls")]
+    List,
+}
 
 /// About the caller.
 #[derive(Debug, Clone, Args)]
@@ -38,6 +50,23 @@ static SERVER: View = View {
     name: |server| text(server, "id"),
 };
 
+static SERVERS: View = View {
+    plural: "servers",
+    columns: &[
+        column("NAME", 9, 6, |server, _| text(server, "name")),
+        column("STATE", 8, 6, |server, _| text(server, "state")),
+        column("HERE", 7, 3, |server, _| text(server, "here")),
+        column("AGENTS", 7, 4, |server, _| text(server, "agents_connected")),
+        column("SEEN", 6, 4, |server, now| age(server, "last_seen_at", now)),
+        column("AGE", 5, 3, |server, now| age(server, "started_at", now)),
+        column("VERSION", 4, 5, |server, _| text(server, "version")),
+        column("CLOCK AHEAD MS", 2, 5, |server, _| text(server, "clock_ahead_ms")),
+        column("AGENT ENDPOINTS", 3, 9, |server, _| text(server, "agent_endpoints")),
+        column("GROUP", 2, 6, |server, _| text(server, "admin_cluster")),
+    ],
+    name: |server| text(server, "id"),
+};
+
 static ME: View = View {
     plural: "principals",
     columns: &[
@@ -59,9 +88,18 @@ fn listeners(server: &Value) -> String {
 }
 
 /// Runs `reeve server`.
-pub async fn server(_: Server, session: &mut Session<'_>) -> Outcome<u8> {
-    let answer = session.api()?.get("/api/server", &Query::new()).await?;
-    session.show(&SERVER, &answer)
+pub async fn server(noun: Server, session: &mut Session<'_>) -> Outcome<u8> {
+    let api = session.api()?;
+    match noun.verb {
+        None | Some(Verb::Show) => {
+            let answer = api.get("/api/server", &Query::new()).await?;
+            session.show(&SERVER, &answer)
+        }
+        Some(Verb::List) => {
+            let listing = api.list_plain("/api/servers").await?;
+            session.show_list(&SERVERS, &listing)
+        }
+    }
 }
 
 /// Runs `reeve whoami`.

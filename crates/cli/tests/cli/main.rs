@@ -5,6 +5,7 @@ mod apply;
 mod errors;
 mod fake;
 mod login;
+mod metrics;
 mod nouns;
 mod output;
 mod run;

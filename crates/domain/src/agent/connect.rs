@@ -31,6 +31,7 @@ pub async fn public_key(app: &App, id: &NodeId) -> Result<Option<Vec<u8>>> {
 /// NotFound when the node was deleted meanwhile; otherwise as the store.
 pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Known>) -> Result<Welcome> {
     let now = app.now();
+    let holder = app.holder();
     let mut tx = app.store.begin().await?;
     let before = table::by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("node"))?;
     let mut node = before.clone();
@@ -46,7 +47,7 @@ pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Know
     if told(&node) != told(&before) {
         node.updated_at = now;
     }
-    table::set_machine(&mut tx, &node).await?;
+    table::set_machine(&mut tx, &node, holder.epoch).await?;
     let unanswered = execution::unanswered(&mut tx, id).await?;
     let ids: Vec<ExecutionId> = known.iter().map(|k| k.execution_id.clone()).collect();
     let statuses = execution::statuses(&mut tx, &ids).await?;
@@ -58,20 +59,26 @@ pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Know
         events.push(event::of_node(event::NODE_STATUS_CHANGED, &node, &[("previous_status", json!(before.status))]));
     }
     feed::append(&mut tx, &*app.ids, now, &events).await?;
+    // A server that was away for long may look at an agent that has moved on since: what it makes of it is void.
+    crate::server::require_member(&mut tx, holder).await?;
     tx.commit().await?;
 
+    app.counters.connections.add(1);
     app.presence.connected(id);
     app.in_flight.forget(id);
     settle(app, id, known, statuses, unanswered).await;
     let mut tx = app.store.read().await?;
     let waiting = execution::deliverable_to(&mut tx, id, now, FIRST_HELPING).await?;
+    let agent_endpoints = crate::server::agent_endpoints(app, &mut tx).await?;
     drop(tx);
     dispatch::deliver(app, waiting);
     self_update::deliver_to(app, id).await?;
     Ok(Welcome {
         heartbeat_ms: app.config.heartbeat.as_millis() as u64,
+        sample_ms: app.config.sample_interval.as_millis() as u64,
         server_version: env!("CARGO_PKG_VERSION"),
         now,
+        agent_endpoints,
     })
 }
 
@@ -134,9 +141,10 @@ async fn settle(
 /// # Errors
 /// As the store.
 pub async fn disconnected(app: &App, id: &NodeId) -> Result<()> {
+    app.counters.disconnections.add(1);
     app.presence.disconnected(id);
     app.in_flight.forget(id);
     let mut tx = app.store.begin().await?;
-    table::clear_connection(&mut tx, id, &app.server_id, app.now()).await?;
+    table::clear_connection(&mut tx, id, app.holder(), app.now()).await?;
     tx.commit().await
 }

@@ -1,6 +1,7 @@
 //! Getting executions to connected agents: at once when they are made, and by looking at the store for the rest.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reeve_ports::Order;
@@ -38,6 +39,11 @@ impl InFlight {
         }
     }
 
+    /// Every connection is another one by now.
+    pub(crate) fn forget_all(&self) {
+        self.lock().clear();
+    }
+
     /// The node's connection is another one by now.
     pub(crate) fn forget(&self, node: &NodeId) {
         self.lock().remove(node);
@@ -45,7 +51,7 @@ impl InFlight {
 }
 
 /// Hands executions to the agents that are connected here. The others are found when they connect.
-pub(crate) fn deliver(app: &App, assignments: impl IntoIterator<Item = Assignment>) {
+pub(crate) fn deliver(app: &App, assignments: impl IntoIterator<Item = Assignment>) -> u64 {
     let mut handed = 0u64;
     for assignment in assignments {
         let (node, id) = (assignment.node_id.clone(), assignment.execution_id.clone());
@@ -58,7 +64,8 @@ pub(crate) fn deliver(app: &App, assignments: impl IntoIterator<Item = Assignmen
             app.in_flight.remove(&node, &id);
         }
     }
-    metrics::counter!("reeve_executions_handed_out_total").increment(handed);
+    app.counters.executions_handed_out.add(handed);
+    handed
 }
 
 /// Hands out everything that waits for agents connected here, and passes on cancellations that were asked for at other
@@ -69,6 +76,7 @@ pub(crate) fn deliver(app: &App, assignments: impl IntoIterator<Item = Assignmen
 pub async fn pass(app: &App) -> Result<()> {
     let now = app.now();
     let mut after = String::new();
+    let mut handed = 0;
     loop {
         let waiting = {
             let mut tx = app.store.read().await?;
@@ -77,11 +85,13 @@ pub async fn pass(app: &App) -> Result<()> {
         let Some(last) = waiting.last() else { break };
         after.clone_from(&last.execution_id.0);
         let full = waiting.len() as i64 == PAGE;
-        deliver(app, waiting);
+        handed += deliver(app, waiting);
         if !full {
             break;
         }
     }
+    app.counters.dispatches.add(1);
+    app.counters.last_pass_handed_out.store(handed, Ordering::Relaxed);
     let cancellations = {
         let mut tx = app.store.read().await?;
         execution::cancellations(&mut tx, &app.server_id, now.plus_ms(-60_000)).await?

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use reeve_store::{Tx, alias, cluster, enrollment_key, event as feed, node};
+use reeve_store::{Topic, Tx, alias, cluster, enrollment_key, event as feed, node};
 use reeve_types::enrollment_key::{EnrollmentKey, KeyRefusal};
 use reeve_types::event::NewEvent;
 use reeve_types::node::{Node, NodeIdType, NodeSecrets, NodeStatus};
@@ -39,6 +39,8 @@ pub struct Enrolled {
     pub api_token: Secret,
     /// For its forward proxies.
     pub proxy_password: Secret,
+    /// `host:port` of every server that it may come to, this one first.
+    pub agent_endpoints: Vec<String>,
 }
 
 /// Why an agent may not enroll or connect.
@@ -110,6 +112,7 @@ pub async fn enroll(app: &App, input: Enrollment) -> Result<Result<Enrolled, Ref
             let details = json!({"cluster": enrolled.cluster_name, "key": key.as_ref().map(|k| &k.id)});
             audit::record(app, &mut tx, &Actor::system(), "node.enroll", input.node_id.as_str(), details).await?;
             feed::append(&mut tx, &*app.ids, now, &events).await?;
+            tx.wake(Topic::Servers);
             tx.commit().await?;
             app.in_flight.forget(&input.node_id);
             Ok(Ok(enrolled))
@@ -184,6 +187,7 @@ async fn attempt(app: &App, tx: &mut Tx, key: Option<&EnrollmentKey>, input: &En
         cluster_name: fresh.cluster_name,
         api_token: Secret::new(api_token),
         proxy_password: Secret::new(proxy_password),
+        agent_endpoints: crate::server::agent_endpoints(app, tx).await?,
     };
     Ok(Ok((enrolled, events)))
 }

@@ -69,6 +69,7 @@ struct Sorted<'a> {
     started: Vec<ExecutionId>,
     chunks: Vec<Chunk>,
     outcomes: Vec<(&'a NodeId, Outcome)>,
+    refused: HashSet<ExecutionId>,
 }
 
 impl Sorted<'_> {
@@ -111,21 +112,29 @@ pub(crate) async fn take_in(app: &App, batch: &[Item]) -> Result<()> {
     }
 
     let mut changed: Vec<ExecutionId> = Vec::new();
-    let accepted: HashSet<ExecutionId> = sorted.accepted.iter().cloned().collect();
     let started = sorted.leave_out_what_has_ended();
-    table::set_sent(&mut tx, &sorted.accepted, now).await?;
-    changed.extend(sorted.accepted.iter().cloned());
+    // Another server may have noted it since this transaction looked.
+    let mut accepted: HashSet<ExecutionId> =
+        table::set_sent(&mut tx, &sorted.accepted, now).await?.into_iter().collect();
+    changed.extend(accepted.iter().cloned());
     table::set_started(&mut tx, &sorted.started, now).await?;
     outputs::append(&mut tx, &sorted.chunks).await?;
     let mut ended = HashSet::new();
     for (node, outcome) in &sorted.outcomes {
-        if table::set_outcome(&mut tx, outcome, started.contains(&outcome.execution_id), now).await? {
+        let id = &outcome.execution_id;
+        if let Some(first_word) = table::set_outcome(&mut tx, outcome, started.contains(id), now).await? {
+            // That the agent took it came with this outcome, or the word of it died with another server.
+            if first_word && !sorted.refused.contains(id) {
+                accepted.insert(id.clone());
+            }
             outputs::finish(&mut tx, &outcome.execution_id, &outcome.output, true).await?;
             changed.push(outcome.execution_id.clone());
             ended.insert(outcome.execution_id.clone());
         }
         orders.entry(node).or_default().push(Order::Stored(outcome.execution_id.clone()));
     }
+    changed.sort_unstable();
+    changed.dedup();
     let rows = table::by_ids(&mut tx, &changed).await?;
     let mut events = Vec::with_capacity(rows.len() * 2);
     for row in &rows {
@@ -148,7 +157,7 @@ pub(crate) async fn take_in(app: &App, batch: &[Item]) -> Result<()> {
     tx.wake(Topic::Output);
     tx.commit().await?;
 
-    metrics::counter!("reeve_executions_ended_total").increment(ended.len() as u64);
+    app.counters.executions_ended.add(ended.len() as u64);
     for (node, report) in batch {
         if !matches!(report, Report::Output { .. }) {
             app.in_flight.remove(node, id_of(report));
@@ -192,16 +201,17 @@ fn sort_in<'a>(
         }),
         Report::Output { .. } => {}
         Report::Outcome(outcome) => sorted.outcomes.push((node, outcome.clone())),
-        Report::Refused { execution_id, reason } => sorted.outcomes.push((
-            node,
-            Outcome {
+        Report::Refused { execution_id, reason } => {
+            sorted.refused.insert(execution_id.clone());
+            let outcome = Outcome {
                 execution_id: execution_id.clone(),
                 expired: false,
                 exit_code: Some(EXIT_REFUSED),
                 output: format!("the agent could not take this command, it did not run: {reason}\n"),
                 completed_at: None,
-            },
-        )),
+            };
+            sorted.outcomes.push((node, outcome));
+        }
     }
 }
 

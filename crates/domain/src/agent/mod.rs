@@ -49,14 +49,18 @@ pub struct Known {
 }
 
 /// What a connecting agent is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
     /// Time between its heartbeats.
     pub heartbeat_ms: u64,
+    /// Time between its samples; 0 wants none.
+    pub sample_ms: u64,
     /// This server's version.
     pub server_version: &'static str,
     /// This server's time.
     pub now: Timestamp,
+    /// `host:port` of every server that it may come to, this one first.
+    pub agent_endpoints: Vec<String>,
 }
 
 /// What an agent tells about an execution.

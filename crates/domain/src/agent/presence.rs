@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use reeve_store::{event as feed, node as table};
+use reeve_store::{Topic, event as feed, node as table};
 use reeve_types::node::NodeStatus;
 use reeve_types::{NodeId, Result};
 use serde_json::json;
@@ -39,6 +39,10 @@ impl Presence {
         self.lock().remove(id);
     }
 
+    pub(crate) fn forget_all(&self) {
+        self.lock().clear();
+    }
+
     /// Nodes that beat, and those whose status differs from the stored one.
     fn take(&self) -> (Vec<NodeId>, Vec<(NodeId, NodeStatus)>) {
         let (mut beat, mut changed) = (Vec::new(), Vec::new());
@@ -57,6 +61,7 @@ impl Presence {
 
 /// Notes a heartbeat. Never waits; the store hears of it within seconds.
 pub fn heartbeat(app: &App, id: &NodeId, status: NodeStatus) {
+    app.counters.heartbeats.add(1);
     if let Some(seen) = app.presence.lock().get_mut(id) {
         seen.beat = true;
         seen.status = status;
@@ -74,7 +79,13 @@ pub async fn flush(app: &App) -> Result<()> {
     }
     let now = app.now();
     let mut tx = app.store.begin().await?;
-    table::seen(&mut tx, &beat, now).await?;
+    let holder = app.holder();
+    for id in table::seen(&mut tx, &beat, holder, now).await? {
+        // It beats here, and the store took its connection away: an older one of it ended elsewhere, later than this began.
+        if app.agents().is_connected(&id) && table::claim(&mut tx, &id, holder, now).await? {
+            tx.wake(Topic::Executions);
+        }
+    }
     let mut events = Vec::new();
     for (id, status) in changed {
         if let Some(before) = table::set_status(&mut tx, &id, status, now).await?
@@ -112,21 +123,4 @@ pub async fn sweep(app: &App) -> Result<()> {
             return Ok(());
         }
     }
-}
-
-/// Compares the number of nodes with the capacity of the servers that are alive. Called by its reconciler.
-///
-/// # Errors
-/// As the store.
-pub async fn weigh(app: &App) -> Result<()> {
-    let now = app.now();
-    let mut tx = app.store.begin().await?;
-    reeve_store::server::seen(&mut tx, &app.server_id, now).await?;
-    let servers = reeve_store::server::alive(&mut tx, now.plus_ms(-60_000)).await?.len().max(1) as i64;
-    let nodes = table::count(&mut tx).await?;
-    tx.commit().await?;
-    let capacity = servers * (app.config.max_peers - (servers - 1));
-    app.degraded.store(nodes > capacity, std::sync::atomic::Ordering::Relaxed);
-    metrics::gauge!("reeve_nodes").set(nodes as f64);
-    Ok(())
 }

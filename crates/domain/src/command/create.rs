@@ -59,6 +59,7 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<View> {
         tx.wake(reeve_store::Topic::Commands);
     }
     tx.commit().await?;
+    app.counters.commands.add(1);
     app.commands_changed();
     Ok(View { command, summary: CommandSummary::default() })
 }

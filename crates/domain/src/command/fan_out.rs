@@ -126,7 +126,7 @@ async fn fan_out(app: &App, waiting: &table::Waiting) -> Result<()> {
         tx.wake(Topic::Executions);
     }
     tx.commit().await?;
-    metrics::counter!("reeve_executions_created_total").increment(fresh.len() as u64);
+    app.counters.executions_created.add(fresh.len() as u64);
 
     let text: Arc<str> = command.command_text.into();
     let out = fresh.into_iter().filter(|e| e.released).map(|e| Assignment {

@@ -94,20 +94,26 @@ async fn advance(app: &App, id: &CommandId) -> Result<bool> {
     if released {
         rollouts::release(&mut tx, id, after.current_batch, now).await?;
     }
-    store(tx, id, &before, &after, now).await?;
+    if !store(tx, id, &before, &after, now).await? {
+        return Ok(false);
+    }
     tracing::info!(command.id = %id, state = after.state.word(), batch = after.current_batch, failures, "rollout moved");
     Ok(released)
 }
 
+/// False, and nothing changed, when the rollout was paused or moved on meanwhile.
 async fn store(
     mut tx: Tx,
     id: &CommandId,
     before: &Rollout,
     after: &Rollout,
     now: reeve_types::Timestamp,
-) -> Result<()> {
-    rollouts::update(&mut tx, Of::Command(id), before.state, after, now).await?;
+) -> Result<bool> {
+    if !rollouts::update(&mut tx, Of::Command(id), before.state, after, now).await? {
+        return Ok(false);
+    }
     tx.wake(Topic::Output);
     tx.wake(Topic::Executions);
-    tx.commit().await
+    tx.commit().await?;
+    Ok(true)
 }

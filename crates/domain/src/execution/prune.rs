@@ -57,6 +57,6 @@ pub async fn prune(app: &App, before: Timestamp, most: i64) -> Result<usize> {
     table::delete_ended(&mut tx, &ids).await?;
     feed::append(&mut tx, &*app.ids, app.now(), &events).await?;
     tx.commit().await?;
-    metrics::counter!("reeve_executions_pruned_total").increment(ids.len() as u64);
+    app.counters.executions_pruned.add(ids.len() as u64);
     Ok(ids.len())
 }

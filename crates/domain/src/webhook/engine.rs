@@ -32,8 +32,6 @@ const RENEW_MS: i64 = 2_500;
 const LEASE_MS: i64 = 9_000;
 /// A webhook that nobody holds is taken beyond the fair share after this long.
 const UNWANTED_MS: i64 = 2_000;
-/// A server that was not seen for this long does not count for the fair share.
-const AWAY_MS: i64 = 20_000;
 
 /// Sends until `stop` fires; then lets end what runs.
 pub async fn run(app: Arc<App>, stop: CancellationToken) {
@@ -228,8 +226,7 @@ impl Engine {
     }
 
     async fn share(&self, tx: &mut reeve_store::Tx, all: i64) -> Result<i64> {
-        let alive = server::alive(tx, self.app.now().plus_ms(-AWAY_MS)).await?;
-        let servers = alive.len().max(1) as i64;
+        let servers = server::members(tx).await?.len().max(1) as i64;
         Ok((all + servers - 1) / servers)
     }
 

@@ -133,7 +133,7 @@ async fn an_order_that_was_lost_is_given_again_and_silence_is_a_failure() {
         w.disconnect(&away).await;
         let id = ask(&w, None).await;
         until(&w, &id, |v| v.progress.sent == 1 && v.progress.pending == 1).await;
-        assert_eq!(asked(&w, &a), [id.clone()]);
+        assert_eq!(asked(&w, &a), std::slice::from_ref(&id));
         // The connection broke before the agent had read it.
         w.disconnect(&a).await;
         reconnect(&w, &a).await;

@@ -2,17 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use futures::future::BoxFuture;
 use reeve_domain::agent::{self, Enrolled, Enrollment, Machine, Refusal, Report};
 use reeve_domain::config::{Config, StaticKeys};
 use reeve_domain::seal::Seal;
 use reeve_domain::{App, background, cluster, command, enrollment_key};
-use reeve_ports::{AgentLink, Order};
+use reeve_ports::{AgentLink, Answer, Order, Question, Unreached};
 use reeve_testkit::db::TestDb;
 use reeve_types::command::{TargetKind, Targeting};
 use reeve_types::execution::{Execution, ExecutionFilter, ExecutionStatus, Outcome};
 use reeve_types::id::{Ids, SystemIds};
 use reeve_types::node::NodeIdType;
+use reeve_types::node_metrics::Sample;
 use reeve_types::{Actor, ExecutionId, ManualClock, NodeId, Page, Secret, ServerId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -23,9 +26,14 @@ pub const START: Timestamp = Timestamp(1_770_000_000_000_000);
 pub struct FakeAgents {
     connected: Mutex<HashSet<NodeId>>,
     orders: Mutex<HashMap<NodeId, Vec<Order>>>,
+    /// What nodes say when they are asked; the others let it be.
+    pub answers: Mutex<HashMap<NodeId, Sample>>,
 }
 
 impl FakeAgents {
+    pub fn add(&self, node: &NodeId) {
+        self.connected.lock().unwrap().insert(node.clone());
+    }
     pub fn take(&self, node: &NodeId) -> Vec<Order> {
         self.orders.lock().unwrap().remove(node).unwrap_or_default()
     }
@@ -49,6 +57,19 @@ impl AgentLink for FakeAgents {
     }
     fn disconnect(&self, node: &NodeId, _: &str) {
         self.connected.lock().unwrap().remove(node);
+    }
+    fn ask<'a>(&'a self, node: &'a NodeId, _: Question, _: Duration) -> BoxFuture<'a, Result<Answer, Unreached>> {
+        Box::pin(async move {
+            if !self.is_connected(node) {
+                return Err(Unreached::NotConnected);
+            }
+            let answers = self.answers.lock().unwrap();
+            answers.get(node).cloned().map(|sample| Answer::Sample(Box::new(sample))).ok_or(Unreached::TimedOut)
+        })
+    }
+
+    fn disconnect_all(&self, _: &str) {
+        self.connected.lock().unwrap().clear();
     }
     fn connected_count(&self) -> usize {
         self.connected.lock().unwrap().len()
@@ -82,6 +103,8 @@ impl World {
         let keys = StaticKeys { master: secret(), api: secret(), metrics: secret(), mcp: secret(), proxy: secret() };
         let mut config = Config::with_keys(keys);
         config.default_cluster = Some("main".into());
+        // Tests beat by hand.
+        config.server_lease = std::time::Duration::from_secs(3600);
         change(&mut config);
         let clock = Arc::new(ManualClock::at(START));
         let seal = Seal::new(vec![("k1".into(), key)]).unwrap();
@@ -196,6 +219,16 @@ impl World {
         while running() {
             tokio::task::yield_now().await;
         }
+    }
+
+    pub async fn answer_accepted(&self, node: &NodeId, execution: &ExecutionId) {
+        agent::report(&self.app, node, Report::Accepted(execution.clone())).await;
+    }
+
+    pub async fn count_events(&self, subject: &ExecutionId) -> i64 {
+        let mut tx = self.app.store.read().await.unwrap();
+        let sql = format!("SELECT count(*) FROM events WHERE subject = '{subject}'");
+        tx.one(&sql, &[]).await.unwrap().get().unwrap()
     }
 
     pub async fn answer(&self, node: &NodeId, execution: &ExecutionId, exit_code: i64, output: &str) {

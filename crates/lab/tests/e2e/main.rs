@@ -8,6 +8,7 @@ mod disk;
 mod fleet;
 mod nat;
 mod net;
+mod servers;
 mod webhooks;
 
 use std::net::TcpListener;

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod auth;
 pub mod job;
+pub mod server;
 pub mod token;
 pub mod user;
 

@@ -34,6 +34,7 @@ const ROUTES: &[(&str, &str, [u8; 9])] = &[
     ("GET", "/api/seal", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
     ("POST", "/api/seal/rotations", [1, 0, 0, 0, 1, 0, 0, 0, 0]),
     ("GET", "/api/doctor", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
+    ("GET", "/api/servers", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
     ("GET", "/api/server", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
 ];
 

@@ -1,12 +1,16 @@
 //! Requests and answers as the wire has them, and their way from and to the domain.
 
 pub mod admin;
+pub mod admin_metrics;
 pub mod alias;
+pub mod amount;
 pub mod cluster;
 pub mod command;
 pub mod enrollment_key;
 pub mod execution;
 pub mod node;
+pub mod node_exposition;
+pub mod node_metrics;
 pub mod rollout;
 pub mod self_update;
 pub mod ssh;

@@ -80,7 +80,8 @@ fn only_id_type(list: &str) -> Option<NodeIdType> {
     if named.len() == 1 { named.pop() } else { None }
 }
 
-fn statuses(list: &str) -> Vec<NodeStatus> {
+/// The statuses in a comma separated list.
+pub fn statuses(list: &str) -> Vec<NodeStatus> {
     list.split(',').filter_map(|word| NodeStatus::parse(word.trim())).collect()
 }
 

@@ -13,6 +13,10 @@ const NOT_PLAYED: [u16; 4] = [429, 500, 503, 409];
 /// reused `Idempotency-Key` gets. Both are played where there is more to them.
 const THE_SAME_EVERYWHERE: &[&str] = &[
     "admins.me 404",
+    "admins.my_admin_cluster 404",
+    "admins.admin_clusters 404",
+    "admins.edge_clusters 404",
+    "admins.orphaned_clusters 404",
     "clusters.list 404",
     "clusters.create 404",
     "command_executions.list 404",
@@ -46,6 +50,9 @@ const THE_SAME_EVERYWHERE: &[&str] = &[
     "webhook_deliveries.redeliver 422",
 ];
 
+/// Documented for what agents do not offer yet.
+const NOT_YET: [&str; 1] = ["node_metrics.wireguard_raw 200"];
+
 async fn play(fresh: impl AsyncFn() -> TestApp) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compat/edge/exchanges");
     let mut scripts = load_directory(&folder).unwrap();
@@ -67,7 +74,7 @@ async fn play(fresh: impl AsyncFn() -> TestApp) {
     assert!(failures.is_empty(), "{} exchanges did not fit:\n{}", failures.len(), failures.join("\n"));
     assert!(silent.is_empty(), "changes without an audit entry: {silent:?}");
     let mut missing = coverage.missing(&contract, &NOT_PLAYED);
-    missing.retain(|answer| !THE_SAME_EVERYWHERE.contains(&answer.as_str()));
+    missing.retain(|answer| !THE_SAME_EVERYWHERE.contains(&answer.as_str()) && !NOT_YET.contains(&answer.as_str()));
     assert!(missing.is_empty(), "documented answers that no exchange shows: {missing:?}");
 }
 

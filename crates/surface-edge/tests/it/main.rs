@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod exchanges;
+mod promtool;
 mod rights;
 mod signatures;

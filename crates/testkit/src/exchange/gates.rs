@@ -3,6 +3,7 @@
 
 use reeve_http_kit::Contract;
 use reeve_http_kit::contract::Operation;
+use reeve_types::Permission;
 use serde_json::json;
 
 use super::script::{RequestSpec, ResponseSpec, Script, Step};
@@ -20,32 +21,33 @@ pub fn gates(contract: &Contract) -> Script {
     let mut steps = Vec::new();
     for operation in contract.operations() {
         let public = operation.permission.is_none();
+        let (key, wrong_key) = keys(operation);
         if !public {
             steps.push(step(operation, "without a key", sound(operation, "none"), 401, "unauthorized", false));
             let mut refused =
-                step(operation, "with a key for something else", sound(operation, "metrics"), 403, "forbidden", false);
+                step(operation, "with a key for something else", sound(operation, wrong_key), 403, "forbidden", false);
             let why = json!({"permission": ["~^`[a-z_.]+` is missing$"]});
             refused.response.error = Some(json!({"code": "forbidden", "message": "Forbidden", "+details": why}));
             steps.push(refused);
         }
         if UUIDS.iter().any(|parameter| operation.path.contains(parameter)) {
-            let mut request = sound(operation, "api");
+            let mut request = sound(operation, key);
             request.path = request.path.replace(NOBODY, "not-a-uuid");
             steps.push(step(operation, "with an id that is none", request, 400, "bad_request", false));
             steps.push(step(
                 operation,
                 "of something that does not exist",
-                sound(operation, "api"),
+                sound(operation, key),
                 404,
                 "not_found",
                 false,
             ));
         }
-        let mut request = sound(operation, "api");
+        let mut request = sound(operation, key);
         request.path.push_str("?colour=red");
         steps.push(step(operation, "with an unknown query parameter", request, 400, "bad_request", false));
         if operation.has_body() {
-            let mut request = sound(operation, "api");
+            let mut request = sound(operation, key);
             (request.body, request.raw) = (None, Some("{\"name\":".to_owned()));
             steps.push(step(operation, "with a body that is not JSON", request.clone(), 400, "bad_request", false));
             request.headers.insert("content-type".to_owned(), "text/plain".to_owned());
@@ -59,17 +61,29 @@ pub fn gates(contract: &Contract) -> Script {
             ));
         }
         if matches!(operation.method.as_str(), "POST" | "PATCH" | "PUT") {
-            let mut request = sound(operation, "api");
+            let mut request = sound(operation, key);
             (request.body, request.raw) = (None, Some(" ".repeat((1 << 20) + 1)));
             steps.push(step(operation, "with a body over the limit", request, 413, "payload_too_large", true));
         }
     }
     steps.push(Step { name: "degraded".to_owned(), given: Some(json!({"degraded": true})), ..Step::default() });
     for operation in contract.operations().iter().filter(|o| o.degraded_gate) {
-        steps.push(step(operation, "in degraded mode", sound(operation, "api"), 503, "degraded_mode", false));
+        steps.push(step(
+            operation,
+            "in degraded mode",
+            sound(operation, keys(operation).0),
+            503,
+            "degraded_mode",
+            false,
+        ));
     }
     steps.push(Step { name: "capacity again".to_owned(), given: Some(json!({"degraded": false})), ..Step::default() });
     Script { name: "gates".to_owned(), steps, ..Script::default() }
+}
+
+/// The static key that opens an operation, and one that does not.
+fn keys(operation: &Operation) -> (&'static str, &'static str) {
+    if operation.permission == Some(Permission::MetricsRead) { ("metrics", "api") } else { ("api", "metrics") }
 }
 
 /// A request that satisfies the contract and names things that do not exist.

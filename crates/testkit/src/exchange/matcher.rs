@@ -134,6 +134,7 @@ pub(super) fn text_problem(pattern: &str, actual: &Value) -> Option<String> {
         "any" => true,
         "string" => actual.is_string(),
         "int" => actual.is_i64() || actual.is_u64(),
+        "number" => actual.is_number(),
         "bool" => actual.is_boolean(),
         "object" => actual.is_object(),
         "uuid" => text.len() == 36 && text.split('-').map(str::len).eq([8, 4, 4, 4, 12]),

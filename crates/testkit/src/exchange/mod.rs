@@ -19,13 +19,14 @@
 //!
 //! The host of a test is asked for: `{degraded: bool}`; `{agent: NAME, enroll: CLUSTER}` (a healthy, connected agent; sets
 //! the variable NAME to the node's id; with `self_update: begins|refuses|silent` one that takes part in self-updates);
-//! `{agent: NAME, stop: true}`; `{default_cluster: NAME or null, public_keys: bool}`.
+//! `{agent: NAME, stop: true}`; `{agent: NAME, pushes: everything|host|agent}` (and answers no question from then on);
+//! `{agent: NAME, answers: false}`; `{default_cluster: NAME or null, public_keys: bool}`.
 //! With `as: VAR` it sets that variable too, for steps that say `needs: [VAR]` in their request.
 //!
 //! # Matching
 //! Objects must have exactly the listed keys; `"<more>": true` allows others; a key with `+` in front is an addition.
 //! Lists must match item by item; `["<each>", X]` is any number of X, `["<contains>", X]` at least one.
-//! `<any> <string> <int> <bool> <uuid> <timestamp> <micros>` match by type, with `?` in front of `>` also null;
+//! `<any> <string> <int> <number> <bool> <uuid> <timestamp> <micros>` match by type, with `?` in front of `>` also null;
 //! `~regex` matches text; `{"<shape>": name, field: ...}` is a shape with some fields replaced.
 
 mod coverage;

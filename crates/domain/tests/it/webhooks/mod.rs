@@ -278,9 +278,8 @@ impl Hooks {
 }
 
 pub(crate) async fn started(app: &App) {
-    let mut tx = app.store.begin().await.unwrap();
-    reeve_store::server::started(&mut tx, &app.server_id, "test", "{}", app.clock.now()).await.unwrap();
-    tx.commit().await.unwrap();
+    let about = reeve_domain::server::About { version: "test".to_owned(), listeners: "{}".to_owned() };
+    reeve_domain::server::join(app, about).await.unwrap();
 }
 
 pub(crate) async fn happen(app: &App, kind: &'static str, numbers: std::ops::Range<i64>) {
