@@ -20,7 +20,8 @@ pub struct ServeArgs {
     /// Where everything is kept [default: ./reeve-data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// PostgreSQL URL for several servers on one store [default: SQLite in the data directory]
+    /// PostgreSQL URL for several servers on one store, with sslmode and sslrootcert as libpq knows them (verify-full
+    /// checks everything) [default: SQLite in the data directory]
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
     /// Where a surface listens, as edge=0.0.0.0:44000; port 0 takes a free one, `off` closes it. Surfaces: edge, console, agents

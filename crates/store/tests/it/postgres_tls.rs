@@ -149,9 +149,9 @@ async fn the_modes_of_libpq_hold_for_a_certificate_of_an_own_authority() {
     for (host, query, problem) in [
         ("127.0.0.1", "?sslmode=verify-full&sslrootcert=FILE/ca.pem", "not valid for name"),
         ("127.0.0.1", "?sslmode=verify-full&sslrootcert=FILE/cert.pem", "not valid for name"),
-        ("localhost", "?sslmode=verify-full&sslrootcert=FILE/other-ca.pem", "UnknownIssuer"),
-        ("localhost", "?sslmode=verify-ca&sslrootcert=FILE/other-ca.pem", "UnknownIssuer"),
-        ("localhost", "?sslmode=require&sslrootcert=FILE/other-ca.pem", "UnknownIssuer"),
+        ("localhost", "?sslmode=verify-full&sslrootcert=FILE/other-ca.pem", "invalid peer certificate"),
+        ("localhost", "?sslmode=verify-ca&sslrootcert=FILE/other-ca.pem", "invalid peer certificate"),
+        ("localhost", "?sslmode=require&sslrootcert=FILE/other-ca.pem", "invalid peer certificate"),
         ("localhost", "?sslmode=verify-full&sslrootcert=FILE/none.pem", "none.pem, which is of no use"),
         ("localhost", "?sslmode=verify-full&sslrootcert=FILE/log", "holds no certificate"),
         ("localhost", "?sslmode=verify-full&sslrootcert=FILE%2", "two hex digits"),
