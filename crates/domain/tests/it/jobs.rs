@@ -109,7 +109,15 @@ async fn what_recurs_is_listed_and_can_be_asked_for() {
         assert!(reconcilers.iter().any(|r| r.status.name == background::FAN_OUT && !r.status.one_server));
         let schedules = recurring::list(&bench.app, &system, Recurs::Schedule).await.unwrap();
         let names: Vec<&str> = schedules.iter().map(|s| s.status.name).collect();
-        assert_eq!(names, ["event.prune", "idempotency.prune", "identity.prune", "job.prune", "execution.prune"]);
+        let all = [
+            "event.prune",
+            "idempotency.prune",
+            "identity.prune",
+            "webhook_delivery.prune",
+            "job.prune",
+            "execution.prune",
+        ];
+        assert_eq!(names, all);
         let pruning = schedules.last().unwrap();
         assert!(pruning.status.off && pruning.next_at.is_none() && pruning.status.rhythm == "0 0 * * *");
 
