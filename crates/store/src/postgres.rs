@@ -75,8 +75,11 @@ impl Postgres {
         self.start("BEGIN READ ONLY", &self.pool.permits).await
     }
 
+    /// Reads for as long as it takes: it holds no lock that others wait for, so nobody ends it.
     pub async fn snapshot(&self) -> Result<PostgresTx> {
-        self.start("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", &self.pool.permits).await
+        let begin =
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0";
+        self.start(begin, &self.pool.permits).await
     }
 
     async fn start(&self, begin: &str, permits: &Arc<Semaphore>) -> Result<PostgresTx> {

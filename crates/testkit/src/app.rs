@@ -43,6 +43,7 @@ pub struct TestApp {
     /// What the edge surface promises.
     pub contract: Arc<Contract>,
     db: TestDb,
+    allow_private: bool,
     seal: Seal,
     degraded: Arc<AtomicBool>,
     named: BTreeMap<String, NodeId>,
@@ -71,6 +72,15 @@ impl TestApp {
 
     /// On this store.
     pub async fn on(db: TestDb) -> Self {
+        Self::with(db, true).await
+    }
+
+    /// On this store, as an installation that keeps its own requests away from private addresses.
+    pub async fn strict(db: TestDb) -> Self {
+        Self::with(db, false).await
+    }
+
+    async fn with(db: TestDb, allow_private: bool) -> Self {
         let ids = SystemIds;
         let fresh = |name: &str| Secret::new(format!("{name}-{}", ids.next()));
         let keys = StaticKeys {
@@ -87,7 +97,7 @@ impl TestApp {
         };
         let seal = Seal::new(vec![("test".to_owned(), Seal::fresh_key(&ids))]).expect("a sealing key");
         let (degraded, draining) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
-        let parts = Parts::build(&db, &seal, Config::with_keys(keys), &degraded, &draining).await;
+        let parts = Parts::build(&db, &seal, Config::with_keys(keys), &degraded, &draining, allow_private).await;
 
         let router = Arc::new(RwLock::new(parts.edge.router("", Router::new())));
         let present = router.clone();
@@ -109,6 +119,7 @@ impl TestApp {
             keys: shown,
             contract,
             db,
+            allow_private,
             seal,
             degraded,
             named: BTreeMap::new(),
@@ -123,7 +134,8 @@ impl TestApp {
         let mut config = self.app.config.clone();
         change(&mut config);
         self.loops.cancel();
-        let parts = Parts::build(&self.db, &self.seal, config, &self.degraded, &self.draining).await;
+        let parts =
+            Parts::build(&self.db, &self.seal, config, &self.degraded, &self.draining, self.allow_private).await;
         *self.router.write().expect("no panic while it is held") = parts.edge.router("", Router::new());
         (self.app, self.agents, self.loops) = (parts.app, parts.agents, parts.loops);
     }
@@ -213,13 +225,14 @@ impl Parts {
         config: Config,
         degraded: &Arc<AtomicBool>,
         draining: &CancellationToken,
+        allow_private: bool,
     ) -> Self {
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
         let id = ServerId("testserver".to_owned());
         let app = Arc::new(App::new(db.store.clone(), clock.clone(), ids.clone(), seal.clone(), config, id));
         let about = server::About { version: "test".to_owned(), listeners: "{}".to_owned() };
         server::join(&app, about).await.expect("a working store");
-        app.set_fetch(Arc::new(reeve_providers::fetch::Fetcher::new(Guard { allow_private: true })));
+        app.set_fetch(Arc::new(reeve_providers::fetch::Fetcher::new(Guard { allow_private })));
         let agents = LocalAgents::attach(&app);
         let loops = CancellationToken::new();
         let mut running = background::start(&app, &loops);

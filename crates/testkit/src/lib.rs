@@ -7,4 +7,5 @@ pub mod agents;
 pub mod app;
 pub mod db;
 pub mod exchange;
+pub mod hostile;
 pub mod saga;

@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
 
 const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 
@@ -40,7 +39,7 @@ impl Arrivals {
 pub struct Receivers {
     pub urls: Vec<String>,
     pub arrivals: Arc<Arrivals>,
-    _runtime: Runtime,
+    _stop: tokio::sync::oneshot::Sender<()>,
 }
 
 impl Receivers {
@@ -60,12 +59,10 @@ impl Receivers {
                 }
             });
         }
-        let handle = runtime.handle().clone();
-        // A current-thread runtime runs where somebody blocks on it.
-        std::thread::Builder::new()
-            .name("receivers".into())
-            .spawn(move || handle.block_on(std::future::pending::<()>()))?;
-        Ok(Self { urls, arrivals, _runtime: runtime })
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        // It runs where it is blocked on, until the sender is dropped.
+        std::thread::Builder::new().name("receivers".into()).spawn(move || runtime.block_on(stopped).ok())?;
+        Ok(Self { urls, arrivals, _stop: stop })
     }
 }
 

@@ -25,7 +25,9 @@ enum Verb {
     /// Subscribe a URL to events; without a secret one is made and printed once
     Create {
         /// Where events are posted
-        url: String,
+        // Not called `url`: that is the server's, for every command.
+        #[arg(value_name = "URL")]
+        target: String,
         /// An event type to send, e.g. edge.node.registered; repeatable, or a comma separated list
         #[arg(short, long = "event", value_name = "TYPE", required = true, value_delimiter = ',')]
         events: Vec<String>,
@@ -39,9 +41,9 @@ enum Verb {
     /// List webhooks
     #[command(visible_alias = "ls")]
     List {
-        /// Only those whose URL is this (`*` is a wildcard)
-        #[arg(long)]
-        url: Option<String>,
+        /// Only those that lead to this URL (`*` is a wildcard)
+        #[arg(long, value_name = "URL")]
+        target: Option<String>,
         /// Only those that get this event type
         #[arg(long, value_name = "TYPE")]
         event: Option<String>,
@@ -66,8 +68,8 @@ enum Verb {
         /// The webhook's id
         id: String,
         /// Where events are posted
-        #[arg(long)]
-        url: Option<String>,
+        #[arg(long, value_name = "URL")]
+        target: Option<String>,
         /// The event types to send, all of them; repeatable, or a comma separated list
         #[arg(short, long = "event", value_name = "TYPE", value_delimiter = ',')]
         events: Vec<String>,
@@ -196,9 +198,9 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let path = format!("{EDGE}/webhooks");
     let of = |id: &str| format!("{path}/{}", segment(id));
     match noun.verb {
-        Verb::Create { url, events, headers, secret_stdin } => {
+        Verb::Create { target, events, headers, secret_stdin } => {
             let secret = if secret_stdin { session.world.ask("Secret", true)? } else { new_secret() };
-            let mut body = json!({ "url": url, "secret": secret, "subscribed_events": events });
+            let mut body = json!({ "url": target, "secret": secret, "subscribed_events": events });
             if !headers.is_empty() {
                 body["headers"] = object(headers);
             }
@@ -207,9 +209,9 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             session.done(&VIEW, &hook, &format!("webhook {id} created\nnext:  reeve webhook test {id}"))?;
             show_secret(session, (!secret_stdin).then_some(secret))
         }
-        Verb::List { url, event, state, sort, limit } => {
+        Verb::List { target, event, state, sort, limit } => {
             let mut query = Query::new();
-            push(&mut query, "url", url);
+            push(&mut query, "url", target);
             push(&mut query, "event_type", event);
             push(&mut query, "state", state);
             push_order(&mut query, sort.as_deref());
@@ -220,9 +222,9 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             let hook = api.get(&of(&id), &Query::new()).await?;
             session.show(&VIEW, &hook)
         }
-        Verb::Update { id, url, events, headers, no_headers, new_secret: fresh, secret_stdin, overlap } => {
+        Verb::Update { id, target, events, headers, no_headers, new_secret: fresh, secret_stdin, overlap } => {
             let mut body = Map::new();
-            body.extend(url.map(|url| ("url".to_owned(), url.into())));
+            body.extend(target.map(|target| ("url".to_owned(), target.into())));
             if !events.is_empty() {
                 body.insert("subscribed_events".to_owned(), events.into());
             }
@@ -239,7 +241,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             body.extend(secret.clone().map(|secret| ("secret".to_owned(), secret.into())));
             body.extend(overlap.map(|length| ("secret_overlap_seconds".to_owned(), length.as_secs().into())));
             if body.is_empty() {
-                let next = "give --url, --event, --header, --no-headers, --new-secret or --secret-stdin";
+                let next = "give --target, --event, --header, --no-headers, --new-secret or --secret-stdin";
                 return Err(Failure::usage("nothing to change", next));
             }
             let hook = api.patch(&of(&id), &Value::Object(body)).await?;

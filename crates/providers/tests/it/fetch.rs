@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use reeve_ports::Fetch;
 use reeve_ports::fetch::{Answer, Failure, Request};
 use reeve_providers::fetch::{Fetcher, Guard, Lookup};
+use reeve_testkit::hostile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -98,164 +99,6 @@ async fn answer_all(mut socket: TcpStream, answer: &'static str, counted: Arc<At
     }
 }
 
-/// Written out for the port of a real server on this machine, which must never hear of it.
-fn hostile(port: u16) -> Vec<String> {
-    let hosts = [
-        // this machine, in every spelling
-        "127.0.0.1",
-        "127.0.0.2",
-        "127.1",
-        "127.0.1",
-        "127.255.255.254",
-        "0177.0.0.1",
-        "0177.1",
-        "0x7f.0.0.1",
-        "0x7f.1",
-        "0x7f000001",
-        "0X7F000001",
-        "2130706433",
-        "017700000001",
-        "0x7f.0x0.0x0.0x1",
-        "127.0.0.1.",
-        "127。0。0。1",
-        "①②⑦.⓪.⓪.①",
-        "１２７.0.0.1",
-        "%31%32%37.0.0.1",
-        "0",
-        "0.0.0.0",
-        "0.0.0.1",
-        "00.0.0.0",
-        "0x0",
-        "localhost",
-        "LOCALHOST",
-        "localhost.",
-        "LocalHost",
-        "a.localhost",
-        "a.b.localhost.",
-        "localhost.localdomain",
-        "ip6-localhost",
-        "[::1]",
-        "[0:0:0:0:0:0:0:1]",
-        "[0000::0001]",
-        "[::]",
-        "[::ffff:127.0.0.1]",
-        "[::ffff:7f00:1]",
-        "[::FFFF:7F00:0001]",
-        "[::127.0.0.1]",
-        "[::7f00:1]",
-        "[::ffff:0:127.0.0.1]",
-        // through IPv4 in IPv6
-        "[64:ff9b::127.0.0.1]",
-        "[64:ff9b::7f00:1]",
-        "[64:ff9b::a9fe:a9fe]",
-        "[64:ff9b:1::7f00:1]",
-        "[2002:7f00:1::]",
-        "[2002:a9fe:a9fe::1]",
-        "[2002:a00:1::1]",
-        "[2001:0:7f00:1::]",
-        "[2001:0000:4136:e378:8000:63bf:3fff:fdd2]",
-        "[fe80::5efe:7f00:1]",
-        "[2606:4700::5efe:7f00:1]",
-        "[2606:4700::200:5efe:7f00:1]",
-        // metadata services
-        "169.254.169.254",
-        "0xa9fea9fe",
-        "2852039166",
-        "0251.0376.0251.0376",
-        "169.254.170.2",
-        "[::ffff:169.254.169.254]",
-        "[fd00:ec2::254]",
-        "[fd20:ce::254]",
-        "100.100.100.200",
-        "192.0.0.192",
-        "metadata.google.internal",
-        "METADATA.google.internal.",
-        "metadata",
-        "metadata.azure.internal",
-        "metadata.tencentyun.com",
-        "instance-data",
-        "kubernetes.default.svc",
-        // private and special networks
-        "10.0.0.1",
-        "10.1",
-        "012.0.0.1",
-        "172.16.0.1",
-        "172.31.255.255",
-        "192.168.0.1",
-        "192.168.257",
-        "0xc0a80001",
-        "100.64.0.1",
-        "100.127.255.254",
-        "169.254.0.1",
-        "192.0.0.1",
-        "192.0.2.1",
-        "192.88.99.1",
-        "198.18.0.1",
-        "198.19.255.255",
-        "198.51.100.1",
-        "203.0.113.1",
-        "224.0.0.1",
-        "239.255.255.250",
-        "240.0.0.1",
-        "255.255.255.255",
-        "[fc00::1]",
-        "[fd12:3456:789a::1]",
-        "[fe80::1]",
-        "[febf::1]",
-        "[fec0::1]",
-        "[ff02::1]",
-        "[ff0e::1]",
-        "[2001:db8::1]",
-        "[3fff::1]",
-        "[100::1]",
-        "[2001:2::1]",
-        "[5f00::1]",
-        "[::ffff:10.0.0.1]",
-        "[::ffff:192.168.1.1]",
-        // names that lead there
-        "loop.test",
-        "mixed.test",
-        "mapped.test",
-        "nat64.test",
-        "private.test",
-        "linklocal.test",
-    ];
-    let mut urls: Vec<String> = hosts.iter().map(|host| format!("http://{host}:{port}/hook")).collect();
-    let whole = [
-        "ftp://127.0.0.1:PORT/",
-        "file:///etc/passwd",
-        "gopher://127.0.0.1:PORT/_x",
-        "unix:///run/reeve.sock",
-        "http://",
-        "http:///hook",
-        "http://?x",
-        "http://user@loop.test:PORT/",
-        "http://user:pass@8.8.8.8:PORT/",
-        "http://8.8.8.8@127.0.0.1:PORT/",
-        "http://8.8.8.8:PORT\\@127.0.0.1:PORT/",
-        "http://8.8.8.8:80#@127.0.0.1:PORT/",
-        "http://127.0.0.1:PORT#@8.8.8.8/",
-        "http:127.0.0.1:PORT/",
-        "http:/127.0.0.1:PORT/",
-        "http:\\\\127.0.0.1:PORT/",
-        "http://127.0.0.1:PORT /",
-        "http://loop\n.test:PORT/",
-        "http://loop\t.test:PORT/",
-        " http://loop.test:PORT/",
-        "http://loop.test\u{0}:PORT/",
-        "http://[::1%25lo]:PORT/",
-        "http://8.8.8.8:0/",
-        "//127.0.0.1:PORT/",
-        "127.0.0.1:PORT",
-        "https://127.0.0.1:PORT/",
-        "HTTP://LOOP.TEST:PORT/",
-        "https://loop.test:PORT/",
-    ];
-    urls.extend(whole.iter().map(|url| url.replace("PORT", &port.to_string())));
-    urls.push(format!("http://8.8.8.8/{}", "a".repeat(2048)));
-    urls
-}
-
 fn zone() -> Zone {
     Zone::default()
         .with("loop.test", &[&["127.0.0.1"]])
@@ -270,7 +113,8 @@ fn zone() -> Zone {
 async fn hostile_urls_are_refused_at_both_moments() {
     let real = receiver("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let fetcher = Fetcher::with_lookup(Guard { allow_private: false }, Arc::new(zone()));
-    let urls = hostile(real.port);
+    let mut urls = hostile::urls(real.port);
+    urls.extend(hostile::NAMES.iter().map(|name| format!("http://{name}:{}/", real.port)));
     assert!(urls.len() >= 80, "{}", urls.len());
     for url in &urls {
         let checked = fetcher.check(url).await;
