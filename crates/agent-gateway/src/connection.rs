@@ -7,7 +7,7 @@ use bytes::Bytes;
 use reeve_agent_proto::message::{Enroll, Enrolled, Hello};
 use reeve_agent_proto::proof::{EXPORTER_LEN, Purpose, verify};
 use reeve_agent_proto::{MuxEvent, ServerEvent, ServerSession};
-use reeve_domain::agent::{self, Enrollment, Report};
+use reeve_domain::agent::{self, Enrollment, Machine, Report};
 use reeve_domain::node_metrics;
 use reeve_domain::self_update;
 use reeve_types::node::NodeStatus;
@@ -98,6 +98,11 @@ impl Connection<'_> {
                 Box::pin(self.event(event)).await;
             }
             if let Some(reason) = self.closing() {
+                if let Some((node, link)) = &self.node
+                    && link.closing() == Some(Close::Away)
+                {
+                    self.session.go_away(self.shell.reconnect_after_ms(node) / 10);
+                }
                 self.flush().await;
                 return reason;
             }
@@ -141,6 +146,7 @@ impl Connection<'_> {
         match self.node.as_ref().and_then(|(_, link)| link.closing())? {
             Close::Replaced => Some("replaced by a newer connection".into()),
             Close::Asked(reason) => Some(reason),
+            Close::Away => Some("sent to another server".into()),
             Close::Ended => None,
         }
     }
@@ -283,7 +289,9 @@ impl Connection<'_> {
                 0,
             ));
         }
+        let session = i64::try_from(hello.session).unwrap_or_default();
         let machine = convert::machine(&hello.version, hello.ports, hello.self_update_enabled, hello.facts);
+        let machine = Machine { session, ..machine };
         let healthy = hello.health.as_ref().is_none_or(|health| health.healthy);
         let shell = self.shell;
         let lock = shell.stripe(&node).lock().await;

@@ -27,7 +27,7 @@ const MAX_REASON: usize = 256;
 pub(crate) fn machine(version: &str, ports: Option<Ports>, self_update_enabled: bool, facts: String) -> Machine {
     let version = plain(version, MAX_VERSION);
     let facts = (!facts.is_empty() && facts.len() <= MAX_FACTS).then_some(facts);
-    Machine { version, ports: node_ports(ports), self_update_enabled, facts }
+    Machine { version, ports: node_ports(ports), self_update_enabled, facts, session: 0 }
 }
 
 fn node_ports(ports: Option<Ports>) -> NodePorts {

@@ -24,6 +24,8 @@ pub(crate) enum Close {
     Replaced,
     /// Asked for, as when the node was deleted.
     Asked(String),
+    /// It is to go to another server.
+    Away,
     /// It has ended by itself.
     Ended,
 }
@@ -234,6 +236,12 @@ impl AgentLink for Hub {
         links.iter().for_each(|link| link.close(Close::Asked(reason.to_owned())));
     }
 
+    fn send_away(&self, count: usize) -> usize {
+        let links: Vec<Arc<Link>> = self.lock().values().take(count).cloned().collect();
+        links.iter().for_each(|link| link.close(Close::Away));
+        links.len()
+    }
+
     fn connected_count(&self) -> usize {
         self.lock().len()
     }
@@ -295,6 +303,15 @@ mod tests {
             last = Some(order);
         }
         assert_eq!(last, Some(stored("z")));
+    }
+
+    #[test]
+    fn some_are_sent_away() {
+        let hub = Hub::new();
+        let links: Vec<_> = ["a", "b", "c"].map(|node| hub.register(&NodeId::from(node), true)).into();
+        assert_eq!(hub.send_away(2), 2);
+        assert_eq!(links.iter().filter(|link| link.closing() == Some(Close::Away)).count(), 2);
+        assert_eq!(hub.send_away(9), 3);
     }
 
     #[test]

@@ -297,6 +297,9 @@ pub struct Hello {
     /// The node's health as it starts the session.
     #[prost(message, optional, tag = "11")]
     pub health: Option<Heartbeat>,
+    /// Counts this agent's connections over all its starts; 0 where it does not.
+    #[prost(uint64, tag = "12")]
+    pub session: u64,
 }
 
 /// The session is open.

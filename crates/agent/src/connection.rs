@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use reeve_agent_proto::message::{Enroll, Enrolled, Hello, Ports, Rejected, SelfUpdateAnswer};
@@ -70,6 +71,8 @@ pub struct Node {
     pub self_update: bool,
     /// Learns the server's time.
     pub clock: Arc<Clock>,
+    /// Counts connections over all starts of the agent.
+    pub sessions: AtomicU64,
     /// What is counted.
     pub counters: Arc<Counters>,
     /// Answers the server's questions.
@@ -129,6 +132,7 @@ impl<'a> Link<'a> {
             ports: Some(self.node.ports),
             known: self.node.executor.known().await,
             self_update_enabled: self.node.self_update,
+            session: self.node.sessions.fetch_add(1, Ordering::Relaxed),
             ..Hello::default()
         };
         let now = self.now();

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use reeve_agent_proto::EnrollmentKey;
@@ -114,6 +115,7 @@ pub async fn run_with(
         credentials,
         self_update: options.self_update,
         clock,
+        sessions: AtomicU64::new(count_start(&dir)),
         counters,
         told: watch::Sender::default(),
         stop: CancellationToken::new(),
@@ -161,6 +163,19 @@ async fn run_until_signal(options: Options) -> Result<(), AgentError> {
         signalled.cancel();
     });
     run(options, stop).await
+}
+
+/// The number of the first connection of this start: higher than any before, with room for a million connections.
+fn count_start(dir: &DataDir) -> u64 {
+    const FILE: &str = "starts";
+    let text = dir.read(FILE).ok().flatten().and_then(|content| String::from_utf8(content).ok());
+    let before: u64 = text.and_then(|text| text.trim().parse().ok()).unwrap_or_default();
+    let starts = before.saturating_add(1).min(1 << 40);
+    if let Err(error) = dir.replace(FILE, format!("{starts}\n").as_bytes()) {
+        // The server then waits until it knows that the connection before is gone.
+        tracing::warn!(%error, "the start could not be counted");
+    }
+    (starts << 20) + 1
 }
 
 fn start_executor(

@@ -124,6 +124,7 @@ struct Agent {
     endpoints: Vec<String>,
     /// Which of them it is with.
     endpoint: usize,
+    sessions: u64,
 }
 
 async fn live(fleet: Arc<Fleet>, number: usize) -> Result<(), AgentError> {
@@ -143,6 +144,7 @@ async fn live(fleet: Arc<Fleet>, number: usize) -> Result<(), AgentError> {
         answered: VecDeque::new(),
         endpoints: fleet.membership.endpoints.clone(),
         endpoint: number,
+        sessions: 0,
         fleet,
     };
     let mut enrolled = false;
@@ -192,6 +194,7 @@ impl Agent {
             *enrolled = true;
             fleet.enrolled.fetch_add(1, Ordering::Relaxed);
         }
+        self.sessions += 1;
         line.session.hello(self.hello(&line.connection), line.now());
         self.converse(&mut line, Until::Open).await?;
         drop(permit);
@@ -225,6 +228,7 @@ impl Agent {
             version: crate::VERSION.to_owned(),
             ports: Some(ports()),
             known: known.map(|(id, p)| Known { execution_id: id.clone(), progress: p.into() }).collect(),
+            session: self.sessions,
             ..Hello::default()
         }
     }

@@ -37,7 +37,7 @@ pub use crate::command::backup;
 pub use crate::command::doctor::Doctor;
 use crate::command::{
     admin, alias, apply, audit, cluster, commands, contexts, doctor, events, execution, export, job, key, login, node,
-    run_command, self_update, server, ssh_user, token, top as fleet, user, webhook,
+    run_command, seal, self_update, server, ssh_user, token, top as fleet, user, webhook,
 };
 pub use crate::failure::Failure;
 use crate::failure::Outcome;
@@ -108,6 +108,8 @@ pub enum ClientCommand {
     /// Back up a whole server, check and restore backups
     #[command(visible_alias = "backups")]
     Backup(With<backup::Noun>),
+    /// The key that seals secrets in the store
+    Seal(With<seal::Noun>),
     /// Version, listeners and agents of the server; the other servers on its store
     #[command(visible_alias = "servers")]
     Server(With<server::Server>),
@@ -200,6 +202,7 @@ async fn dispatch(world: &mut World, command: ClientCommand, program: clap::Comm
         ClientCommand::Events(with) => with!(with, events::run),
         ClientCommand::Audit(with) => with!(with, audit::run),
         ClientCommand::Job(with) => with!(with, job::run),
+        ClientCommand::Seal(with) => with!(with, seal::run),
         ClientCommand::User(with) => with!(with, user::run),
         ClientCommand::Token(with) => with!(with, token::run),
         ClientCommand::Backup(with) => with!(with, backup::run),

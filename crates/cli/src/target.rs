@@ -197,10 +197,13 @@ fn local_in(folder: &Path) -> Option<Target> {
         .or_else(|| credentials.get("url").and_then(Value::as_str))?;
     let url = normal_url(&url.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]")).ok()?;
     let token = credentials.get("master_key").and_then(Value::as_str)?;
+    // Whoever may read the credentials may believe the certificate that stands beside them.
+    let certificate = run.get("tls_certificate").and_then(Value::as_str);
+    let ca_pem = certificate.and_then(|file| std::fs::read_to_string(file).ok());
     Some(Target {
         url,
         auth: Auth::Token(token.to_owned()),
-        ca_pem: None,
+        ca_pem,
         insecure: false,
         origin: format!("the server in {}", folder.display()),
     })

@@ -38,7 +38,8 @@ pub async fn register_own(app: &App, node_id: &NodeId, names: Vec<String>) -> Ve
             Ok(()) => None,
             Err(error) => {
                 tracing::info!(node.id = %node_id, alias = name, %error, "a node does not get the alias it asked for");
-                Some(error.to_string())
+                let rule = error.details.get("name").and_then(|problems| problems.first());
+                Some(rule.cloned().unwrap_or(error.message))
             }
         };
         outcomes.push(Registration { name, problem });

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use reeve_jobs::{Pokes, Registry};
 use reeve_ports::agents::NoAgents;
 use reeve_ports::fetch::NoFetch;
-use reeve_ports::{AgentLink, Fetch};
+use reeve_ports::{AgentLink, Fetch, SealKeys};
 use reeve_store::{Store, Topic, Tx};
 use reeve_types::id::Ids;
 use reeve_types::{Actor, Clock, Result, ServerId, Timestamp};
@@ -60,6 +60,7 @@ pub struct App {
     pub(crate) ssh_passwords: identity::password::Passwords,
     pub(crate) webhooks: webhook::State,
     agents: OnceLock<Arc<dyn AgentLink>>,
+    seal_keys: OnceLock<Arc<dyn SealKeys>>,
 }
 
 impl App {
@@ -97,6 +98,7 @@ impl App {
             ssh_passwords: identity::password::Passwords::default(),
             webhooks: webhook::State::default(),
             agents: OnceLock::new(),
+            seal_keys: OnceLock::new(),
         }
     }
 
@@ -156,6 +158,17 @@ impl App {
             Some(fetch) => &**fetch,
             None => &NoFetch,
         }
+    }
+
+    /// Connects the place where the sealing keys are kept. Once, at start; without it they cannot be rotated.
+    pub fn set_seal_keys(&self, keys: Arc<dyn SealKeys>) {
+        if self.seal_keys.set(keys).is_err() {
+            tracing::error!("the place of the sealing keys was set twice; the first one stays");
+        }
+    }
+
+    pub(crate) fn seal_keys(&self) -> Option<&dyn SealKeys> {
+        self.seal_keys.get().map(|keys| &**keys)
     }
 
     /// The way to connected agents.

@@ -27,7 +27,8 @@ type Macer = Hmac<Sha256>;
 #[derive(Default)]
 pub struct Chain {
     end: Mutex<Option<(i64, String)>>,
-    key: std::sync::OnceLock<Option<Macer>>,
+    /// The macer of the sealing key with this id.
+    key: Mutex<Option<(String, Macer)>>,
 }
 
 /// Appends an entry inside the transaction of the change. Call it after the change and before events are appended: both
@@ -86,12 +87,26 @@ async fn finish(app: &App, tx: &mut Tx, entry: AuditEntry) -> Result<()> {
 
 /// Makes `entry` the one after `seq` and gives the head that belongs to it.
 fn link(app: &App, entry: &mut AuditEntry, seq: i64, before: &str) -> Result<rows::Head> {
-    let key = app.audit.key.get_or_init(|| macer(&*app.seal.derive("audit")).ok());
-    let key = key.as_ref().ok_or_else(|| Error::internal("no key for the audit log"))?;
+    let (key_id, key) = newest_macer(app)?;
     entry.seq = seq + 1;
-    entry.mac = mac_of(key, app.seal.newest_id(), entry, before)?;
-    let seal = seal_of(key, app.seal.newest_id(), entry.seq, &entry.mac)?;
+    entry.mac = mac_of(&key, &key_id, entry, before)?;
+    let seal = seal_of(&key, &key_id, entry.seq, &entry.mac)?;
     Ok(rows::Head { seq: entry.seq, mac: entry.mac.clone(), seal })
+}
+
+/// The macer of the newest sealing key; derived once per key.
+fn newest_macer(app: &App) -> Result<(String, Macer)> {
+    let newest = app.seal.newest_id();
+    let mut kept = app.audit.key.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*kept {
+        Some((key_id, key)) if *key_id == newest => Ok((newest, key.clone())),
+        _ => {
+            let (key_id, key) = app.seal.derive_newest("audit");
+            let fresh = (key_id, macer(&*key)?);
+            *kept = Some(fresh.clone());
+            Ok(fresh)
+        }
+    }
 }
 
 fn macer(key: &[u8]) -> Result<Macer> {

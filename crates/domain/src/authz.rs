@@ -43,6 +43,7 @@ pub fn role_may(role: Role, permission: Permission) -> bool {
         Permission::UsersWrite => matches!(role, Admin),
         Permission::SelfManage => everybody,
         Permission::ServerRead => everybody,
+        Permission::ServerWrite => matches!(role, Admin),
         Permission::McpUse => matches!(role, Admin | Operator | Developer),
         Permission::ProxyUse => matches!(role, Admin | Operator | Developer),
     }
@@ -135,6 +136,7 @@ mod tests {
         ("users.write", [1, 0, 0, 0]),
         ("self.manage", [1, 1, 1, 1]),
         ("server.read", [1, 1, 1, 1]),
+        ("server.write", [1, 0, 0, 0]),
         ("mcp.use", [1, 1, 1, 0]),
         ("proxy.use", [1, 1, 1, 0]),
     ];
@@ -168,6 +170,7 @@ mod tests {
         ("users.write", [1, 0, 0, 0, 0]),
         ("self.manage", [1, 0, 0, 0, 0]),
         ("server.read", [1, 0, 0, 0, 0]),
+        ("server.write", [1, 0, 0, 0, 0]),
         ("mcp.use", [1, 0, 0, 1, 0]),
         ("proxy.use", [1, 0, 0, 0, 1]),
     ];

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::{dispatch, intake, presence};
 use crate::config::Config;
 use crate::execution::PruneExecutions;
+use crate::seal::rotation::RotateSeal;
 use crate::server::keep;
 use crate::{
     App, command, event, execution, idempotency, identity, job, node_metrics, seal, self_update, server, webhook,
@@ -43,6 +44,7 @@ pub fn registry(config: &Config) -> Registry<App> {
         .looping(Loop::new(SELF_UPDATE, secs(5), |app| Box::pin(self_update::advance_all(app))).on(Topic::Commands))
         .looping(Loop::new("execution.dispatch", secs(5), |app| Box::pin(dispatch::pass(app))).on(Topic::Executions))
         .looping(Loop::new("node.flush", secs(5), |app| Box::pin(presence::flush(app))))
+        .looping(Loop::new("server.balance", secs(15), |app| Box::pin(server::balance(app))))
         .looping(Loop::new("node_metrics.flush", secs(5), |app| Box::pin(node_metrics::flush(app))))
         .looping(Loop::new("identity.flush", MINUTE, |app| Box::pin(identity::write_uses(app))))
         .looping(Loop::new("job.measure", secs(15), |app| Box::pin(job::measure(app))))
@@ -53,7 +55,6 @@ pub fn registry(config: &Config) -> Registry<App> {
         .looping(Loop::new("seal.rotate", 60 * MINUTE, |app| Box::pin(seal::rotate::by_itself(app))).on_one_server())
         .looping(Loop::new("webhook.tidy", secs(10), |app| Box::pin(webhook::upkeep::tidy(app))).on_one_server())
         // Every tick once.
-        .looping(Loop::new("webhook.tidy", secs(10), |app| Box::pin(webhook::upkeep::tidy(app))).on_one_server())
         .schedule(tick("webhook_delivery.prune", 10 * MINUTE, |app| Box::pin(webhook::upkeep::prune(app))))
         .schedule(tick("event.prune", 10 * MINUTE, |app| Box::pin(event::prune_all(app))))
         .schedule(tick("idempotency.prune", 10 * MINUTE, |app| Box::pin(idempotency::prune(app))))
@@ -68,6 +69,7 @@ pub fn registry(config: &Config) -> Registry<App> {
             .off_if(!pruning.enabled),
         )
         .job::<PruneExecutions>()
+        .job::<RotateSeal>()
 }
 
 type Tick = for<'a> fn(&'a App) -> BoxFuture<'a, Result<()>>;
@@ -94,6 +96,7 @@ pub fn start(app: &Arc<App>, stop: &CancellationToken) -> JoinSet<()> {
     loops.spawn(keep::beat(app.clone(), stop.clone()));
     loops.spawn(keep::share(app.clone(), stop.clone()));
     loops.spawn(keep::read(app.clone(), stop.clone()));
+    loops.spawn(server::letters::post(app.clone(), stop.clone()));
     // Nobody else is on a SQLite file: what is leased when this server starts was left behind by a crash.
     let options = Options { name: app.server_id.0.clone(), alone: !app.store.is_shared(), ..Options::default() };
     let (clock, ids) = (app.clock.clone(), app.ids.clone());

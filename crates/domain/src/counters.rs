@@ -74,7 +74,7 @@ counters! {
     expirations = "reeve_expire_passes_total": "Passes over commands that are overdue",
     weighings = "reeve_capacity_passes_total": "Comparisons of nodes with the servers' capacity",
     joins = "reeve_membership_joins_total": "Times this server took its place among the servers",
-    ssh_verifications = "reeve_ssh_verifications_total": "SSH credentials that agents had checked",
+    ssh_verifications = "reeve_ssh_attempts_total": "SSH credentials that were checked",
     ssh_refusals = "reeve_ssh_refusals_total": "SSH credentials that were refused",
     self_updates = "reeve_self_updates_completed_total": "Self-update requests worked off",
     webhook_fan_outs = "reeve_webhook_fan_outs_total": "Events looked at for webhooks",

@@ -3,12 +3,14 @@
 //! A request whose transaction is rolled back leaves nothing, so that it can be tried again with the same key. Answers
 //! are sealed: some hold secrets that exist nowhere else in clear.
 
+use reeve_store::sealed::SealedColumn;
 use reeve_store::{Tx, idempotency as rows};
 use reeve_types::access::IdempotencyKey;
 use reeve_types::{Actor, Error, Principal, Result, Timestamp};
 
 use crate::App;
 use crate::seal::Aad;
+use crate::seal::rotate::Rotated;
 
 /// `reason` of the Conflict when a key is taken.
 pub const TAKEN: &str = "idempotency_key_taken";
@@ -16,6 +18,8 @@ pub const TAKEN: &str = "idempotency_key_taken";
 const ANSWER_MS: i64 = 60_000;
 /// Keys dropped per transaction.
 const BATCH: i64 = 1_000;
+/// Answers sealed again per transaction.
+const RESEALED: i64 = 200;
 
 /// An answer as kept for replays.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -101,6 +105,32 @@ pub async fn complete(app: &App, actor: &Actor, reply: &StoredReply) -> Result<(
         tx.commit().await?;
     }
     Ok(())
+}
+
+/// The column of sealed answers, for counting; their place is made of two columns, so [`reseal`] walks them.
+pub(crate) const REPLIES: SealedColumn = SealedColumn { table: "idempotency_keys", column: "reply", id: "key" };
+
+/// Seals every kept answer again that an older key sealed. One that does not open stays: it is told as lost.
+pub(crate) async fn reseal(app: &App, rotated: &mut Rotated, tell: &mut (dyn FnMut(u64) + Send)) -> Result<()> {
+    let mut after = (String::new(), String::new());
+    loop {
+        let mut tx = app.store.begin().await?;
+        let stale = rows::stale_replies(&mut tx, &app.seal.newest_id(), (&after.0, &after.1), RESEALED).await?;
+        let Some(last) = stale.last() else { return Ok(()) };
+        after = (last.principal.clone(), last.key.clone());
+        for row in &stale {
+            let id = place_id(&row.principal, &row.key);
+            match app.seal.open(place(&id), &row.reply) {
+                Ok(text) => {
+                    let sealed = app.seal.seal(&*app.ids, place(&id), text.expose());
+                    rotated.resealed += u64::from(rows::reseal(&mut tx, row, &sealed).await?);
+                }
+                Err(_) => rotated.unreadable.push(format!("idempotency_keys.reply {}", row.key)),
+            }
+        }
+        tx.commit().await?;
+        tell(rotated.resealed);
+    }
 }
 
 /// Drops keys past their life. Called by its schedule.

@@ -33,7 +33,7 @@ pub struct View {
     pub steps: Vec<StepView>,
 }
 
-fn view(app: &App, job: Job) -> View {
+pub(crate) fn view(app: &App, job: Job) -> View {
     let names = app.registry.steps_of(&job.kind).unwrap_or_default();
     View { steps: reeve_jobs::steps(&job, &names), job }
 }

@@ -11,6 +11,7 @@ use reeve_types::node::{Node, NodeFilter};
 use reeve_types::node_metrics::{Reading, Sample};
 use reeve_types::{Actor, Error, NodeId, Page, Paged, Permission, Result, Sort, Timestamp};
 
+use crate::server::questions;
 use crate::{App, authz};
 
 /// A sample that is older than this counts as none.
@@ -169,7 +170,7 @@ async fn find(app: &App, actor: &Actor, id: &NodeId) -> Result<(String, Result<R
 /// Asks a node for a fresh sample, and remembers it for others.
 async fn ask(app: &App, id: &NodeId, deadline: Duration) -> Result<(Timestamp, Sample), Unreached> {
     app.counters.questions.add(1);
-    match app.agents().ask(id, Question::Sample, deadline).await {
+    match questions::ask(app, id, Question::Sample, deadline).await {
         Ok(Answer::Sample(sample)) => {
             let now = app.now();
             app.samples.put(id, now, (*sample).clone());

@@ -3,7 +3,7 @@
 //! A sealed text is bound to its place (table, column, row id): moved to another row it does not open. Must not do IO
 //! of its own; [`rotate`] is the use case that does.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -16,6 +16,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 pub mod rotate;
+pub mod rotation;
 
 const NONCE: usize = 24;
 const KEY: usize = 32;
@@ -54,13 +55,16 @@ struct Key {
     cipher: XChaCha20Poly1305,
 }
 
-/// Seals and opens. Cheap to clone.
+/// The keys, newest first; never empty.
+type Ring = Arc<Vec<Key>>;
+
+/// Seals and opens. Cheap to clone; a change of the keys is seen by every clone.
 #[derive(Clone)]
-pub struct Seal(Arc<Vec<Key>>);
+pub struct Seal(Arc<RwLock<Ring>>);
 
 impl std::fmt::Debug for Seal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|k| &k.id)).finish()
+        f.debug_list().entries(self.key_ids()).finish()
     }
 }
 
@@ -71,25 +75,27 @@ impl Seal {
     /// # Errors
     /// Invalid when there is no key, an id appears twice or a key is not 32 bytes.
     pub fn new(keys: Vec<(String, Secret)>) -> Result<Self> {
-        let mut ring: Vec<Key> = Vec::with_capacity(keys.len());
-        for (id, text) in keys {
-            let id_is_plain =
-                (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-            if !id_is_plain {
-                return Err(Error::invalid("seal_key", "has an id that is not 1 to 32 letters, digits, - or _"));
-            }
-            if ring.iter().any(|k| k.id == id) {
-                return Err(Error::invalid("seal_key", format!("has the id {id} twice")));
-            }
-            let bytes = decode_key(&text)
-                .ok_or_else(|| Error::invalid("seal_key", format!("{id} is not 32 bytes in base64")))?;
-            let cipher = XChaCha20Poly1305::new_from_slice(&*bytes).map_err(|e| Error::internal(e.to_string()))?;
-            ring.push(Key { id, bytes, cipher });
-        }
-        if ring.is_empty() {
-            return Err(Error::invalid("seal_key", "is missing"));
-        }
-        Ok(Self(Arc::new(ring)))
+        Ok(Self(Arc::new(RwLock::new(ring_of(keys)?))))
+    }
+
+    /// Takes other keys in place of those it has, by the rules of [`new`](Self::new).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); then nothing changed.
+    pub fn replace(&self, keys: Vec<(String, Secret)>) -> Result<()> {
+        let ring = ring_of(keys)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = ring;
+        Ok(())
+    }
+
+    /// The keys in the form that [`new`](Self::new) reads, newest first.
+    pub fn keys(&self) -> Vec<(String, Secret)> {
+        let text = |key: &Key| Secret::new(URL_SAFE_NO_PAD.encode(*key.bytes));
+        self.ring().iter().map(|key| (key.id.clone(), text(key))).collect()
+    }
+
+    fn ring(&self) -> Ring {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A fresh key in the form that [`new`](Self::new) reads.
@@ -101,7 +107,8 @@ impl Seal {
 
     /// Seals `plaintext` for its place with the newest key: `s1.<key id>.<base64url of nonce and ciphertext>`.
     pub fn seal(&self, ids: &dyn Ids, aad: Aad<'_>, plaintext: &str) -> String {
-        let key = self.newest();
+        let ring = self.ring();
+        let key = &ring[0];
         let mut nonce = [0_u8; NONCE];
         ids.fill(&mut nonce);
         let place = aad.bytes(&key.id);
@@ -121,7 +128,8 @@ impl Seal {
     pub fn open(&self, aad: Aad<'_>, sealed: &str) -> Result<Secret> {
         let place = || format!("{}.{} of {}", aad.table, aad.column, aad.id);
         let key_id = key_id(sealed).ok_or_else(|| Error::internal(format!("{} is not a sealed text", place())))?;
-        let key = self.0.iter().find(|k| k.id == key_id).ok_or_else(|| {
+        let ring = self.ring();
+        let key = ring.iter().find(|k| k.id == key_id).ok_or_else(|| {
             Error::internal(format!("{} was sealed with the key {key_id}, which this server does not have", place()))
         })?;
         let broken = || Error::internal(format!("{} does not open: changed or moved", place()));
@@ -135,32 +143,56 @@ impl Seal {
 
     /// Whether `sealed` was made with another key than the newest.
     pub fn needs_rotation(&self, sealed: &str) -> bool {
-        key_id(sealed) != Some(&self.newest().id)
+        key_id(sealed) != Some(&self.ring()[0].id)
     }
 
     /// A key for another purpose, from the newest key: `audit`, `jwt`.
     pub fn derive(&self, purpose: &str) -> Subkey {
-        derive(self.newest(), purpose)
+        derive(&self.ring()[0], purpose)
+    }
+
+    /// As [`derive`](Self::derive), with the id of the key it is derived from.
+    pub fn derive_newest(&self, purpose: &str) -> (String, Subkey) {
+        let ring = self.ring();
+        (ring[0].id.clone(), derive(&ring[0], purpose))
     }
 
     /// As [`derive`](Self::derive), from the key named `key_id`; None when it is not here.
     pub fn derive_from(&self, key_id: &str, purpose: &str) -> Option<Subkey> {
-        self.0.iter().find(|k| k.id == key_id).map(|key| derive(key, purpose))
+        self.ring().iter().find(|k| k.id == key_id).map(|key| derive(key, purpose))
     }
 
     /// Id of the key that seals.
-    pub fn newest_id(&self) -> &str {
-        &self.newest().id
+    pub fn newest_id(&self) -> String {
+        self.ring()[0].id.clone()
     }
 
     /// Ids of all keys, newest first.
-    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|k| k.id.as_str())
+    pub fn key_ids(&self) -> Vec<String> {
+        self.ring().iter().map(|k| k.id.clone()).collect()
     }
+}
 
-    fn newest(&self) -> &Key {
-        &self.0[0]
+fn ring_of(keys: Vec<(String, Secret)>) -> Result<Ring> {
+    let mut ring: Vec<Key> = Vec::with_capacity(keys.len());
+    for (id, text) in keys {
+        let id_is_plain =
+            (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if !id_is_plain {
+            return Err(Error::invalid("seal_key", "has an id that is not 1 to 32 letters, digits, - or _"));
+        }
+        if ring.iter().any(|k| k.id == id) {
+            return Err(Error::invalid("seal_key", format!("has the id {id} twice")));
+        }
+        let bytes =
+            decode_key(&text).ok_or_else(|| Error::invalid("seal_key", format!("{id} is not 32 bytes in base64")))?;
+        let cipher = XChaCha20Poly1305::new_from_slice(&*bytes).map_err(|e| Error::internal(e.to_string()))?;
+        ring.push(Key { id, bytes, cipher });
     }
+    if ring.is_empty() {
+        return Err(Error::invalid("seal_key", "is missing"));
+    }
+    Ok(Arc::new(ring))
 }
 
 fn decode_key(text: &Secret) -> Option<Subkey> {

@@ -7,6 +7,7 @@
 pub mod assign;
 pub mod keep;
 pub mod letters;
+pub mod questions;
 pub mod share;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -43,6 +44,7 @@ pub struct Membership {
     beat_at: AtomicI64,
     clock: OnceLock<Arc<SharedClock>>,
     about: OnceLock<About>,
+    desk: questions::Desk,
 }
 
 impl App {
@@ -219,6 +221,40 @@ pub async fn tidy(app: &App) -> Result<()> {
     Ok(())
 }
 
+/// Sends some agents to the other members when this one has many more than its share, as after the others were started
+/// again. Called by its loop.
+///
+/// # Errors
+/// As the store.
+pub async fn balance(app: &App) -> Result<()> {
+    if app.holder().epoch == 0 || !app.store.is_shared() {
+        return Ok(());
+    }
+    let group = app.config.admin_cluster_name();
+    let members = table::members(&mut app.store.read().await?).await?;
+    let agents = members.iter().filter(|m| m.admin_cluster == group && !m.agent_endpoints.is_empty());
+    let agents: Vec<(bool, i64)> = agents.map(|m| (m.id == app.server_id, m.agents)).collect();
+    let away = surplus(&agents);
+    if away > 0 {
+        let sent = app.agents().send_away(away);
+        tracing::info!(agents = sent, "agents were sent to the other servers, which have fewer");
+    }
+    Ok(())
+}
+
+/// Agents that the server marked among `(is it, its agents)` should send away in one go: a tenth of its surplus over an
+/// equal share and at least ten, once it has a quarter and twenty more than that.
+fn surplus(servers: &[(bool, i64)]) -> usize {
+    let mine: i64 = servers.iter().filter(|(is_it, _)| *is_it).map(|(_, agents)| agents).sum();
+    let share =
+        servers.iter().map(|(_, agents)| agents).sum::<i64>() / i64::try_from(servers.len()).unwrap_or(1).max(1);
+    if mine <= share + share / 4 + 20 {
+        return 0;
+    }
+    let surplus = mine - share;
+    usize::try_from((surplus / 10).max(10).min(surplus)).unwrap_or_default()
+}
+
 /// Every server that the store knows, and the database's time.
 ///
 /// # Errors
@@ -283,4 +319,25 @@ async fn measure(app: &App, tx: &mut Tx) -> Result<(Timestamp, i64)> {
         }
     }
     Ok((now, ahead_us))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_with_many_more_agents_than_its_share_sends_some_away() {
+        for (servers, away) in [
+            (&[][..], 0),
+            (&[(true, 5_000)], 0),
+            (&[(true, 100), (false, 100)], 0),
+            (&[(true, 70), (false, 30)], 0),
+            (&[(true, 30), (false, 300)], 0),
+            (&[(true, 100), (false, 0)], 10),
+            (&[(true, 600), (false, 0), (false, 600)], 20),
+            (&[(true, 20_000), (false, 0)], 1_000),
+        ] {
+            assert_eq!(surplus(servers), away, "{servers:?}");
+        }
+    }
 }

@@ -48,7 +48,13 @@ pub enum Fault {
     IdempotencyMismatch,
     /// The request with this idempotency key is still running.
     IdempotencyInProgress,
+    /// The request with this idempotency key was applied, and its answer was lost with the server that was to give it.
+    IdempotencyUnanswered,
 }
+
+/// What a client is told after [`Fault::IdempotencyUnanswered`].
+pub const UNANSWERED: &str = "the first request with this Idempotency-Key was applied, but its answer was lost; look at \
+    what it made before you send it again with another key";
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {

@@ -26,6 +26,8 @@ pub enum Lookup {
     Replay(StoredReply),
     /// The first request still runs.
     InProgress,
+    /// The first request was applied, and its answer is lost.
+    Unanswered,
     /// It came with another request before.
     Mismatch,
 }

@@ -152,6 +152,7 @@ fn retry_after(fault: &Fault) -> Option<Duration> {
         | Fault::UnsupportedMediaType
         | Fault::TooLarge { .. }
         | Fault::SlowBody
+        | Fault::IdempotencyUnanswered
         | Fault::Degraded
         | Fault::Panicked
         | Fault::IdempotencyMismatch => None,
@@ -296,6 +297,7 @@ impl<S: Clone + Send + Sync + 'static> Endpoint<S> {
             Lookup::Fresh => {}
             Lookup::Replay(stored) => return replay(stored),
             Lookup::InProgress => return Err(Fault::IdempotencyInProgress),
+            Lookup::Unanswered => return Err(Fault::IdempotencyUnanswered),
             Lookup::Mismatch => return Err(Fault::IdempotencyMismatch),
         }
         let actor = call.actor.clone();

@@ -100,6 +100,8 @@ pub trait AgentLink: Send + Sync + 'static {
 
     /// Closes every agent's connection, as when this server has to join the others anew.
     fn disconnect_all(&self, reason: &str);
+    /// Asks up to `count` agents to go to another server. Says how many it asked.
+    fn send_away(&self, count: usize) -> usize;
     /// Agents connected to this server.
     fn connected_count(&self) -> usize;
 }
@@ -120,6 +122,9 @@ impl AgentLink for NoAgents {
         Box::pin(async { Err(Unreached::NotConnected) })
     }
     fn disconnect_all(&self, _: &str) {}
+    fn send_away(&self, _: usize) -> usize {
+        0
+    }
     fn connected_count(&self) -> usize {
         0
     }

@@ -29,6 +29,9 @@ pub struct ServeArgs {
     /// Host name or address (with or without port) under which agents reach this server; repeatable
     #[arg(long, value_name = "HOST[:PORT]")]
     pub advertise: Vec<String>,
+    /// Serve HTTPS with cert.pem and key.pem of this folder; a self-signed pair is made when they are not there
+    #[arg(long, value_name = "DIR")]
+    pub tls: Option<PathBuf>,
     /// Settings file [default: ./reeve.toml when it is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -250,6 +253,9 @@ impl Settings {
         }
         if let Some(store) = &args.store {
             settings.store = Some(store.clone());
+        }
+        if let Some(tls) = &args.tls {
+            settings.tls = Some(tls.clone());
         }
         if let Some(log) = &args.log {
             settings.log = log.clone();

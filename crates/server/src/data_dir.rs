@@ -152,10 +152,12 @@ impl DataDir {
         write_json(&self.path.join("credentials.json"), credentials)
     }
 
-    /// Writes `run.json`: the server is ready.
-    pub fn write_run(&self, listeners: &BTreeMap<String, String>) -> Result<()> {
+    /// Writes `run.json`: the server is ready. Clients on this machine trust the certificate that it names.
+    pub fn write_run(&self, listeners: &BTreeMap<String, String>, tls: Option<&Path>) -> Result<()> {
+        let certificate = tls.map(|folder| std::path::absolute(folder.join("cert.pem"))).transpose()?;
         let run = serde_json::json!({
             "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION"), "listeners": listeners,
+            "tls_certificate": certificate,
         });
         write_json(&self.path.join("run.json"), &run)
     }
@@ -211,7 +213,7 @@ fn private() -> OpenOptions {
     options
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -223,7 +225,7 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 }
 
 /// Writes a file for the owner only, whole or not at all.
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let temporary = path.with_extension("tmp");
         let mut file = private().truncate(true).open(&temporary)?;

@@ -8,6 +8,7 @@ mod data_dir;
 mod dev;
 mod doctor;
 mod say;
+mod seal_keys;
 mod seams;
 mod serve;
 mod shared;

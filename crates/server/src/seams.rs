@@ -42,7 +42,8 @@ impl IdempotencyStore for Keys {
             Ok(match idempotency::lookup(&self.0, actor).await? {
                 idempotency::Lookup::Fresh => Lookup::Fresh,
                 idempotency::Lookup::Mismatch => Lookup::Mismatch,
-                idempotency::Lookup::InProgress | idempotency::Lookup::AppliedButUnanswered => Lookup::InProgress,
+                idempotency::Lookup::InProgress => Lookup::InProgress,
+                idempotency::Lookup::AppliedButUnanswered => Lookup::Unanswered,
                 idempotency::Lookup::Replay(reply) => {
                     Lookup::Replay(StoredReply { status: reply.status, headers: reply.headers, body: reply.body })
                 }

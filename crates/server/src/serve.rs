@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::backup;
 use crate::config::{ServeArgs, Settings, with_port, without_port};
 use crate::data_dir::{Credentials, DataDir};
 use crate::doctor::Doctor;
+use crate::seal_keys::KeyFile;
 use crate::seams::{Bearers, Checks, Keys};
 use crate::{say, shared};
 
@@ -134,6 +136,7 @@ impl Server {
         let app = Arc::new(App::new(store, clock.clone(), ids.clone(), me.seal, config, me.id));
         app.follow(clock);
         app.set_fetch(Arc::new(Fetcher::new(Guard { allow_private: settings.webhook_allow_private_ips })));
+        app.set_seal_keys(Arc::new(KeyFile { data: settings.data.clone(), given: settings.seal_key.is_some() }));
         prepare(&app, &settings, &mut credentials, first_start, &listeners).await?;
 
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
@@ -180,7 +183,7 @@ impl Server {
 
         credentials.url = listeners.get("console").cloned().unwrap_or_default();
         data.write_credentials(&credentials)?;
-        data.write_run(&listeners)?;
+        data.write_run(&listeners, settings.tls.as_deref())?;
         Ok(Self { app, listeners, credentials, first_start, settings, data, draining, stopping, listening, loops })
     }
 
@@ -267,7 +270,7 @@ fn kit(app: &Arc<App>, settings: &Settings, draining: &CancellationToken) -> Res
 async fn listener(settings: &Settings, surface: &str) -> Result<Option<Listener>> {
     let Some(address) = settings.address(surface)? else { return Ok(None) };
     let tls = match &settings.tls {
-        Some(folder) => Some(Identity::self_signed(folder, &["localhost".to_owned(), address.ip().to_string()])?),
+        Some(folder) => Some(certificate(folder, address)?),
         None => None,
     };
     let options = ListenerOptions { tls, drain_timeout: DRAIN, ..ListenerOptions::default() };
@@ -275,6 +278,14 @@ async fn listener(settings: &Settings, surface: &str) -> Result<Option<Listener>
     bound
         .map(Some)
         .with_context(|| format!("{surface} cannot listen on {address}; choose another with --listen {surface}=ADDR"))
+}
+
+/// The pair in `folder`; one that is signed by itself is made where there is none.
+fn certificate(folder: &Path, address: SocketAddr) -> Result<Identity> {
+    let names = ["localhost".to_owned(), address.ip().to_string()];
+    Identity::self_signed(folder, &names).with_context(|| {
+        format!("TLS: put cert.pem and key.pem into {}, or leave it empty to get a self-signed pair", folder.display())
+    })
 }
 
 async fn agents_listener(settings: &Settings, store: &Store, seal: &Seal, ids: &dyn Ids) -> Result<Option<Gateway>> {

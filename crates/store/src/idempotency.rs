@@ -60,6 +60,41 @@ pub async fn set_reply(tx: &mut Tx, principal: &str, key: &str, request_id: &str
     Ok(tx.execute(sql, args![reply, principal, key, request_id]).await? == 1)
 }
 
+/// A sealed answer and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedReply {
+    /// The key's holder.
+    pub principal: String,
+    /// The key.
+    pub key: String,
+    /// The sealed answer.
+    pub reply: String,
+}
+
+/// Up to `most` answers after `(principal, key)` that were not sealed with the key `newest`, in that order.
+///
+/// # Errors
+/// As the store.
+pub async fn stale_replies(tx: &mut Tx, newest: &str, after: (&str, &str), most: i64) -> Result<Vec<SealedReply>> {
+    let prefix = format!("s1.{newest}.");
+    let length = prefix.len();
+    let sql = format!(
+        "SELECT principal, key, reply FROM idempotency_keys WHERE (principal, key) > ($1, $2)
+           AND reply IS NOT NULL AND substr(reply, 1, {length}) <> $3 ORDER BY principal, key LIMIT $4"
+    );
+    let rows = tx.all(&sql, args![after.0, after.1, &prefix, most]).await?;
+    rows.into_iter().map(|mut r| Ok(SealedReply { principal: r.get()?, key: r.get()?, reply: r.get()? })).collect()
+}
+
+/// Replaces a sealed answer, if it is still `before.reply`. Says whether it was.
+///
+/// # Errors
+/// As the store.
+pub async fn reseal(tx: &mut Tx, before: &SealedReply, sealed: &str) -> Result<bool> {
+    let sql = "UPDATE idempotency_keys SET reply = $1 WHERE principal = $2 AND key = $3 AND reply = $4";
+    Ok(tx.execute(sql, args![sealed, &before.principal, &before.key, &before.reply]).await? == 1)
+}
+
 /// Drops up to `most` keys taken before `before`. Says how many.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ pub mod dialect;
 pub mod filter;
 pub mod migrate;
 mod postgres;
+mod postgres_tls;
 mod sqlite;
 mod sqlite_sync;
 pub mod value;

@@ -32,6 +32,7 @@ migrations! {
     6 "0006_node_metrics",
     7 "0007_servers",
     8 "0008_jobs",
+    9 "0009_connected_session",
 }
 
 /// The newest schema number this binary knows.

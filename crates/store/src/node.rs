@@ -132,14 +132,16 @@ pub async fn reregister(tx: &mut Tx, node: &Node, secrets: &NodeSecrets, token_h
     Ok(())
 }
 
-/// Writes what a node tells of itself when it connects, in the epoch `epoch` of the server that it connects to.
+/// Writes what a node tells of itself when it connects, in the epoch `epoch` of the server that it connects to. False when
+/// the node is gone, or has a later connection than its `session`-th; 0 does not say which one it is.
 ///
 /// # Errors
 /// As the store.
-pub async fn set_machine(tx: &mut Tx, node: &Node, epoch: i64) -> Result<bool> {
+pub async fn set_machine(tx: &mut Tx, node: &Node, epoch: i64, session: i64) -> Result<bool> {
     let sql = "UPDATE nodes SET status = $2, version = $3, http_port = $4, ssh_port = $5, host_metrics_port = $6,
         wireguard_metrics_port = $7, http_proxy_port = $8, socks5_proxy_port = $9, self_update_enabled = $10,
-        last_seen_at = $11, connected_server = $12, facts = $13, updated_at = $14, connected_epoch = $15 WHERE id = $1";
+        last_seen_at = $11, connected_server = $12, facts = $13, updated_at = $14, connected_epoch = $15, connected_session = $16
+        WHERE id = $1 AND (connected_session <= $16 OR $16 = 0 OR connected_server IS NULL)";
     let (n, p) = (node, &node.ports);
     let args = args![
         &n.id,
@@ -156,7 +158,8 @@ pub async fn set_machine(tx: &mut Tx, node: &Node, epoch: i64) -> Result<bool> {
         n.connected_server.as_ref(),
         n.facts.as_deref(),
         n.updated_at,
-        epoch
+        epoch,
+        session
     ];
     Ok(tx.execute(sql, args).await? == 1)
 }

@@ -1,7 +1,6 @@
 //! PostgreSQL: a small pool of connections with prepared statements, and one connection that listens for wakes.
 
 use std::collections::HashMap;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
@@ -10,10 +9,11 @@ use reeve_types::{Error, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::types::{IsNull, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, Statement, error::SqlState};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::db::Wakes;
-use crate::dialect;
 use crate::value::{Cell, Row, Value};
+use crate::{dialect, postgres_tls};
 
 /// Connections at the most.
 const CONNECTIONS: usize = 16;
@@ -34,6 +34,7 @@ pub struct Postgres {
 
 struct Pool {
     config: Config,
+    tls: MakeRustlsConnect,
     free: StdMutex<Vec<Session>>,
     permits: Arc<Semaphore>,
 }
@@ -45,16 +46,15 @@ struct Session {
 
 impl Postgres {
     pub async fn open(url: &str, wakes: Arc<Wakes>) -> Result<Self> {
-        let mut config = Config::from_str(url)
-            .map_err(|e| Error::invalid("store", format!("is not a PostgreSQL URL: {e}")).with_source(e))?;
+        let (mut config, tls) = postgres_tls::read(url)?;
         let given = config.get_options().map(|given| format!(" {given}")).unwrap_or_default();
         config.options(format!("{SESSION}{given}"));
         config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(CONNECT_TIMEOUT).keepalives_idle(CONNECT_TIMEOUT / 2);
-        let pool =
-            Arc::new(Pool { config, free: StdMutex::new(Vec::new()), permits: Arc::new(Semaphore::new(CONNECTIONS)) });
+        let (free, permits) = (StdMutex::new(Vec::new()), Arc::new(Semaphore::new(CONNECTIONS)));
+        let pool = Arc::new(Pool { config, tls, free, permits });
         let first = pool.connect().await?;
         pool.put_back(first);
-        tokio::spawn(listen(pool.config.clone(), wakes));
+        tokio::spawn(listen(pool.config.clone(), pool.tls.clone(), wakes));
         Ok(Self { pool, reserved: Arc::new(Semaphore::new(1)) })
     }
 
@@ -75,8 +75,11 @@ impl Postgres {
         self.start("BEGIN READ ONLY", &self.pool.permits).await
     }
 
+    /// Reads for as long as it takes: it holds no lock that others wait for, so nobody ends it.
     pub async fn snapshot(&self) -> Result<PostgresTx> {
-        self.start("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", &self.pool.permits).await
+        let begin =
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0";
+        self.start(begin, &self.pool.permits).await
     }
 
     async fn start(&self, begin: &str, permits: &Arc<Semaphore>) -> Result<PostgresTx> {
@@ -102,7 +105,7 @@ impl Postgres {
 
 impl Pool {
     async fn connect(&self) -> Result<Session> {
-        let (client, connection) = connect(&self.config).await?;
+        let (client, connection) = connect(&self.config, &self.tls).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::warn!(%error, "a PostgreSQL connection ended");
@@ -120,19 +123,12 @@ impl Pool {
 
 type Connection = tokio_postgres::Connection<
     tokio_postgres::Socket,
-    <tokio_postgres_rustls::MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream,
+    <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream,
 >;
 
-async fn connect(config: &Config) -> Result<(Client, Connection)> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(Error::internal)?
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
+async fn connect(config: &Config, tls: &MakeRustlsConnect) -> Result<(Client, Connection)> {
     config
-        .connect(tls)
+        .connect(tls.clone())
         .await
         .map_err(|e| Error::unavailable(format!("cannot reach PostgreSQL: {}", cause(&e))).with_source(e))
 }
@@ -143,13 +139,13 @@ fn cause(error: &tokio_postgres::Error) -> String {
 }
 
 /// Keeps a listening connection up for as long as the process runs.
-async fn listen(config: Config, wakes: Arc<Wakes>) {
+async fn listen(config: Config, tls: MakeRustlsConnect, wakes: Arc<Wakes>) {
     let mut pause_ms = 100;
     loop {
         if Arc::strong_count(&wakes) == 1 {
             return;
         }
-        if let Ok((client, mut connection)) = connect(&config).await {
+        if let Ok((client, mut connection)) = connect(&config, &tls).await {
             let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
             let subscribed = async { client.batch_execute(&format!("LISTEN {CHANNEL}")).await };
             tokio::pin!(subscribed);

@@ -38,6 +38,17 @@ pub async fn stale(
     rows.into_iter().map(|mut r| Ok((r.get()?, r.get()?))).collect()
 }
 
+/// How many texts of a column were sealed with the key `key_id`, or with any.
+///
+/// # Errors
+/// As the store.
+pub async fn count(tx: &mut Tx, place: SealedColumn, key_id: Option<&str>) -> Result<i64> {
+    let SealedColumn { table, column, .. } = place;
+    let prefix = key_id.map_or_else(|| "s1.".to_owned(), |id| format!("s1.{id}."));
+    let sql = format!("SELECT count(*) FROM {table} WHERE substr({column}, 1, {}) = $1", prefix.len());
+    tx.one(&sql, args![&prefix]).await?.get()
+}
+
 /// Replaces a sealed text, if it is still `before`. Says whether it was.
 ///
 /// # Errors

@@ -246,26 +246,52 @@ pub async fn deliverable(tx: &mut Tx, server: &ServerId, after: &str, most: i64)
 ///
 /// # Errors
 /// As the store.
-pub async fn unanswered_by(tx: &mut Tx, node: &NodeId) -> Result<Vec<Waiting>> {
+pub async fn unanswered_by(tx: &mut Tx, node: &NodeId) -> Result<Vec<(Waiting, SelfUpdateState)>> {
     let sql = format!(
-        "SELECT id, request_id, node_id FROM self_update_targets
+        "SELECT id, request_id, node_id, state FROM self_update_targets
         WHERE node_id = $1 AND {OPEN} AND released_at IS NOT NULL ORDER BY id LIMIT 100"
     );
-    tx.all(&sql, args![node]).await?.into_iter().map(read_waiting).collect()
+    let read = |mut row: Row| {
+        Ok((Waiting { id: row.get()?, request_id: row.get()?, node_id: row.get()? }, row.get::<SelfUpdateState>()?))
+    };
+    tx.all(&sql, args![node]).await?.into_iter().map(read).collect()
 }
 
-/// Notes that these orders went to their agents.
+/// Marks orders as given to their agents, and says which were not before.
 ///
 /// # Errors
 /// As the store.
-pub async fn set_sent(tx: &mut Tx, ids: &[String], now: Timestamp) -> Result<()> {
+pub async fn claim(tx: &mut Tx, ids: &[String], now: Timestamp) -> Result<Vec<Waiting>> {
+    let mut claimed = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(500) {
         let mut w = Where::new();
         let at = w.arg(now);
         w.any_of("id", chunk);
         w.raw("state = 'pending'");
+        let sql = format!(
+            "UPDATE self_update_targets SET state = 'sent', sent_at = {at}, updated_at = {at}{}
+            RETURNING id, request_id, node_id",
+            w.sql()
+        );
+        for row in tx.all(&sql, w.args()).await? {
+            claimed.push(read_waiting(row)?);
+        }
+    }
+    Ok(claimed)
+}
+
+/// Takes back that orders were given to their agents.
+///
+/// # Errors
+/// As the store.
+pub async fn unclaim(tx: &mut Tx, ids: &[String], now: Timestamp) -> Result<()> {
+    for chunk in ids.chunks(500) {
+        let mut w = Where::new();
+        let at = w.arg(now);
+        w.any_of("id", chunk);
+        w.raw("state = 'sent'");
         let sql =
-            format!("UPDATE self_update_targets SET state = 'sent', sent_at = {at}, updated_at = {at}{}", w.sql());
+            format!("UPDATE self_update_targets SET state = 'pending', sent_at = NULL, updated_at = {at}{}", w.sql());
         tx.execute(&sql, w.args()).await?;
     }
     Ok(())

@@ -143,3 +143,11 @@ pub async fn members(tx: &mut Tx) -> Result<Vec<Server>> {
 pub async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64> {
     tx.execute("DELETE FROM servers WHERE state <> 'member' AND ended_at < $1", args![before]).await
 }
+
+/// How many other servers were seen since then.
+///
+/// # Errors
+/// As the store.
+pub async fn others(tx: &mut Tx, me: &ServerId, since: Timestamp) -> Result<i64> {
+    tx.one("SELECT count(*) FROM servers WHERE id <> $1 AND last_seen_at >= $2", args![me, since]).await?.get()
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::StatusCode;
+use reeve_http_kit::envelope::UNANSWERED;
 use reeve_http_kit::page::Pagination;
 use reeve_http_kit::{Envelope, Fault, Meta};
 use reeve_types::{Error, ErrorKind};
@@ -48,6 +49,7 @@ impl Envelope for ConsoleEnvelope {
             Fault::IdempotencyInProgress => {
                 (409, "conflict", "the first request with this Idempotency-Key is still running", &none)
             }
+            Fault::IdempotencyUnanswered => (409, "idempotency_answer_lost", UNANSWERED, &none),
         };
         let mut error = json!({ "code": code, "message": message });
         if let (false, Some(object)) = (details.is_empty(), error.as_object_mut()) {

@@ -10,6 +10,7 @@ pub mod envelope;
 pub mod events;
 pub mod jobs;
 pub mod routes;
+pub mod seal;
 pub mod server;
 pub mod tokens;
 pub mod users;

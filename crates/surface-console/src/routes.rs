@@ -10,7 +10,7 @@ use reeve_types::{Error, Permission, Result};
 
 use crate::envelope::ConsoleEnvelope;
 use crate::server::ServerInfo;
-use crate::{audit, auth, events, jobs, server, tokens, users};
+use crate::{audit, auth, events, jobs, seal, server, tokens, users};
 
 /// The contract, as text.
 pub const CONTRACT: &str = include_str!("../../../compat/console/openapi.yaml");
@@ -53,7 +53,9 @@ pub fn surface(app: Arc<App>, kit: Kit, info: Arc<ServerInfo>) -> Result<Mounted
         .route(get.clone(), "/api/schedules", "schedules.list", need(P::JobsRead), jobs::schedules)
         .route(post.clone(), "/api/schedules/{name}/poke", "schedules.poke", need(P::JobsWrite), jobs::poke_schedule)
         .route(get.clone(), "/api/reconcilers", "reconcilers.list", need(P::JobsRead), jobs::reconcilers)
-        .route(post, "/api/reconcilers/{name}/poke", "reconcilers.poke", need(P::JobsWrite), jobs::poke_reconciler)
+        .route(post.clone(), "/api/reconcilers/{name}/poke", "reconcilers.poke", need(P::JobsWrite), jobs::poke_reconciler)
+        .route(get.clone(), "/api/seal", "seal.get", need(P::ServerRead), seal::get)
+        .route(post.clone(), "/api/seal/rotations", "seal.rotate", need(P::ServerWrite), seal::rotate)
         .route(get.clone(), "/api/doctor", "doctor.run", need(P::ServerRead), server::doctor(info.clone()))
         .route(get, "/api/server", "server.get", need(P::ServerRead), server::get(info))
         .build()

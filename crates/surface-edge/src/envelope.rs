@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::StatusCode;
+use reeve_http_kit::envelope::UNANSWERED;
 use reeve_http_kit::page::Pagination;
 use reeve_http_kit::{Envelope, Fault, Meta};
 use reeve_types::{Error, ErrorKind};
@@ -74,6 +75,7 @@ impl Envelope for EdgeEnvelope {
             Fault::IdempotencyInProgress => {
                 (409, "conflict", "the first request with this Idempotency-Key is still running", &none)
             }
+            Fault::IdempotencyUnanswered => (409, "conflict", UNANSWERED, &none),
         };
         let failure = Failure {
             error: Problem { code, message, details: (!details.is_empty()).then_some(details) },

@@ -141,6 +141,9 @@ impl AgentLink for LocalAgents {
         self.lock().clear();
     }
 
+    fn send_away(&self, _: usize) -> usize {
+        0
+    }
     fn connected_count(&self) -> usize {
         self.lock().len()
     }
@@ -198,6 +201,7 @@ pub fn sample() -> Sample {
 
 fn machine(updates: Updates) -> Machine {
     Machine {
+        session: 0,
         version: VERSION.to_owned(),
         ports: NodePorts::default(),
         self_update_enabled: updates != Updates::Off,

@@ -289,7 +289,8 @@ impl IdempotencyStore for KeptReplies {
             Ok(match idempotency::lookup(&self.0, actor).await? {
                 idempotency::Lookup::Fresh => Lookup::Fresh,
                 idempotency::Lookup::Mismatch => Lookup::Mismatch,
-                idempotency::Lookup::AppliedButUnanswered | idempotency::Lookup::InProgress => Lookup::InProgress,
+                idempotency::Lookup::InProgress => Lookup::InProgress,
+                idempotency::Lookup::AppliedButUnanswered => Lookup::Unanswered,
                 idempotency::Lookup::Replay(kept) => {
                     Lookup::Replay(StoredReply { status: kept.status, headers: kept.headers, body: kept.body })
                 }

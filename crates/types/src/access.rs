@@ -76,6 +76,8 @@ permissions! {
     SelfManage = "self.manage",
     /// See server details and run the checks of `doctor`.
     ServerRead = "server.read",
+    /// Change what the server itself rests on, as its sealing key.
+    ServerWrite = "server.write",
     /// Speak MCP.
     McpUse = "mcp.use",
     /// Use the forward proxies.

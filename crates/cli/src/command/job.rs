@@ -207,7 +207,8 @@ async fn print(session: &mut Session<'_>, api: &Api, id: &str, mut offset: u64) 
     }
 }
 
-async fn tail(session: &mut Session<'_>, id: &str, offset: u64) -> Outcome<u8> {
+/// Prints a job's output until the job ends; the exit code says how it ended.
+pub async fn tail(session: &mut Session<'_>, id: &str, offset: u64) -> Outcome<u8> {
     let source = Source {
         path: format!("/api/jobs/{id}/stream"),
         query: Query::new(),

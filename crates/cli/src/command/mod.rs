@@ -18,6 +18,7 @@ pub mod login;
 pub mod node;
 mod node_metrics;
 pub mod run_command;
+pub mod seal;
 pub mod self_update;
 pub mod server;
 pub mod ssh_user;

@@ -1,6 +1,7 @@
 //! The client's commands from argument to exit code, against a fake of the console listener.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod access;
 mod apply;
 mod errors;
 mod fake;

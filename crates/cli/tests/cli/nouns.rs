@@ -265,6 +265,25 @@ async fn a_jobs_output_is_followed_to_its_end_and_the_exit_code_says_how_it_ende
 }
 
 #[tokio::test]
+async fn a_rotation_of_the_key_is_followed_to_its_end() {
+    let fake = Fake::start().await;
+    let id = "01900000-0000-7000-8000-00000000000a";
+    fake.on("GET /api/seal", |_| {
+        data(json!({"keys": [{"id": "k2", "newest": true, "sealed": 3}, {"id": "k1", "newest": false, "sealed": 9}], "others": 0, "rotation": null}))
+    });
+    fake.on("POST /api/seal/rotations", move |_| data(json!({"id": id})));
+    fake.on(&format!("GET /api/jobs/{id}/stream"), move |_| {
+        let piece = event("5", "output", json!({"offset": 0, "next_offset": 5, "text": "done\n"}));
+        stream(vec![piece, event("", "end", json!({"state": "succeeded"}))], false)
+    });
+    let shown = User::of(&fake).run("seal show").await.stdout;
+    assert!(shown.contains("k2: 3 secrets, seals what is written") && shown.contains("k1: 9 secrets\n"), "{shown}");
+    let ran = User::of(&fake).run("seal rotate").await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "done\n"), "{ran:?}");
+    assert_eq!(User::of(&fake).run("seal rotate --detach -o name").await.stdout, format!("{id}\n"));
+}
+
+#[tokio::test]
 async fn what_recurs_is_listed_and_poked_by_name() {
     let fake = Fake::start().await;
     fake.on("GET /api/schedules", |_| {

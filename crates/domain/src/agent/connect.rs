@@ -28,10 +28,11 @@ pub async fn public_key(app: &App, id: &NodeId) -> Result<Option<Vec<u8>>> {
 /// Marks an agent as connected here, settles which executions it has, and hands it what waits for it.
 ///
 /// # Errors
-/// NotFound when the node was deleted meanwhile; otherwise as the store.
+/// NotFound when the node was deleted meanwhile; Unavailable when this is an old connection of the node, or this server was
+/// expelled meanwhile; otherwise as the store.
 pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Known>) -> Result<Welcome> {
     let now = app.now();
-    let holder = app.holder();
+    let (holder, session) = (app.holder(), machine.session);
     let mut tx = app.store.begin().await?;
     let before = table::by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("node"))?;
     let mut node = before.clone();
@@ -47,7 +48,9 @@ pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Know
     if told(&node) != told(&before) {
         node.updated_at = now;
     }
-    table::set_machine(&mut tx, &node, holder.epoch).await?;
+    if !table::set_machine(&mut tx, &node, holder.epoch, session).await? {
+        return Err(Error::unavailable("the node has a newer connection; this one is looked at too late"));
+    }
     let unanswered = execution::unanswered(&mut tx, id).await?;
     let ids: Vec<ExecutionId> = known.iter().map(|k| k.execution_id.clone()).collect();
     let statuses = execution::statuses(&mut tx, &ids).await?;

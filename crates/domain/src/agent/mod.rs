@@ -26,6 +26,8 @@ pub struct Machine {
     pub self_update_enabled: bool,
     /// A JSON object of at most 16 KiB.
     pub facts: Option<String>,
+    /// Counts the agent's connections over all its starts; 0 where it does not.
+    pub session: i64,
 }
 
 /// How far an agent's journal has an execution.

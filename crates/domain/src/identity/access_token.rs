@@ -39,8 +39,9 @@ pub(crate) fn issue(app: &App, user: &User, session: &SessionId) -> Result<(Secr
         jti: app.ids.next(),
         sid: session.clone(),
     };
-    let header = Header { kid: Some(app.seal.newest_id().to_owned()), ..Header::new(Algorithm::HS256) };
-    let key = EncodingKey::from_secret(&*app.seal.derive("jwt"));
+    let (key_id, key) = app.seal.derive_newest("jwt");
+    let header = Header { kid: Some(key_id), ..Header::new(Algorithm::HS256) };
+    let key = EncodingKey::from_secret(&*key);
     let token = jsonwebtoken::encode(&header, &claims, &key).map_err(Error::internal)?;
     Ok((Secret::new(token), Timestamp(exp.saturating_mul(1_000_000))))
 }

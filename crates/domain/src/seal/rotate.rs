@@ -1,12 +1,12 @@
 //! Rotation of the sealing key: put a new key first, run this (the server does so by itself), drop the old key.
 
-use reeve_store::sealed::{SealedColumn, replace, stale};
+use reeve_store::sealed::{self, SealedColumn, replace, stale};
 use reeve_store::setting;
 use reeve_types::{Actor, Result};
 use serde_json::json;
 
 use super::Aad;
-use crate::{App, audit};
+use crate::{App, audit, idempotency};
 
 /// Every column with sealed texts. A new one is added here or its texts are lost with the next rotation.
 pub const COLUMNS: &[SealedColumn] = &[
@@ -47,15 +47,21 @@ pub fn kept_audit_key(key_id: &str) -> String {
 /// # Errors
 /// As the store. What was done until then stays done.
 pub async fn rotate(app: &App) -> Result<Rotated> {
+    rotate_telling(app, &mut |_| {}).await
+}
+
+/// As [`rotate`], telling after every batch how many texts were sealed again.
+pub(crate) async fn rotate_telling(app: &App, tell: &mut (dyn FnMut(u64) + Send)) -> Result<Rotated> {
     keep_audit_keys(app).await?;
     let mut rotated = Rotated::default();
     for column in COLUMNS {
-        rotate_column(app, *column, &mut rotated).await?;
+        rotate_column(app, *column, &mut rotated, tell).await?;
     }
+    idempotency::reseal(app, &mut rotated, tell).await?;
     if rotated.resealed > 0 {
         let mut tx = app.store.begin().await?;
         let details = json!({ "resealed": rotated.resealed, "unreadable": rotated.unreadable.len() });
-        audit::record(app, &mut tx, &Actor::system(), "seal.rotate", app.seal.newest_id(), details).await?;
+        audit::record(app, &mut tx, &Actor::system(), "seal.rotate", &app.seal.newest_id(), details).await?;
         tx.commit().await?;
     }
     Ok(rotated)
@@ -77,11 +83,16 @@ pub async fn by_itself(app: &App) -> Result<()> {
     Ok(())
 }
 
-async fn rotate_column(app: &App, place: SealedColumn, rotated: &mut Rotated) -> Result<()> {
+async fn rotate_column(
+    app: &App,
+    place: SealedColumn,
+    rotated: &mut Rotated,
+    tell: &mut (dyn FnMut(u64) + Send),
+) -> Result<()> {
     let mut after = String::new();
     loop {
         let mut tx = app.store.begin().await?;
-        let rows = stale(&mut tx, place, app.seal.newest_id(), &after, BATCH).await?;
+        let rows = stale(&mut tx, place, &app.seal.newest_id(), &after, BATCH).await?;
         let Some((last, _)) = rows.last() else { return Ok(()) };
         after.clone_from(last);
         for (id, sealed) in &rows {
@@ -95,14 +106,35 @@ async fn rotate_column(app: &App, place: SealedColumn, rotated: &mut Rotated) ->
             }
         }
         tx.commit().await?;
+        tell(rotated.resealed);
     }
+}
+
+/// How many sealed texts each key has sealed: those of this server, newest first, and how many others there are.
+///
+/// # Errors
+/// As the store.
+pub(crate) async fn census(app: &App) -> Result<(Vec<(String, i64)>, i64)> {
+    let mut tx = app.store.read().await?;
+    let mut counts: Vec<(String, i64)> = app.seal.key_ids().into_iter().map(|id| (id, 0)).collect();
+    let mut others = 0;
+    for place in COLUMNS.iter().copied().chain([idempotency::REPLIES]) {
+        let mut known = 0;
+        for (id, count) in &mut counts {
+            let found = sealed::count(&mut tx, place, Some(id)).await?;
+            *count += found;
+            known += found;
+        }
+        others += sealed::count(&mut tx, place, None).await? - known;
+    }
+    Ok((counts, others))
 }
 
 /// The audit log stays checkable when an old sealing key is gone: its derived key is kept, sealed.
 async fn keep_audit_keys(app: &App) -> Result<()> {
     let mut tx = app.store.begin().await?;
     let mut kept = false;
-    for key_id in app.seal.key_ids() {
+    for key_id in &app.seal.key_ids() {
         let name = kept_audit_key(key_id);
         if setting::get(&mut tx, &name).await?.is_none()
             && let Some(key) = app.seal.derive_from(key_id, "audit")

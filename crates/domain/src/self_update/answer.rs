@@ -44,20 +44,37 @@ pub async fn answered(
     Ok(())
 }
 
-/// Gives a connecting agent what it has not answered: it may never have got it.
+/// Gives a connecting agent again what it was given and has not answered: it may never have got it. What was not given to it
+/// yet is for the reconciler.
 pub(crate) async fn deliver_to(app: &App, node: &NodeId) -> Result<()> {
-    let waiting = table::unanswered_by(&mut app.store.read().await?, node).await?;
-    hand_out(app, waiting).await
+    let unanswered = table::unanswered_by(&mut app.store.read().await?, node).await?;
+    for (waiting, state) in unanswered {
+        if state == SelfUpdateState::Sent {
+            app.agents().deliver(node, vec![Order::SelfUpdate(waiting.request_id)]);
+        } else {
+            app.self_updates_changed();
+        }
+    }
+    Ok(())
 }
 
-/// Hands orders to agents that are connected here, and notes which went out.
+/// Hands orders to agents that are connected here. They are marked before, so that two who hand out do not both hand out
+/// the same; what could not be handed over is taken back.
 pub(super) async fn hand_out(app: &App, waiting: Vec<Waiting>) -> Result<()> {
-    let deliver = |w: &Waiting| app.agents().deliver(&w.node_id, vec![Order::SelfUpdate(w.request_id.clone())]);
-    let sent: Vec<String> = waiting.into_iter().filter(deliver).map(|w| w.id).collect();
-    if sent.is_empty() {
+    let here = waiting.into_iter().filter(|w| app.agents().is_connected(&w.node_id));
+    let ids: Vec<String> = here.map(|w| w.id).collect();
+    if ids.is_empty() {
         return Ok(());
     }
     let mut tx = app.store.begin().await?;
-    table::set_sent(&mut tx, &sent, app.now()).await?;
+    let claimed = table::claim(&mut tx, &ids, app.now()).await?;
+    tx.commit().await?;
+    let lost = |w: &Waiting| !app.agents().deliver(&w.node_id, vec![Order::SelfUpdate(w.request_id.clone())]);
+    let lost: Vec<String> = claimed.into_iter().filter(lost).map(|w| w.id).collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let mut tx = app.store.begin().await?;
+    table::unclaim(&mut tx, &lost, app.now()).await?;
     tx.commit().await
 }

@@ -2,7 +2,7 @@
 
 use reeve_store::rollout::{self as rollouts, Of};
 use reeve_store::self_update::{self as table, NewTarget};
-use reeve_store::{command as commands, event as feed};
+use reeve_store::{Topic, Tx, command as commands, event as feed};
 use reeve_types::command::Targeting;
 use reeve_types::node::NodeStatus;
 use reeve_types::rollout::{RolloutState, batch_of};
@@ -82,7 +82,15 @@ async fn find_nodes(app: &App, id: &SelfUpdateRequestId, plan: &str) -> Result<(
             table::cancel_all(&mut tx, id, "the rollout was given up", now).await?;
         }
     }
+    wake_others(app, &mut tx);
     tx.commit().await
+}
+
+/// Agents that are to be asked may be connected to another server.
+fn wake_others(app: &App, tx: &mut Tx) {
+    if app.store.is_shared() {
+        tx.wake(Topic::Commands);
+    }
 }
 
 async fn hand_out_waiting(app: &App) -> Result<()> {
@@ -131,10 +139,12 @@ async fn advance(app: &App, id: &SelfUpdateRequestId) -> Result<bool> {
             tracing::info!(self_update_request.id = %id, state = after.state.word(), batch = after.current_batch, failures, "rollout moved");
         }
         if released {
+            wake_others(app, &mut tx);
             tx.commit().await?;
             return Ok(true);
         }
     }
+    let mut completed = 0;
     let progress = table::progress_of(&mut tx, std::slice::from_ref(id)).await?.remove(id).unwrap_or_default();
     if progress.open() == 0 && table::complete(&mut tx, id, &progress.ended, now).await? {
         let mut done = request;
@@ -143,8 +153,10 @@ async fn advance(app: &App, id: &SelfUpdateRequestId) -> Result<bool> {
         done.updated_at = now;
         feed::append(&mut tx, &*app.ids, now, &[event::of_self_update(&done)]).await?;
         tracing::info!(self_update_request.id = %id, triggered = progress.ended.triggered, failed = progress.ended.failed, "self-update request completed");
+        completed = 1;
     }
     tx.commit().await?;
+    app.counters.self_updates.add(completed);
     Ok(false)
 }
 

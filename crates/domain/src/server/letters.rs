@@ -2,13 +2,16 @@
 //! there. Left in the transaction that it follows from, read within milliseconds, worthless after a minute.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use reeve_ports::Order;
 use reeve_store::letter::{self as table, Letter};
 use reeve_store::{Tx, node};
 use reeve_types::{Error, ExecutionId, NodeId, Result, ServerId, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
+use super::questions;
 use crate::App;
 
 /// A letter is worthless after this long: by then the agent has connected anew, and was told everything.
@@ -61,15 +64,18 @@ pub(crate) async fn send_errands(app: &App, tx: &mut Tx, errands: &[(NodeId, Err
 }
 
 async fn send(app: &App, tx: &mut Tx, to: &ServerId, kind: &str, body: String, expires_at: Timestamp) -> Result<()> {
-    let letter = Letter { to: to.clone(), from: app.server_id.clone(), kind: kind.to_owned(), body, expires_at };
-    table::send(tx, &letter).await
+    table::send(tx, &letter(app, to, kind, body, expires_at)).await
+}
+
+fn letter(app: &App, to: &ServerId, kind: &str, body: String, expires_at: Timestamp) -> Letter {
+    Letter { to: to.clone(), from: app.server_id.clone(), kind: kind.to_owned(), body, expires_at }
 }
 
 /// Reads what waits for this server and does it. Called by its loop.
 ///
 /// # Errors
 /// As the store.
-pub async fn read(app: &App) -> Result<()> {
+pub async fn read(app: &Arc<App>) -> Result<()> {
     loop {
         let mut tx = app.store.read().await?;
         if !table::any(&mut tx, &app.server_id).await? {
@@ -86,19 +92,46 @@ pub async fn read(app: &App) -> Result<()> {
     }
 }
 
-fn open(app: &App, letter: Letter) {
+fn open(app: &Arc<App>, letter: Letter) {
     match letter.kind.as_str() {
         ERRAND => match serde_json::from_str::<Vec<(NodeId, Errand)>>(&letter.body) {
             Ok(errands) => errands.into_iter().for_each(|(node, errand)| run(app, &node, errand)),
             Err(error) => unreadable(&letter, &error),
         },
+        questions::QUESTION => questions::asked(app, letter),
+        questions::ANSWER => questions::answered(app, &letter),
         // From a newer server, while versions are mixed.
         kind => tracing::warn!(kind, from = %letter.from, "a letter of an unknown kind was not understood"),
     }
 }
 
-fn unreadable(letter: &Letter, error: &serde_json::Error) {
+pub(super) fn unreadable(letter: &Letter, error: &serde_json::Error) {
     tracing::error!(kind = letter.kind, from = %letter.from, %error, "a letter of another server cannot be read");
+}
+
+/// Puts letters that stand alone into the store, many in one transaction, until `stop`. What cannot be sent is dropped:
+/// whoever waits for an answer gives up at the deadline.
+pub async fn post(app: Arc<App>, stop: CancellationToken) {
+    let Some(mut waiting) = app.membership.desk.take_out_tray() else { return };
+    let mut batch = Vec::new();
+    while stop.run_until_cancelled(waiting.recv_many(&mut batch, BATCH as usize)).await.is_some_and(|n| n > 0) {
+        let sent = async {
+            let mut tx = app.store.begin().await?;
+            for letter in &batch {
+                table::send(&mut tx, letter).await?;
+            }
+            tx.commit().await
+        };
+        if let Err(error) = sent.await {
+            tracing::warn!(%error, letters = batch.len(), "letters to other servers could not be sent");
+        }
+        batch.clear();
+    }
+}
+
+/// Queues a letter that stands alone. False when too many wait.
+pub(super) fn queue(app: &App, to: &ServerId, kind: &str, body: String, expires_at: Timestamp) -> bool {
+    app.membership.desk.put_out(letter(app, to, kind, body, expires_at))
 }
 
 /// Does one errand at an agent that is connected here; at others it is void.

@@ -91,6 +91,8 @@ async fn decide(app: &App, node_id: &NodeId, username: &str, offer: &Offer, aske
     }
     feed::append(&mut tx, &*app.ids, now, &[happened]).await?;
     tx.commit().await?;
+    app.counters.ssh_verifications.add(1);
+    app.counters.ssh_refusals.add(u64::from(!verified));
     let (method, result) = (offer.method().word(), if verified { "success" } else { "failure" });
     metrics::counter!("reeve_ssh_verifications_total", "method" => method, "result" => result).increment(1);
     Ok(verified)

@@ -55,6 +55,7 @@ async fn an_agent_gets_what_can_be_had() {
         let refused: Vec<&str> = outcomes.iter().filter(|o| o.problem.is_some()).map(|o| o.name.as_str()).collect();
         assert_eq!(refused, ["taken", "No!"]);
         assert_eq!(outcomes[1].problem.as_deref(), Some("name has already been taken"));
+        assert!(outcomes[2].problem.as_ref().unwrap().starts_with("must be 1 to 63 of a-z"), "{outcomes:?}");
         assert_eq!(names(&w, &a).await, ["api", "web"]);
         let again = alias::register_own(&w.app, &a, vec!["web".into()]).await;
         assert_eq!(again, [Registration { name: "web".into(), problem: None }]);

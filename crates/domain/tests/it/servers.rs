@@ -1,15 +1,20 @@
 //! Several servers on one PostgreSQL: who is a member, what an expelled one may not do, and what is passed on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reeve_domain::agent::{self, Known, Report, Stage};
-use reeve_domain::{App, admin, cluster, execution, node, server};
-use reeve_ports::{AgentLink, Order};
+use reeve_domain::server::questions;
+use reeve_domain::{App, admin, background, cluster, execution, node, server};
+use reeve_ports::{AgentLink, Answer, Order, Question, Unreached};
 use reeve_store::server as table;
 use reeve_testkit::db::{TestDb, on_both};
 use reeve_types::execution::ExecutionStatus;
+use reeve_types::node_metrics::{Host, Sample};
 use reeve_types::server::ServerState;
 use reeve_types::{Actor, ErrorKind, NodeId, ServerId};
+
+use tokio_util::sync::CancellationToken;
 
 use crate::world::{FakeAgents, World, all_are, everything, machine, outcome};
 
@@ -209,6 +214,24 @@ async fn an_expelled_server_cannot_take_agents_in_and_joins_anew_with_its_next_b
 }
 
 #[tokio::test]
+async fn a_hello_that_is_looked_at_too_late_does_not_take_the_agent_from_where_it_went() {
+    on_both(|db| async {
+        let world = World::new(db).await;
+        let node = world.node("main").await;
+        let said = |session| agent::Machine { session, ..machine("1.0.0") };
+        agent::connected(&world.app, &node, said(7), Vec::new()).await.unwrap();
+        let late = agent::connected(&world.app, &node, said(6), Vec::new()).await.unwrap_err();
+        assert_eq!(late.kind, ErrorKind::Unavailable);
+        agent::connected(&world.app, &node, said(8), Vec::new()).await.unwrap();
+        // An agent that lost its count, as from a backup, waits until its old connection is gone; one without a count does not.
+        agent::disconnected(&world.app, &node).await.unwrap();
+        agent::connected(&world.app, &node, said(1), Vec::new()).await.unwrap();
+        agent::connected(&world.app, &node, said(0), Vec::new()).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_could_not_beat_itself_expels_nobody() {
     let two = Two::new().await;
     two.let_lease_of_a_pass().await;
@@ -266,6 +289,35 @@ async fn an_execution_that_expires_is_stopped_at_another_server() {
     // b reads the same clock, so the letter is still good there.
     server::letters::read(&two.b).await.unwrap();
     assert_eq!(two.agents_of_b.take(&node), [Order::Cancel(executions[0].id.clone())]);
+}
+
+#[tokio::test]
+async fn a_question_reaches_an_agent_at_another_server_and_the_answer_comes_back() {
+    const SOON: Duration = Duration::from_secs(20);
+    let two = Two::new().await;
+    let (node, silent, nowhere) = (two.a.node("main").await, two.a.node("main").await, two.a.node("main").await);
+    for node in [&node, &silent, &nowhere] {
+        two.a.disconnect(node).await;
+    }
+    two.connect_to_b(&node, Vec::new()).await;
+    two.connect_to_b(&silent, Vec::new()).await;
+    let stop = CancellationToken::new();
+    let loops = background::start(&two.b, &stop);
+    let sample = Sample { host: Some(Host { cores: Some(3), ..Host::default() }), ..Sample::default() };
+    two.agents_of_b.answers.lock().unwrap().insert(node.clone(), sample.clone());
+    let ask = |node, patience| questions::ask(&two.a.app, node, Question::Sample, patience);
+    let answer = Ok(Answer::Sample(Box::new(sample)));
+    assert_eq!(ask(&node, SOON).await, answer);
+    let many = futures::future::join_all((0..100).map(|_| ask(&node, SOON))).await;
+    assert!(many.iter().all(|one| *one == answer), "{many:?}");
+    // What the agent's server could not find out comes back as it said it.
+    assert_eq!(ask(&silent, SOON).await, Err(Unreached::TimedOut));
+    assert_eq!(ask(&nowhere, SOON).await, Err(Unreached::NotConnected));
+    // A server that reads no letters any more is not waited for beyond the deadline.
+    two.sql(&format!("UPDATE nodes SET connected_server = 'gone' WHERE id = '{node}'")).await;
+    assert_eq!(ask(&node, Duration::from_millis(200)).await, Err(Unreached::TimedOut));
+    stop.cancel();
+    drop(loops);
 }
 
 #[tokio::test]

@@ -71,6 +71,9 @@ impl AgentLink for FakeAgents {
     fn disconnect_all(&self, _: &str) {
         self.connected.lock().unwrap().clear();
     }
+    fn send_away(&self, _: usize) -> usize {
+        0
+    }
     fn connected_count(&self) -> usize {
         self.connected.lock().unwrap().len()
     }
@@ -157,6 +160,13 @@ impl World {
         self.connect_knowing(id, Vec::new()).await;
     }
 
+    /// Connects a node whose agent takes part in self-updates.
+    pub async fn connect_taking_part(&self, id: &NodeId) {
+        self.agents.connected.lock().unwrap().insert(id.clone());
+        let machine = Machine { self_update_enabled: true, ..machine("1.0.0") };
+        agent::connected(&self.app, id, machine, Vec::new()).await.unwrap();
+    }
+
     pub async fn connect_knowing(&self, id: &NodeId, known: Vec<agent::Known>) {
         self.agents.connected.lock().unwrap().insert(id.clone());
         agent::connected(&self.app, id, machine("1.0.0"), known).await.unwrap();
@@ -194,7 +204,8 @@ impl World {
         reeve_domain::execution::list(&self.app, &self.admin, &filter, &[], page).await.unwrap().items
     }
 
-    /// Awaits that the executions of a command satisfy `condition`; panics with what they were after ten seconds.
+    /// Awaits that the executions of a command satisfy `condition`; panics with what they were after ten seconds. What a
+    /// fan-out made has then been delivered, too.
     pub async fn until(
         &self,
         command: &reeve_types::CommandId,
@@ -204,6 +215,7 @@ impl World {
         for _ in 0..1000 {
             last = self.executions(command).await;
             if condition(&last) {
+                self.fanned_out().await;
                 return last;
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -219,6 +231,14 @@ impl World {
         let mut tx = self.app.store.read().await.unwrap();
         let sql = format!("SELECT count(*) FROM events WHERE subject = '{subject}'");
         tx.one(&sql, &[]).await.unwrap().get().unwrap()
+    }
+
+    /// Awaits that the pass which made executions has also delivered them to whoever is connected.
+    async fn fanned_out(&self) {
+        let running = || self.app.registry.status().iter().any(|s| s.name == background::FAN_OUT && s.running);
+        while running() {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub async fn answer(&self, node: &NodeId, execution: &ExecutionId, exit_code: i64, output: &str) {
@@ -239,7 +259,13 @@ pub fn outcome(execution: &ExecutionId, exit_code: i64, output: &str) -> Outcome
 }
 
 pub fn machine(version: &str) -> Machine {
-    Machine { version: version.into(), ports: Default::default(), self_update_enabled: false, facts: Some("{}".into()) }
+    Machine {
+        version: version.into(),
+        ports: Default::default(),
+        self_update_enabled: false,
+        facts: Some("{}".into()),
+        session: 0,
+    }
 }
 
 pub fn everything() -> Targeting {

@@ -154,6 +154,7 @@ impl Envelope for Plain {
             Fault::Panicked => (500, "panicked"),
             Fault::IdempotencyMismatch => (422, "mismatch"),
             Fault::IdempotencyInProgress => (409, "in progress"),
+            Fault::IdempotencyUnanswered => (409, "unanswered"),
         };
         (StatusCode::from_u16(status).unwrap(), json!({"error": word, "id": meta.request_id}).to_string())
     }

@@ -68,6 +68,8 @@ impl Fleet {
                 ("REEVE_SERVER_LEASE_SECS", LEASE),
                 ("REEVE_HEARTBEAT_SECS", "1"),
                 ("REEVE_UNREACHABLE_AFTER_SECS", "600"),
+                ("EXECUTION_PRUNING_ENABLED", "true"),
+                ("EXECUTION_PRUNING_SCHEDULE", "* * * * *"),
             ];
             Server::start(&ServerOptions {
                 binary: binary(),
@@ -109,14 +111,27 @@ impl Fleet {
         .unwrap();
     }
 
+    fn id(&self, server: usize) -> String {
+        let file = fs::read(self.servers[server].options.data.join("server.json")).unwrap();
+        let file: Value = serde_json::from_slice(&file).unwrap();
+        file["id"].as_str().unwrap().to_owned()
+    }
+
     /// The state of server `of` as server `seen_by` has it: `member`, `expelled`, ...
     fn state(&self, of: usize, seen_by: usize) -> anyhow::Result<String> {
-        let id = self.servers[of].options.data.join("server.json");
-        let id: Value = serde_json::from_slice(&fs::read(id)?)?;
+        let id = self.id(of);
         let servers = self.servers[seen_by].console()?.get("/api/servers")?;
         let servers = servers.as_array().cloned().unwrap_or_default();
-        let server = servers.iter().find(|server| server["id"] == id["id"]);
+        let server = servers.iter().find(|server| server["id"] == id.as_str());
         Ok(server.map(|server| server["state"].as_str().unwrap_or_default().to_owned()).unwrap_or_default())
+    }
+
+    /// Minutes in which the schedule of every minute put its job in; in each of them it did so once, whoever did.
+    fn minutes_with_a_tick(&self) -> usize {
+        let sql = "SELECT inserted_at / 60000000, count(*) FROM jobs WHERE kind = 'execution.prune' GROUP BY 1";
+        let minutes = self.database.rows(sql);
+        assert!(minutes.iter().all(|minute| minute.ends_with("|1")), "more than one tick in a minute: {minutes:?}");
+        minutes.len()
     }
 
     /// Starts a command at a server; every real agent appends a line to a file of its own.
@@ -171,6 +186,33 @@ impl Effects {
 }
 
 #[test]
+fn a_node_is_asked_live_through_a_server_that_it_is_not_connected_to() {
+    let fleet = Fleet::start("asked");
+    let mut took = Vec::new();
+    // Real agents at another server than the first; virtual ones answer no questions.
+    let id = fleet.id(0);
+    let sql = format!(
+        "SELECT id FROM nodes WHERE connected_server <> '{id}' AND facts NOT LIKE '%simulated%' ORDER BY id LIMIT 10"
+    );
+    let nodes = fleet.database.rows(&sql);
+    assert!(!nodes.is_empty());
+    let mut edge = fleet.servers[0].edge().unwrap();
+    for node in &nodes {
+        let asked = Instant::now();
+        let metrics = edge.get(&format!("/api/v1/nodes/{node}/metrics/host")).unwrap();
+        took.push(asked.elapsed());
+        assert!(metrics.is_object(), "{metrics}");
+    }
+    took.sort();
+    eprintln!(
+        "asked {} nodes at other servers: median {:?}, longest {:?}",
+        nodes.len(),
+        took[took.len() / 2],
+        took.last()
+    );
+}
+
+#[test]
 fn a_server_killed_in_mid_fan_out_is_replaced_by_the_others_within_seconds() {
     let mut fleet = Fleet::start("killed");
     for (round, hosts_before_the_kill) in [0, 1, 10].into_iter().enumerate() {
@@ -207,9 +249,12 @@ fn a_server_that_is_paused_and_resumed_does_nothing_twice() {
     let expelled = paused.elapsed();
     fleet.await_agents(&[1, 2]);
     eprintln!("paused: expelled after {expelled:?}, all agents at the others after {:?}", paused.elapsed());
+    let before = fleet.minutes_with_a_tick();
     let (second, second_effects) = fleet.run(1, "second");
     fleet.assert_end(2, &first, &first_effects);
     fleet.assert_end(2, &second, &second_effects);
+
+    eventually("a tick while it is paused", LIMIT, || Ok(fleet.minutes_with_a_tick() > before)).unwrap();
 
     fleet.servers[0].process.signal(Signal::CONT).unwrap();
     eventually("its return", LIMIT, || Ok(fleet.state(0, 1)? == "member")).unwrap();
@@ -221,4 +266,6 @@ fn a_server_that_is_paused_and_resumed_does_nothing_twice() {
         fleet.assert_end(0, command, effects);
     }
     fleet.await_agents(&[0, 1, 2]);
+    let before = fleet.minutes_with_a_tick();
+    eventually("a tick after it was resumed", LIMIT, || Ok(fleet.minutes_with_a_tick() > before)).unwrap();
 }

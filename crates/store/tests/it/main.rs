@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod contract;
+mod postgres_tls;
 mod schemas;

@@ -109,6 +109,14 @@ async fn tokens_and_idempotency() {
         assert_eq!((made.status, again.status), (201, 201));
         assert_eq!(made.text("/token"), again.text("/token"));
         assert_eq!(again.headers["idempotency-replayed"], "true");
+        console.sql("UPDATE idempotency_keys SET reply = NULL").await;
+        let on_its_way = console.ask(create()).await;
+        assert_eq!((on_its_way.status, &on_its_way.body["error"]["code"]), (409, &json!("conflict")));
+        console.clock.advance_ms(61_000);
+        let lost = console.ask(create()).await;
+        assert_eq!((lost.status, &lost.body["error"]["code"]), (409, &json!("idempotency_answer_lost")));
+        assert!(lost.body["error"]["message"].as_str().unwrap().contains("was applied, but its answer was lost"));
+        assert!(!lost.headers.contains_key("retry-after"), "trying again is of no use");
         let other = Ask { body: json!({ "name": "cd" }), ..create() };
         assert_eq!(console.ask(other).await.status, 422);
 

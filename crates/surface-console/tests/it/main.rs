@@ -51,7 +51,8 @@ impl IdempotencyStore for Seams {
             Ok(match idempotency::lookup(&self.0, actor).await? {
                 idempotency::Lookup::Fresh => Lookup::Fresh,
                 idempotency::Lookup::Mismatch => Lookup::Mismatch,
-                idempotency::Lookup::InProgress | idempotency::Lookup::AppliedButUnanswered => Lookup::InProgress,
+                idempotency::Lookup::InProgress => Lookup::InProgress,
+                idempotency::Lookup::AppliedButUnanswered => Lookup::Unanswered,
                 idempotency::Lookup::Replay(r) => {
                     Lookup::Replay(StoredReply { status: r.status, headers: r.headers, body: r.body })
                 }
@@ -150,6 +151,12 @@ impl Console {
 
     pub(crate) async fn send(&self, method: &str, path: &str, bearer: &str, body: Value) -> Answer {
         self.ask(Ask { method, path, bearer, body, header: None }).await
+    }
+
+    pub(crate) async fn sql(&self, sql: &str) {
+        let mut tx = self.db.store.begin().await.unwrap();
+        tx.execute(sql, &[]).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     pub(crate) async fn login(&self, username: &str, password: &str) -> Answer {

@@ -31,6 +31,8 @@ const ROUTES: &[(&str, &str, [u8; 9])] = &[
     ("POST", "/api/schedules/nothing/poke", [1, 1, 0, 0, 1, 0, 0, 0, 0]),
     ("GET", "/api/reconcilers", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
     ("POST", "/api/reconcilers/nothing/poke", [1, 1, 0, 0, 1, 0, 0, 0, 0]),
+    ("GET", "/api/seal", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
+    ("POST", "/api/seal/rotations", [1, 0, 0, 0, 1, 0, 0, 0, 0]),
     ("GET", "/api/doctor", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
     ("GET", "/api/servers", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
     ("GET", "/api/server", [1, 1, 1, 1, 1, 0, 0, 0, 0]),
