@@ -39,6 +39,9 @@ impl S3 {
             "-filer",
             "-s3",
             "-master.volumeSizeLimitMB=64",
+            // Two more listeners on ports of their own; a second server on this machine would end over them.
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
         ]);
         command.arg(format!("-dir={}", folder.path().display()));
         command.arg(format!("-s3.config={}", folder.path().join("s3.json").display()));
