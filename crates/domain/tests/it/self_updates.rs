@@ -176,8 +176,9 @@ async fn batches_wait_for_each_other_and_stop_at_failures() {
         all.sort();
         let plan = RolloutPlan { canary: 1, batch_size: BatchSize::Nodes(2), max_failures: Some(0) };
         let id = ask(&w, Some(plan)).await;
-        let view = until(&w, &id, |v| v.progress.sent == 1).await;
-        assert_eq!(view.request.rollout.as_ref().unwrap().batches, 3);
+        // On PostgreSQL a view may show the batches of the moment before.
+        let batches = |v: &self_update::View| v.request.rollout.as_ref().map(|r| r.batches);
+        until(&w, &id, |v| v.progress.sent == 1 && batches(v) == Some(3)).await;
         asked_once(&w, &all[0], &id).await;
         answer(&w, &all[0], &id, true, "").await;
         until(&w, &id, |v| v.progress.sent == 2).await;
