@@ -70,8 +70,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
     }
     let medians: Vec<f64> = times.into_iter().map(median).collect();
     let ours = medians[0];
-    let versions =
-        [version("reeve", &bench.reeve)?, version("ansible", "ansible")?, version("pssh", "parallel-ssh")?];
+    let versions = [version("reeve", &bench.reeve)?, version("ansible", "ansible")?, version("pssh", "parallel-ssh")?];
     let mut figures = Vec::new();
     for (((name, _), time), version) in contestants.iter().zip(&medians).zip(versions) {
         figures.push(Figure::new(format!("{name} on {} hosts", ssh.count), *time, "ms", Target::None).note(version));
