@@ -135,12 +135,16 @@ pub struct Claim<'a> {
 pub async fn claim(tx: &mut Tx, claim: Claim<'_>) -> Result<Vec<Job>> {
     let kinds = dialect::json_texts(tx, "$4");
     let due = format!(
-        "SELECT id FROM jobs WHERE state = 'queued' AND run_at <= $3 AND kind IN ({kinds})
+        "SELECT id FROM jobs WHERE state = 'queued' AND run_at <= $3 AND {OF_KIND} IN ({kinds})
          ORDER BY run_at, id LIMIT $5{}",
         dialect::skip_locked(tx)
     );
     lease(tx, &due, claim).await
 }
+
+/// The kind, for the databases not an indexed column: they would go through every job of a kind that ever was, instead
+/// of the few that are due.
+const OF_KIND: &str = "(kind || '')";
 
 /// Leases jobs whose runner let its lease pass. Prolong the owner's own leases first.
 ///
@@ -149,7 +153,7 @@ pub async fn claim(tx: &mut Tx, claim: Claim<'_>) -> Result<Vec<Job>> {
 pub async fn take_over(tx: &mut Tx, claim: Claim<'_>) -> Result<Vec<Job>> {
     let kinds = dialect::json_texts(tx, "$4");
     let due = format!(
-        "SELECT id FROM jobs WHERE state = 'running' AND lease_until < $3 AND kind IN ({kinds})
+        "SELECT id FROM jobs WHERE state = 'running' AND lease_until < $3 AND {OF_KIND} IN ({kinds})
          ORDER BY lease_until LIMIT $5{}",
         dialect::skip_locked(tx)
     );
