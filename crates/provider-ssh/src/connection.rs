@@ -1,6 +1,7 @@
 //! One login on one host: how it is made, who the host is, and how it ends.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use reeve_ports::remote::{HostKey, RemoteError, RemoteErrorKind, Target};
 use russh::client::{AuthResult, Config, Handle, Handler};
@@ -13,6 +14,11 @@ use tracing::debug;
 
 use crate::keys;
 use crate::pool::Settings;
+
+/// A connection used less than this ago is taken to stand.
+const FRESH: Duration = Duration::from_secs(1);
+/// Time for an answer to a ping.
+const PING: Duration = Duration::from_secs(3);
 
 /// A login that stands.
 pub struct Connection {
@@ -100,6 +106,17 @@ impl Connection {
     /// Whether commands can still be given.
     pub fn is_open(&self) -> bool {
         !self.handle.is_closed()
+    }
+
+    /// Whether the host still answers: asked when nothing has been heard for a while, so that nobody is handed a connection
+    /// that broke in silence.
+    pub async fn is_alive(&self) -> bool {
+        if self.last_used().elapsed() < FRESH {
+            return self.is_open();
+        }
+        self.is_open()
+            && matches!(tokio::time::timeout(PING, self.handle.send_ping()).await, Ok(Ok(())))
+            && self.is_open()
     }
 
     /// Somebody uses it.

@@ -102,7 +102,9 @@ impl Ssh {
         slot: &'a Slot,
     ) -> (tokio::sync::MutexGuard<'a, Option<Arc<Connection>>>, Option<OwnedSemaphorePermit>) {
         let current = slot.lock().await;
-        if current.as_ref().is_some_and(|connection| connection.is_open()) {
+        if let Some(connection) = current.as_ref()
+            && connection.is_alive().await
+        {
             return (current, None);
         }
         if self.places.available_permits() == 0 {
@@ -114,8 +116,10 @@ impl Ssh {
 
     /// Closes a connection when it has been idle, and forgets one that broke.
     async fn watch(self, whose: Whose, slot: Arc<Slot>, connection: std::sync::Weak<Connection>) {
-        let due = |alive: &Arc<Connection>| alive.last_used() + self.settings.idle;
-        while let Some(due) = connection.upgrade().as_ref().map(due) {
+        loop {
+            // The connection is not held while waiting: holding it is using it.
+            let due = connection.upgrade().map(|alive| alive.last_used() + self.settings.idle);
+            let Some(due) = due else { break };
             tokio::time::sleep_until(due.max(tokio::time::Instant::now() + self.settings.idle / 4)).await;
             let mut current = slot.lock().await;
             let Some(alive) = connection.upgrade() else { break };

@@ -92,10 +92,10 @@ impl PidLine {
 
 /// Ends the process group `pid`: TERM, then KILL after a while. Succeeds when nothing of it is left.
 pub fn kill_line(pid: i32, grace_secs: u64) -> String {
+    // dash asks for the `--`, busybox refuses it. Whoever got KILL is gone, even if nobody has reaped it yet.
     let script = format!(
-        "exec 2>/dev/null; kill -TERM -- -{pid} || exit 0; i=0; while kill -0 -- -{pid}; do \
-         if [ $i -ge {grace_secs} ]; then kill -KILL -- -{pid}; fi; if [ $i -gt {grace_secs} ]; then exit 1; fi; \
-         i=$((i + 1)); sleep 1; done; exit 0"
+        "exec 2>/dev/null; k() {{ kill -s $1 -- -{pid} || kill -s $1 -{pid}; }}; k TERM || exit 0; i=0; while k 0; do \
+         if [ $i -ge {grace_secs} ]; then k KILL; exit $?; fi; i=$((i + 1)); sleep 1; done; exit 0"
     );
     format!("exec /bin/sh -c {}", quote(&script))
 }

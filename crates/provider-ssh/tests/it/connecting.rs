@@ -160,6 +160,7 @@ async fn a_broken_connection_is_replaced() {
     let target = sshd.target();
     let host = pool.connect(&target).await.unwrap();
     sshd.change_host_key(); // kills every process of it
+    tokio::time::sleep(Duration::from_millis(1100)).await; // nothing in between tells that it broke
     let other = pool.connect(&target).await.unwrap();
     assert_ne!(other.host_key(), host.host_key());
     assert_eq!(sh(&*other, "echo again").await.1, "again\n");

@@ -16,7 +16,7 @@ async fn a_file_arrives_whole_with_its_mode() {
     let sshd = Sshd::start();
     let own = login(&sshd.target()).await;
     let guest = login(&sshd.guest()).await;
-    let big: Vec<u8> = (0..5_000_000u32).map(|n| (n * 2_654_435_761 >> 24) as u8).collect();
+    let big: Vec<u8> = (0..5_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     for (host, folder) in [(&own, sshd.path("")), (&guest, sshd.path("home/"))] {
         std::fs::create_dir_all(sshd.path("home")).unwrap();
         for (name, mode, content) in [
