@@ -98,7 +98,7 @@ pub async fn ensure(settings: &Settings, name: &str) -> Result<Readiness, CloudE
     }
     let words = settings.launcher.iter().map(|word| word.as_os_str());
     let words = words.chain([OsStr::new("image"), root.as_os_str()]).chain(settings.mirror.iter().map(OsStr::new));
-    detach(words, &root.with_extension("log")).await?;
+    drop(detach(words, &root.with_extension("log"))?);
     Ok(Readiness::UnderWay)
 }
 

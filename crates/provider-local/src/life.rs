@@ -20,6 +20,7 @@ use crate::{Inner, limits, network, process};
 
 /// Time for a host to get as far as its own first program.
 const UP_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Time for a soft stop before a restart pulls the plug.
 const RESTART_WITHIN: Duration = Duration::from_secs(15);
 /// A console longer than this is begun anew at the next start.
@@ -58,7 +59,6 @@ impl Inner {
 
     /// Makes the host run, unless it does. Ok as well when its image is still being made.
     pub async fn bring_up(&self, record: &mut Record, host: &Path, _: &Changing<'_>) -> Result<(), CloudError> {
-        network::ensure_bridge(&self.settings).await?;
         let started = self.start_processes(record, host).await;
         let problem = started.as_ref().err().map(|error| error.message.clone());
         if record.problem != problem {
@@ -69,9 +69,11 @@ impl Inner {
     }
 
     async fn start_processes(&self, record: &Record, host: &Path) -> Result<(), CloudError> {
+        network::ensure_bridge(&self.settings).await?;
         let Readiness::Ready(lower) = image::ensure(&self.settings, &record.image).await? else {
             return Ok(());
         };
+        let mut started = None;
         if !process::is_held(host) {
             let size = Size::parse(&record.plan)?;
             let boot = Boot {
@@ -95,20 +97,25 @@ impl Inner {
             let spaces = ["--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--propagation", "private", "--"];
             let words = [OsStr::new("unshare")].into_iter().chain(spaces.map(OsStr::new));
             let words = words.chain(self.settings.launcher.iter().map(|word| word.as_os_str()));
-            detach(words.chain([OsStr::new("host"), host.as_os_str()]), &console).await?;
+            started = Some(detach(words.chain([OsStr::new("host"), host.as_os_str()]), &console)?);
         }
-        if !process::appears(host, UP_WITHIN).await? {
-            return Err(not_up(host));
+        // Ended early: before it took the lock.
+        let mut ended = || started.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
+        let begun = tokio::time::Instant::now();
+        while process::first(host)?.is_none() {
+            if ended() || begun.elapsed() > UP_WITHIN {
+                return Err(not_up(host));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
         if let Some(pid) = process::first(host)? {
             network::plug(&self.settings, &record.id, pid).await?;
         }
-        let begun = tokio::time::Instant::now();
         while !host.join("up").exists() {
             if !process::is_held(host) || begun.elapsed() > UP_WITHIN {
                 return Err(not_up(host));
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use reeve_ports::{CloudError, CloudErrorKind};
@@ -14,6 +15,9 @@ use crate::record::Record;
 
 /// Begins the mark by which a bridge is known as ours.
 const MARK: &str = "reeve-local-hosts:";
+
+/// How long a bridge may be without its mark.
+const MARKED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A host's end of the cable on this machine.
 pub fn cable(id: &str) -> String {
@@ -52,23 +56,27 @@ pub async fn ensure_bridge(settings: &Settings) -> Result<(), CloudError> {
     let mark = format!("{MARK}{}", settings.folder.display());
     let mark: String = mark.chars().map(|c| if c.is_ascii_graphic() && c != '"' { c } else { '_' }).take(250).collect();
     let there = Path::new("/sys/class/net").join(bridge);
-    if there.exists() {
-        let alias = std::fs::read_to_string(there.join("ifalias")).unwrap_or_default();
-        if alias.trim() != mark {
-            return refused(format!(
-                "the interface {bridge} exists and is not of these hosts ({}): configure another name for the bridge",
-                if alias.trim().is_empty() { "not marked" } else { alias.trim() }
-            ));
-        }
-    } else {
+    let alias = || std::fs::read_to_string(there.join("ifalias")).unwrap_or_default().trim().to_owned();
+    if !there.exists() {
         if let Some(taken) = overlap(*pool, &run(&["ip", "-j", "-4", "route", "show", "table", "all"], "").await?) {
             return refused(format!(
                 "this machine has a route to {taken}, which overlaps {pool}: configure another pool"
             ));
         }
-        // One batch; if we die in the middle, the bridge is ours by its mark, or not there.
         let script = format!("link add name {bridge} type bridge\nlink set dev {bridge} alias {mark}\n");
-        run(&["ip", "-batch", "-"], &script).await?;
+        raced(run(&["ip", "-batch", "-"], &script).await, || there.exists())?;
+    }
+    // What a server that was killed has started goes on for a moment: the mark may still come.
+    let begun = tokio::time::Instant::now();
+    while alias() != mark {
+        let alias = alias();
+        if !alias.is_empty() || begun.elapsed() > MARKED_WITHIN {
+            return refused(format!(
+                "the interface {bridge} exists and is not of these hosts ({}): configure another name for the bridge",
+                if alias.is_empty() { "not marked" } else { &alias }
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let script =
         format!("address replace {}/{} dev {bridge}\nlink set dev {bridge} up\n", gateway(*pool), pool.prefix_len());
@@ -110,14 +118,20 @@ async fn egress(settings: &Settings) -> Result<(), CloudError> {
 
 /// Plugs a host in: its end is called `eth0` and configures itself.
 pub async fn plug(settings: &Settings, id: &str, pid: i32) -> Result<(), CloudError> {
-    if has_cable(id) {
-        return Ok(());
-    }
     let (cable, bridge) = (cable(id), &settings.bridge);
-    let script = format!(
-        "link add name {cable} type veth peer name eth0 netns {pid}\nlink set dev {cable} master {bridge} up\n"
-    );
-    run(&["ip", "-batch", "-"], &script).await.map(drop)
+    if !has_cable(id) {
+        let script = format!("link add name {cable} type veth peer name eth0 netns {pid}\n");
+        raced(run(&["ip", "-batch", "-"], &script).await, || has_cable(id))?;
+    }
+    run(&["ip", "-batch", "-"], &format!("link set dev {cable} master {bridge} up\n")).await.map(drop)
+}
+
+/// A failure counts unless somebody else did the same at the same time: a program that a killed server left running.
+fn raced(result: Result<String, CloudError>, done: impl Fn() -> bool) -> Result<(), CloudError> {
+    match result {
+        Err(error) if !done() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Pulls the cable out. It goes with the host's network, but some time later.

@@ -69,15 +69,3 @@ pub async fn kill(host: &Path) -> Result<(), CloudError> {
     }
     Ok(())
 }
-
-/// Waits until the first process has said its number. False: it has not, in that time.
-pub async fn appears(host: &Path, limit: Duration) -> Result<bool, CloudError> {
-    let begun = tokio::time::Instant::now();
-    while first(host)?.is_none() {
-        if begun.elapsed() > limit {
-            return Ok(false);
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    Ok(true)
-}

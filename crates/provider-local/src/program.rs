@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reeve_ports::{CloudError, CloudErrorKind};
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// What any of them may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -64,18 +64,16 @@ pub async fn run(argv: &[&str], input: &str) -> Result<String, CloudError> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Starts a program that is nobody's child and outlives us, with both outputs appended to `log`.
-pub async fn detach<S: AsRef<OsStr>>(argv: impl IntoIterator<Item = S>, log: &Path) -> Result<(), CloudError> {
+/// Starts a program in a session of its own, with both outputs appended to `log`. It outlives us; as long as we live it
+/// can be seen ending. Dropping the handle lets it go on.
+pub fn detach<S: AsRef<OsStr>>(argv: impl IntoIterator<Item = S>, log: &Path) -> Result<Child, CloudError> {
     let open = || std::fs::File::options().create(true).append(true).open(log).map_err(io("open", log));
     let words: Vec<_> = argv.into_iter().map(|word| word.as_ref().to_owned()).collect();
-    let argv =
-        [OsStr::new("setsid"), OsStr::new("--fork")].into_iter().chain(words.iter().map(|word| word.as_os_str()));
-    let status = command(argv)
+    command([OsStr::new("setsid")].into_iter().chain(words.iter().map(|word| word.as_os_str())))
         .stdin(Stdio::null())
         .stdout(open()?)
         .stderr(open()?)
-        .status()
-        .await
-        .map_err(|error| broken(format!("setsid: {error}")))?;
-    if status.success() { Ok(()) } else { Err(broken(format!("setsid: {status}"))) }
+        .kill_on_drop(false)
+        .spawn()
+        .map_err(|error| broken(format!("setsid: {error}")))
 }

@@ -56,7 +56,7 @@ async fn three_hosts_in_seconds_and_gone_without_a_trace() {
             .await;
             assert_eq!(greeting, "SSH");
         }
-        assert_eq!(sh(&**host, "cat /proc/1/cmdline | tr '\\0' ' '").await, "/bin/sh /.reeve/init ");
+        assert_eq!(sh(&**host, "cat /proc/1/cmdline | tr '\\0' ' '").await, "/bin/sh /.reeve/init");
     }
     let listed: Vec<CloudServer> =
         rig.local.list(&LabelFilter::label("role", "b").unwrap()).try_collect().await.unwrap();

@@ -127,8 +127,9 @@ impl Rig {
 
 pub fn settings(folder: &Path, bridge: &str, number: u32) -> Settings {
     assert!(rustix_is_root(), "local hosts need root: run the tests as root");
-    let [low, high, ..] = std::process::id().to_le_bytes();
-    let pool = format!("10.{}.{}.{}/27", 216 + high % 8, low, (number % 8) * 32).parse().unwrap();
+    // One of the 16384 networks of /27 in 10.216.0.0/13.
+    let network = (std::process::id() * 16 + number) % 16_384;
+    let pool = format!("{}/27", std::net::Ipv4Addr::from_bits(0x0AD8_0000 + network * 32)).parse().unwrap();
     let launcher = vec![env!("CARGO_BIN_EXE_reeve-local-host").into()];
     Settings { bridge: bridge.to_owned(), pool, launcher, ..Settings::new(folder.to_owned()) }
 }
@@ -163,6 +164,13 @@ impl Drop for Rig {
             let held = std::fs::File::open(&alive).is_ok_and(|file| file.try_lock().is_err());
             if held && let Ok(pid) = std::fs::read_to_string(&alive) {
                 Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+                while std::fs::File::open(&alive).is_ok_and(|file| file.try_lock().is_err()) {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            }
+            for controller in ["memory", "cpu", "."] {
+                let group = Path::new("/sys/fs/cgroup").join(controller).join("reeve-local").join(host.file_name());
+                std::fs::remove_dir(group).ok();
             }
         }
         Command::new("ip").args(["link", "del", &self.settings.bridge]).output().unwrap();
