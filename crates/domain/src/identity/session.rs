@@ -101,6 +101,7 @@ async fn exchange(app: &App, actor: &Actor, token: &Secret, race_ms: i64, served
         let raced = now.ms_since(used_at) < race_ms;
         if row.revoked_at.is_none() && !raced {
             revoke(app, tx, actor, &row, "session.reuse").await?;
+            return Err(refused());
         }
         if !(raced && served) {
             return Err(refused());
