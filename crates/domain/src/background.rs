@@ -22,6 +22,7 @@ use crate::host::power::SwitchHost;
 use crate::plan::CheckOperation;
 use crate::seal::rotation::RotateSeal;
 use crate::server::keep;
+use crate::workflow::saga::RunWorkflow;
 use crate::{
     App, command, event, execution, idempotency, identity, job, node_metrics, operation, seal, self_update, server,
     webhook,
@@ -80,6 +81,7 @@ pub fn registry(config: &Config) -> Registry<App> {
         .saga::<CreateHost>()
         .saga::<DeleteHost>()
         .saga::<SwitchHost>()
+        .saga::<RunWorkflow>()
 }
 
 type Tick = for<'a> fn(&'a App) -> BoxFuture<'a, Result<()>>;

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::TryStreamExt;
 use reeve_ports::CloudError;
-use reeve_ports::cloud::{CloudFactory, CloudServer, Image, LabelFilter, NoClouds, Plan, Provider, Zone};
+use reeve_ports::cloud::{CloudFactory, CloudServer, LabelFilter, NoClouds};
+pub use reeve_ports::cloud::{Image, Plan, Price, Provider, Zone};
 use reeve_types::{Actor, Permission, Result, Timestamp};
 
 use crate::credential::{Account, any_account};
@@ -103,13 +104,27 @@ async fn some<T>(items: reeve_ports::cloud::Items<'_, T>) -> Result<Vec<T>, Clou
     futures::StreamExt::take(items, LONGEST).try_collect().await
 }
 
-/// All providers.
+/// A provider, and whether somebody has credentials for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The provider.
+    pub provider: Provider,
+    /// Whether the workspace that was asked about has credentials for it.
+    pub in_workspace: bool,
+}
+
+/// All providers, as they are for a workspace or for the environment.
 ///
 /// # Errors
-/// Forbidden.
-pub async fn providers(app: &App, actor: &Actor) -> Result<Vec<Provider>> {
+/// NotFound for the workspace.
+pub async fn providers(app: &App, actor: &Actor, workspace: Option<&str>) -> Result<Vec<Known>> {
     authz::require(actor, Permission::HostsRead)?;
-    Ok(app.clouds.factory().providers())
+    let own = match workspace {
+        Some(name) => crate::credential::providers_of(app, name).await?,
+        None => Vec::new(),
+    };
+    let known = app.clouds.factory().providers().into_iter();
+    Ok(known.map(|provider| Known { in_workspace: own.contains(&provider.name), provider }).collect())
 }
 
 /// What a provider offers, to a workspace or to the credentials of the environment.

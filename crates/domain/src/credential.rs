@@ -50,6 +50,13 @@ pub async fn list(app: &App, actor: &Actor, name: &str) -> Result<Vec<View>> {
     table::all(&mut tx, &found.id).await?.into_iter().map(|row| view(app, row)).collect()
 }
 
+/// The providers that a workspace has credentials for, by name.
+pub(crate) async fn providers_of(app: &App, name: &str) -> Result<Vec<String>> {
+    let mut tx = app.store.read().await?;
+    let found = workspace::by_name(&mut tx, name).await?.ok_or_else(|| Error::not_found("workspace"))?;
+    Ok(table::all(&mut tx, &found.id).await?.into_iter().map(|row| row.provider).collect())
+}
+
 fn view(app: &App, row: ProviderCredential) -> Result<View> {
     let fields = open_row(app, &row)?.0.into_keys().collect();
     Ok(View { provider: row.provider, fields, updated_at: row.updated_at })

@@ -38,7 +38,10 @@ pub mod self_update;
 pub mod server;
 pub mod ssh_public_key;
 pub mod ssh_username;
+pub mod taskserv;
 pub mod webhook;
+pub mod workflow;
+pub mod workflow;
 pub mod workspace;
 
 pub use app::App;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::seal::Aad;
-use crate::{App, audit, authz, host, operation};
+use crate::{App, audit, authz, host, operation, taskserv, workflow};
 
 /// Plans shown in a list.
 pub const MOST: i64 = 1_000;
@@ -217,6 +217,10 @@ pub(crate) async fn content(app: &App, found: &Operation) -> Result<Content> {
         OperationKind::ServerDelete if !found.is_workflow => host::check::delete(app, found).await,
         OperationKind::ServerStart | OperationKind::ServerStop | OperationKind::ServerReboot => {
             Err(Error::conflict("switching a server has no dry run"))
+        }
+        _ if found.is_workflow => workflow::check(app, found).await,
+        OperationKind::TaskservCreate | OperationKind::TaskservDelete | OperationKind::TaskservUpgrade => {
+            taskserv::check_operation(app, found).await
         }
         kind => Err(Error::conflict(format!("{} has no dry run", kind.word()))),
     }

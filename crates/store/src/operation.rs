@@ -139,6 +139,14 @@ pub async fn list(tx: &mut Tx, filter: &OperationFilter, newest_first: bool, at:
     Ok(Paged { items: rows.into_iter().map(read).collect::<Result<_>>()?, total, page: at })
 }
 
+/// Makes an operation a part of another workflow.
+///
+/// # Errors
+/// As the store.
+pub async fn adopt(tx: &mut Tx, id: &OperationId, parent: &OperationId) -> Result<()> {
+    tx.execute("UPDATE operations SET parent_id = $2 WHERE id = $1", args![id, parent]).await.map(|_| ())
+}
+
 /// Says which job does it.
 ///
 /// # Errors

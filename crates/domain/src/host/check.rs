@@ -62,6 +62,11 @@ pub(crate) async fn of_create(app: &App, input: Create) -> Result<Content> {
 /// NotFound when it is gone meanwhile.
 pub(crate) async fn delete(app: &App, operation: &Operation) -> Result<Content> {
     let input: Delete = serde_json::from_str(&operation.request).map_err(Error::internal)?;
+    of_delete(app, input).await
+}
+
+/// As [`delete`], for a request that is part of another.
+pub(crate) async fn of_delete(app: &App, input: Delete) -> Result<Content> {
     let found = reeve_store::host::by_handle(&mut app.store.read().await?, &input.server).await?;
     let host = found.ok_or_else(|| Error::not_found("server"))?;
     let mut content = Content::default();

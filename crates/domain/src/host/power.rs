@@ -74,7 +74,29 @@ async fn again(
     retry_of: Option<OperationId>,
 ) -> Result<Operation> {
     let mut tx = app.begin(actor).await?;
-    let host = table::lock_by_handle(&mut tx, handle).await?.ok_or_else(|| Error::not_found("server"))?;
+    let entered = enter(app, &mut tx, actor, handle, power.kind(), None, retry_of).await?;
+    let details = json!({"workspace": entered.workspace, "switch": power});
+    audit::record(app, &mut tx, actor, "host.switch", handle, details).await?;
+    begin::tell_entered(app, &mut tx, &entered).await?;
+    tx.commit().await?;
+    Ok(entered)
+}
+
+/// Enters a switch with its operation.
+///
+/// # Errors
+/// NotFound; Conflict.
+pub(crate) async fn enter(
+    app: &App,
+    tx: &mut Tx,
+    actor: &Actor,
+    handle: &str,
+    kind: OperationKind,
+    parent: Option<(&OperationId, &str)>,
+    retry_of: Option<OperationId>,
+) -> Result<Operation> {
+    let power = Power::of(kind).ok_or_else(|| Error::internal("no switch"))?;
+    let host = table::lock_by_handle(tx, handle).await?.ok_or_else(|| Error::not_found("server"))?;
     if host.provider == ADOPTED {
         return Err(Error::conflict(format!("server {} is adopted: nobody here has its switch", host.hostname)));
     }
@@ -85,29 +107,17 @@ async fn again(
     if !fits {
         return Err(Error::conflict(format!("server {} is {}", host.hostname, host.state.word())));
     }
-    let workspace = workspaces::get(&mut tx, &host.workspace_id).await?.ok_or_else(|| Error::not_found("workspace"))?;
+    let workspace = workspaces::get(tx, &host.workspace_id).await?.ok_or_else(|| Error::not_found("workspace"))?;
     let mut new = New::of(power.kind(), &workspace, host.handle.clone(), json!({"server": host.handle}));
-    new.retry_of = retry_of;
+    (new.parent, new.retry_of) = (parent, retry_of);
     new.locks = vec![begin::host_lock(&host.id)];
     let who = actor.principal.label();
-    let entered = operation::enter(app, &mut tx, actor, new, |id| {
-        let switching = Switching {
-            operation: id.clone(),
-            host: host.id.clone(),
-            power,
-            asked_at: None,
-            hard: false,
-            seen: None,
-            why: None,
-        };
+    operation::enter(app, tx, actor, new, |id| {
+        let (operation, host) = (id.clone(), host.id.clone());
+        let switching = Switching { operation, host, power, asked_at: None, hard: false, seen: None, why: None };
         NewJob::saga::<App, SwitchHost>(&switching, &who)
     })
-    .await?;
-    let details = json!({"hostname": host.hostname, "workspace": workspace.name, "switch": power});
-    audit::record(app, &mut tx, actor, "host.switch", &host.handle, details).await?;
-    begin::tell_entered(app, &mut tx, &entered).await?;
-    tx.commit().await?;
-    Ok(entered)
+    .await
 }
 
 /// What the steps share.

@@ -84,7 +84,7 @@ pub async fn undone(app: &App, tx: &mut Tx, id: &OperationId, why: &Why) -> Resu
 }
 
 /// Ends an operation as cancelled and asks its job to stop.
-pub(super) async fn cancel(app: &App, tx: &mut Tx, operation: &Operation) -> Result<()> {
+pub(crate) async fn cancel(app: &App, tx: &mut Tx, operation: &Operation) -> Result<()> {
     let now = app.now();
     table::end(tx, &operation.id, OperationStatus::Cancelled, None, None, now).await?;
     let state = match &operation.job_id {
@@ -200,7 +200,7 @@ async fn wake_parent(app: &App, tx: &mut Tx, operation: &Operation) -> Result<()
 }
 
 /// Appends the event of an end. Last before the commit.
-pub(super) async fn tell(
+pub(crate) async fn tell(
     app: &App,
     tx: &mut Tx,
     operation: &Operation,

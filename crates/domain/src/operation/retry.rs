@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::begin;
-use crate::{App, authz, host};
+use crate::{App, authz, host, taskserv, workflow};
 
 /// A request as it was made.
 pub(crate) struct Asked {
@@ -44,7 +44,16 @@ pub async fn retry(app: &App, actor: &Actor, id: &OperationId) -> Result<Operati
 
 /// Asks for it, with the permission that it needs.
 pub(crate) async fn ask(app: &App, actor: &Actor, asked: Asked) -> Result<Operation> {
-    let Asked { kind, request, secrets, retry_of, .. } = asked;
+    let Asked { kind, is_workflow, request, secrets, retry_of } = asked;
+    if is_workflow {
+        authz::require(actor, Permission::WorkflowsSubmit)?;
+        let sealed = secrets.ok_or_else(|| Error::internal("a workflow without its parameters"))?;
+        let input = workflow::input_of(&sealed)?;
+        let parameters = serde_json::Map::clone(&input.parameters);
+        let check_mode = request["check_mode"].as_bool().unwrap_or(false);
+        let input = workflow::Submit { check_mode, parameters: without_check(parameters), ..input };
+        return workflow::again(app, actor, input, retry_of.as_ref()).await;
+    }
     let of = retry_of.as_ref().map(|found| found.id.clone());
     match kind {
         OperationKind::ServerCreate => {
@@ -62,8 +71,24 @@ pub(crate) async fn ask(app: &App, actor: &Actor, asked: Asked) -> Result<Operat
                 None => Err(Error::internal("a switch has no plan")),
             }
         }
-        kind => Err(Error::conflict(format!("{} cannot be tried again", kind.word()))),
+        OperationKind::TaskservCreate | OperationKind::TaskservUpgrade => {
+            authz::require(actor, Permission::TaskservsCreate)?;
+            taskserv::again(app, actor, kind, request, secrets, of).await
+        }
+        OperationKind::TaskservDelete => {
+            authz::require(actor, Permission::TaskservsDelete)?;
+            taskserv::again(app, actor, kind, request, secrets, of).await
+        }
+        OperationKind::ClusterCreate | OperationKind::ClusterDelete | OperationKind::Batch => {
+            Err(Error::internal("a workflow that says it is none"))
+        }
     }
+}
+
+/// Whether it is a dry run is said beside the parameters here.
+fn without_check(mut parameters: serde_json::Map<String, Value>) -> serde_json::Map<String, Value> {
+    parameters.remove("check_mode");
+    parameters
 }
 
 fn read<T: DeserializeOwned>(request: Value) -> Result<T> {
