@@ -41,7 +41,6 @@ pub mod ssh_username;
 pub mod taskserv;
 pub mod webhook;
 pub mod workflow;
-pub mod workflow;
 pub mod workspace;
 
 pub use app::App;

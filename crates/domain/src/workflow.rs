@@ -5,7 +5,7 @@ use reeve_jobs::NewJob;
 use reeve_store::{host as hosts, operation as table, workspace as workspaces};
 use reeve_types::host::HostFilter;
 use reeve_types::operation::{Operation, OperationFilter, OperationKind};
-use reeve_types::{Actor, Error, OperationId, Page, Paged, Permission, Result, Secret};
+use reeve_types::{Actor, Error, OperationId, Page, Permission, Result, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -49,7 +49,8 @@ pub async fn submit(app: &App, actor: &Actor, input: Submit) -> Result<Operation
 pub(crate) async fn again(app: &App, actor: &Actor, input: Submit, retry_of: Option<&Operation>) -> Result<Operation> {
     let kind = shape::kind(&input.workflow_type)?;
     let mut input = input;
-    for (name, flag) in [("check_mode", &mut input.check_mode), ("preserve_on_failure", &mut input.preserve_on_failure)] {
+    for (name, flag) in [("check_mode", &mut input.check_mode), ("preserve_on_failure", &mut input.preserve_on_failure)]
+    {
         *flag |= input.parameters.get(name).and_then(Value::as_bool).unwrap_or(false);
     }
     let (found, graph) = prepare(app, &input, kind).await?;
@@ -121,11 +122,7 @@ pub(crate) fn input_of(secrets: &Secret) -> Result<Submit> {
 }
 
 /// The graph, held against the workspace and the providers as far as that can be done before anything exists.
-async fn prepare(
-    app: &App,
-    input: &Submit,
-    kind: OperationKind,
-) -> Result<(reeve_types::workspace::Workspace, Graph)> {
+async fn prepare(app: &App, input: &Submit, kind: OperationKind) -> Result<(reeve_types::workspace::Workspace, Graph)> {
     let (found, known) = {
         let mut tx = app.store.read().await?;
         let found = workspace::named(&mut tx, &input.workspace).await?;
@@ -201,14 +198,15 @@ pub async fn get(app: &App, actor: &Actor, id: &OperationId) -> Result<Operation
     found.filter(|found| found.is_workflow).ok_or_else(|| Error::not_found("workflow"))
 }
 
-/// A page of workflows, the oldest first.
+/// Workflows, the oldest first.
 ///
 /// # Errors
 /// As the store.
-pub async fn list(app: &App, actor: &Actor, mut filter: OperationFilter, page: Page) -> Result<Paged<Operation>> {
+pub async fn list(app: &App, actor: &Actor, mut filter: OperationFilter) -> Result<Vec<Operation>> {
     authz::require(actor, Permission::WorkflowsRead)?;
     filter.is_workflow = Some(true);
-    table::list(&mut app.store.read().await?, &filter, false, page).await
+    let page = Page { number: 1, size: operation::MOST as u64 };
+    Ok(table::list(&mut app.store.read().await?, &filter, false, page).await?.items)
 }
 
 /// How a node of a workflow stands.
@@ -237,7 +235,7 @@ pub async fn steps(app: &App, actor: &Actor, id: &OperationId) -> Result<(Detail
         return Err(Error::not_found("workflow"));
     }
     let graph = graph_of(app, &detail.operation)?;
-    let of = |node: &str| detail.children.iter().filter(move |child| child.node.as_deref() == Some(node));
+    let children = &detail.children;
     let mut steps: Vec<StepOf> = graph
         .nodes
         .iter()
@@ -245,8 +243,8 @@ pub async fn steps(app: &App, actor: &Actor, id: &OperationId) -> Result<(Detail
             node: node.id.clone(),
             kind: node.kind,
             needs: node.needs.iter().chain(&node.after).cloned().collect(),
-            operation: of(&node.id).next_back().cloned(),
-            tries: of(&node.id).count(),
+            operation: of(children, &node.id).next_back().cloned(),
+            tries: of(children, &node.id).count(),
         })
         .collect();
     for child in &detail.children {
@@ -257,6 +255,10 @@ pub async fn steps(app: &App, actor: &Actor, id: &OperationId) -> Result<(Detail
         }
     }
     Ok((detail, steps))
+}
+
+fn of<'a>(children: &'a [Operation], node: &'a str) -> impl DoubleEndedIterator<Item = &'a Operation> {
+    children.iter().filter(move |child| child.node.as_deref() == Some(node))
 }
 
 /// The plan of a workflow: that of each of its nodes, in the order of its graph.
@@ -281,8 +283,10 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_secret_is_not_shown() {
-        let value = json!({"config": {"root_password": "x", "port": 1, "list": [{"api_token": "y", "none_token": null}]}});
-        let shown = json!({"config": {"root_password": "***", "port": 1, "list": [{"api_token": "***", "none_token": null}]}});
+        let value =
+            json!({"config": {"root_password": "x", "port": 1, "list": [{"api_token": "y", "none_token": null}]}});
+        let shown =
+            json!({"config": {"root_password": "***", "port": 1, "list": [{"api_token": "***", "none_token": null}]}});
         assert_eq!(redacted(&value), shown);
     }
 }

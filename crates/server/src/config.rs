@@ -292,7 +292,9 @@ impl Settings {
                 format!("--listen takes SURFACE=ADDR, as edge=127.0.0.1:44000; `{listen}` has no `=`")
             })?;
             let surface = settings.surfaces.get_mut(name).with_context(|| {
-                format!("--listen {listen}: there is no surface `{name}`; there are edge, provisioning, console and agents")
+                format!(
+                    "--listen {listen}: there is no surface `{name}`; there are edge, provisioning, console and agents"
+                )
             })?;
             address.clone_into(&mut surface.listen);
         }

@@ -92,7 +92,8 @@ fn said(error: &Error) -> String {
 }
 
 fn fields(details: &BTreeMap<String, Vec<String>>) -> String {
-    let lines: Vec<String> = details.iter().map(|(field, problems)| format!("{field}: {}", problems.join(", "))).collect();
+    let lines: Vec<String> =
+        details.iter().map(|(field, problems)| format!("{field}: {}", problems.join(", "))).collect();
     lines.join("; ")
 }
 

@@ -25,7 +25,13 @@ pub async fn list(app: Arc<App>, call: Call) -> Result<Reply> {
     };
     let found = operation::list(&app, &call.actor, &filter, page).await?;
     let total = found.total;
-    paged(Reply::ok(&found.items.into_iter().map(View::from).collect::<Vec<_>>())?, &call, "/v1/operations", page, total)
+    paged(
+        Reply::ok(&found.items.into_iter().map(View::from).collect::<Vec<_>>())?,
+        &call,
+        "/v1/operations",
+        page,
+        total,
+    )
 }
 
 /// Tells of the other pages, in headers: the body stays a bare array.

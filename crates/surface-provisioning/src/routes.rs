@@ -43,6 +43,7 @@ pub fn surface(app: Arc<App>, kit: Kit, about: Arc<About>) -> Result<Mounted> {
         .route(get.clone(), "/v1/providers/{provider}/zones", "providers.zones", need(P::HostsRead), providers::zones)
         .route(get.clone(), "/v1/providers/{provider}/images", "providers.images", need(P::HostsRead), providers::images)
         .route(get.clone(), "/v1/workflows", "workflows.list", need(P::WorkflowsRead), workflows::list)
+        .route(post.clone(), "/v1/workflows/submit", "workflows.submit", need(P::WorkflowsSubmit), workflows::submit)
         .route(get.clone(), "/v1/workflows/{id}", "workflows.get", need(P::WorkflowsRead), workflows::get)
         .route(post.clone(), "/v1/workflows/{id}/cancel", "workflows.cancel", need(P::WorkflowsCancel), workflows::cancel)
         .route(get.clone(), "/v1/workflows/{id}/steps", "workflows.steps", need(P::WorkflowsRead), workflows::steps)

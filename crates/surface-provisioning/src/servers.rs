@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use reeve_domain::host::{self, Delete, Power};
 use reeve_domain::App;
+use reeve_domain::host::{self, Delete, Power};
 use reeve_http_kit::{Call, Reply};
 use reeve_types::{Error, Result};
 

@@ -36,7 +36,8 @@ impl Query {
     /// # Errors
     /// Invalid for a word that is no state and for a wrong instant.
     pub fn filter(&self) -> Result<OperationFilter> {
-        let words = self.status.iter().flat_map(|words| words.split(',')).map(str::trim).filter(|word| !word.is_empty());
+        let words =
+            self.status.iter().flat_map(|words| words.split(',')).map(str::trim).filter(|word| !word.is_empty());
         Ok(OperationFilter {
             statuses: words.map(status).collect::<Result<_>>()?,
             workspace: self.workspace.clone(),
