@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(redactor.clean("login hunter2hunter2 ok"), "login *** ok");
         assert_eq!(redactor.clean("key AAAABBBBCCCC end"), "key *** end");
         assert_eq!(redactor.clean(r#"x 'it'\''s "quoted"' y it's \"quoted\" z"#), "x *** y *** z");
-        assert_eq!(format!("{redactor:?}"), "Redactor(7 texts)");
+        assert_eq!(format!("{redactor:?}"), "Redactor(9 texts)");
     }
 
     #[test]

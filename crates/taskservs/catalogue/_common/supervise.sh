@@ -1,5 +1,4 @@
 #!/bin/sh
-# shellcheck disable=SC3045,SC2120,SC2119
 # Keeps one program running where process 1 is no service manager: supervise.sh FOLDER start|stop|status|run.
 # FOLDER holds service.env (what to run), and gets supervisor.pid, program.pid and log.
 set -eu

@@ -1,6 +1,7 @@
 //! Settings of every taskserv that between them reach every branch of its templates, and the world they are rendered for.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use reeve_taskservs::{Bundle, Catalogue, Facts, Machine, Problems, RenderInput, Settings, render};
 use serde_json::{Value, json};
@@ -8,8 +9,10 @@ use serde_json::{Value, json};
 pub const PEM: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 pub const SUM: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-pub fn catalogue() -> Catalogue {
-    Catalogue::core().unwrap_or_else(|problems| panic!("{problems:#?}"))
+/// Reading it takes a while without optimisation: once for all tests.
+pub fn catalogue() -> &'static Catalogue {
+    static CORE: OnceLock<Catalogue> = OnceLock::new();
+    CORE.get_or_init(|| Catalogue::core().unwrap_or_else(|problems| panic!("{problems:#?}")))
 }
 
 pub fn machines() -> Vec<Machine> {
@@ -35,9 +38,9 @@ pub fn facts() -> Facts {
 
 pub fn settings(name: &str, config: &Value) -> Result<Settings, Problems> {
     let catalogue = catalogue();
-    let mut settings = Settings::read(&catalogue, name, config, None)?;
+    let mut settings = Settings::read(catalogue, name, config, None)?;
     let mut next = 0;
-    settings.make_up(&catalogue, |n| {
+    settings.make_up(catalogue, |n| {
         next += 1;
         next % n
     });

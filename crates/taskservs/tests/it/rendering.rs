@@ -56,7 +56,7 @@ fn every_example_renders_on_every_machine_into_what_its_format_reads() {
                 facts()
             };
             for index in 0..3 {
-                let bundle = bundle_of(&catalogue, &settings, index, &facts)
+                let bundle = bundle_of(catalogue, &settings, index, &facts)
                     .unwrap_or_else(|problems| panic!("{name} {config}: {problems:#?}"));
                 for file in &bundle.files {
                     readable(name, &file.path, &file.content);
@@ -92,7 +92,7 @@ fn readable(name: &str, path: &str, content: &str) {
 fn the_same_settings_make_the_same_bytes() {
     let catalogue = catalogue();
     let settings = settings("etcd", &json!({})).unwrap();
-    let bundles = [0, 0, 1].map(|index| bundle_of(&catalogue, &settings, index, &facts()).unwrap());
+    let bundles = [0, 0, 1].map(|index| bundle_of(catalogue, &settings, index, &facts()).unwrap());
     assert_eq!(bundles[0].archive().unwrap(), bundles[1].archive().unwrap());
     assert_eq!(bundles[0].digest, bundles[1].digest);
     assert_ne!(bundles[0].digest, bundles[2].digest);
@@ -100,7 +100,7 @@ fn the_same_settings_make_the_same_bytes() {
 
 fn file(name: &str, config: Value, index: usize, path: &str) -> String {
     let settings = settings(name, &config).unwrap_or_else(|problems| panic!("{problems:#?}"));
-    let bundle = bundle_of(&catalogue(), &settings, index, &facts()).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let bundle = bundle_of(catalogue(), &settings, index, &facts()).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let found = bundle.files.into_iter().find(|file| file.path == path);
     found.unwrap_or_else(|| panic!("{name} writes no {path}")).content
 }
@@ -123,23 +123,23 @@ fn a_redis_replica_follows_the_first() {
 
 #[test]
 fn containerd_speaks_the_configuration_of_its_version() {
-    insta::assert_snapshot!("containerd 1", file("containerd", json!({}), 0, "/etc/reeve/containerd/config.toml"));
-    insta::assert_snapshot!("containerd 2", file("containerd", json!({"version": "2.0.1"}), 0, "/etc/reeve/containerd/config.toml"));
+    insta::assert_snapshot!("containerd_1", file("containerd", json!({}), 0, "/etc/reeve/containerd/config.toml"));
+    insta::assert_snapshot!("containerd_2", file("containerd", json!({"version": "2.0.1"}), 0, "/etc/reeve/containerd/config.toml"));
 }
 
 #[test]
 fn kubeadm_speaks_the_configuration_of_its_version() {
     let path = "/etc/reeve/kubernetes/kubeadm.yaml";
-    insta::assert_snapshot!("kubeadm 1.28 init", file("kubernetes", json!({"version": "1.28.0"}), 0, path));
+    insta::assert_snapshot!("kubeadm_1_28_init", file("kubernetes", json!({"version": "1.28.0"}), 0, path));
     let more = json!({"version": "1.33.1", "control_planes": 3, "labels": {"zone": "a"}, "kube_proxy": false});
-    insta::assert_snapshot!("kubeadm 1.33 init", file("kubernetes", more.clone(), 0, path));
-    insta::assert_snapshot!("kubeadm 1.33 join", file("kubernetes", more, 2, path));
+    insta::assert_snapshot!("kubeadm_1_33_init", file("kubernetes", more.clone(), 0, path));
+    insta::assert_snapshot!("kubeadm_1_33_join", file("kubernetes", more, 2, path));
 }
 
 #[test]
 fn a_unit_carries_arguments_and_environment_as_they_are() {
     let settings = settings("radicle", &json!({"passphrase": "pass $HOME %n \"x\""})).unwrap();
-    let bundle = bundle_of(&catalogue(), &settings, 0, &facts()).unwrap();
+    let bundle = bundle_of(catalogue(), &settings, 0, &facts()).unwrap();
     insta::assert_snapshot!(bundle.part("service.unit").unwrap());
     insta::assert_snapshot!("supervised", bundle.part("service.env").unwrap());
 }
