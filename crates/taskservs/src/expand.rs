@@ -117,7 +117,11 @@ pub(crate) fn files(
     let mut paths = BTreeSet::new();
     for file in &files {
         if !paths.insert(&file.path) {
-            problems.push(Problem::invalid("config", format!("{} would be written twice", file.path), "use different names"));
+            problems.push(Problem::invalid(
+                "config",
+                format!("{} would be written twice", file.path),
+                "use different names",
+            ));
         }
     }
     if problems.is_empty() { Ok(files) } else { Err(problems) }
@@ -177,7 +181,11 @@ fn one_file(
 fn place(definition: &Definition, at: &str, path: &str, mode: &str, owner: &str) -> Result<(), Problems> {
     if !is_path(path) || path.split('/').count() < 3 {
         let problem = format!("`{}` is no place for a file", path.escape_default());
-        return Err(vec![Problem::invalid(format!("config ({at})"), problem, "use plain words in names that become paths")]);
+        return Err(vec![Problem::invalid(
+            format!("config ({at})"),
+            problem,
+            "use plain words in names that become paths",
+        )]);
     }
     if !whole("0[0-7]{3}", mode) || !whole("[a-z_][a-z0-9_-]{0,31}:[a-z_][a-z0-9_-]{0,31}", owner) {
         return Err(wrong(definition, at, "mode or owner is none"));

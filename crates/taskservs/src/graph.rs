@@ -90,7 +90,12 @@ struct Draft {
 }
 
 /// Puts `wanted` in order and adds what it requires, or says everything that is wrong.
-pub fn resolve(catalogue: &Catalogue, world: &World, wanted: &[Wanted], missing: Missing) -> Result<Resolution, Problems> {
+pub fn resolve(
+    catalogue: &Catalogue,
+    world: &World,
+    wanted: &[Wanted],
+    missing: Missing,
+) -> Result<Resolution, Problems> {
     let mut drafts = read(catalogue, world, wanted)?;
     complete(catalogue, world, &mut drafts, missing)?;
     let mut problems = Problems::new();
@@ -123,9 +128,17 @@ fn read(catalogue: &Catalogue, world: &World, wanted: &[Wanted]) -> Result<Vec<D
             let field = format!("servers[{index}]");
             let shown: String = host.chars().filter(|c| !c.is_control()).take(64).collect();
             if !world.machines.contains_key(host) {
-                problems.push(Problem::invalid(field, format!("there is no server `{shown}` in the workspace"), known(world)));
+                problems.push(Problem::invalid(
+                    field,
+                    format!("there is no server `{shown}` in the workspace"),
+                    known(world),
+                ));
             } else if hosts.contains(host) {
-                problems.push(Problem::invalid(field, format!("`{shown}` stands there twice"), "name each server once"));
+                problems.push(Problem::invalid(
+                    field,
+                    format!("`{shown}` stands there twice"),
+                    "name each server once",
+                ));
             } else {
                 hosts.push(host.clone());
             }
@@ -135,13 +148,22 @@ fn read(catalogue: &Catalogue, world: &World, wanted: &[Wanted]) -> Result<Vec<D
         }
         match Settings::read(catalogue, &want.name, &want.config, world.folder.as_deref()) {
             Ok(settings) => {
-                let twice = drafts.iter().find(|d| d.settings.name == want.name && d.hosts.iter().any(|h| hosts.contains(h)));
+                let twice =
+                    drafts.iter().find(|d| d.settings.name == want.name && d.hosts.iter().any(|h| hosts.contains(h)));
                 let there = at(world, &want.name, &hosts);
                 if twice.is_some() {
-                    problems.push(Problem::invalid("servers", format!("{} is asked for twice on one server", want.name), "once is enough"));
+                    problems.push(Problem::invalid(
+                        "servers",
+                        format!("{} is asked for twice on one server", want.name),
+                        "once is enough",
+                    ));
                 } else if !there.is_empty() {
                     let right = "upgrade or delete what is there, or name other servers";
-                    problems.push(Problem::conflict("servers", format!("{} is installed on {}", want.name, there.join(", ")), right));
+                    problems.push(Problem::conflict(
+                        "servers",
+                        format!("{} is installed on {}", want.name, there.join(", ")),
+                        right,
+                    ));
                 }
                 drafts.push(Draft { settings, hosts, because: Because::Asked, chosen: BTreeMap::new() });
             }
@@ -153,7 +175,11 @@ fn read(catalogue: &Catalogue, world: &World, wanted: &[Wanted]) -> Result<Vec<D
 
 fn known(world: &World) -> String {
     let names: Vec<&str> = world.machines.keys().take(20).map(String::as_str).collect();
-    if names.is_empty() { "create a server first".into() } else { format!("name servers of it, as {}", names.join(", ")) }
+    if names.is_empty() {
+        "create a server first".into()
+    } else {
+        format!("name servers of it, as {}", names.join(", "))
+    }
 }
 
 fn at(world: &World, name: &str, hosts: &[String]) -> Vec<String> {
@@ -294,10 +320,18 @@ fn conflicts(catalogue: &Catalogue, world: &World, drafts: &[Draft]) -> Result<P
                     let name = &draft.settings.name;
                     if planned.any(|d| d.hosts.contains(host)) {
                         let right = "take one of them";
-                        problems.push(Problem::invalid("name", format!("{name} and {other} cannot both be on {host}"), right));
+                        problems.push(Problem::invalid(
+                            "name",
+                            format!("{name} and {other} cannot both be on {host}"),
+                            right,
+                        ));
                     } else if !at(world, other, std::slice::from_ref(host)).is_empty() {
                         let right = format!("delete {other} there first, or name other servers");
-                        problems.push(Problem::conflict("name", format!("{name} cannot be where {other} is: on {host}"), right));
+                        problems.push(Problem::conflict(
+                            "name",
+                            format!("{name} cannot be where {other} is: on {host}"),
+                            right,
+                        ));
                     }
                 }
             }
@@ -349,7 +383,8 @@ fn order(catalogue: &Catalogue, drafts: &[Draft]) -> Result<Vec<usize>, Problems
         }
     }
     let mut order = Vec::new();
-    let mut left: BTreeSet<(&str, usize)> = drafts.iter().enumerate().map(|(i, d)| (d.settings.name.as_str(), i)).collect();
+    let mut left: BTreeSet<(&str, usize)> =
+        drafts.iter().enumerate().map(|(i, d)| (d.settings.name.as_str(), i)).collect();
     while !left.is_empty() {
         let free = left.iter().find(|(_, index)| before[*index].iter().all(|i| order.contains(i))).copied();
         let Some((name, index)) = free else {
@@ -376,7 +411,10 @@ pub fn dependents<'a>(
             dependency.on.iter().any(|option| option == name)
                 && installed.hosts.iter().any(|host| {
                     let lost = dependency.scope == Scope::Workspace || hosts.contains(host);
-                    lost && !dependency.on.iter().any(|option| remains(world, option, host, dependency.scope, name, hosts))
+                    lost && !dependency
+                        .on
+                        .iter()
+                        .any(|option| remains(world, option, host, dependency.scope, name, hosts))
                 })
         });
         if needs_it {

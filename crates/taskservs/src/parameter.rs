@@ -368,6 +368,9 @@ pub(crate) fn is_path(text: &str) -> bool {
 
 fn is_url(text: &str) -> bool {
     url::Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty() && url.password().is_none()
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
     }) && text.chars().all(|c| c.is_ascii_graphic() && !"'\"\\`<>{}|^".contains(c))
 }

@@ -209,7 +209,8 @@ fn env(
         }
     }
     let ports = expand::ports(input.catalogue, settings)?;
-    let ports: Vec<String> = ports.iter().map(|port| format!("{} {} {}", port.protocol, port.number, port.name)).collect();
+    let ports: Vec<String> =
+        ports.iter().map(|port| format!("{} {} {}", port.protocol, port.number, port.name)).collect();
     set.push(("REEVE_PORTS".into(), lines(&ports)));
     set.extend(variables.into_iter().map(|(name, value)| (format!("V_{name}"), value)));
     for (name, value) in &settings.params {

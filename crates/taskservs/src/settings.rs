@@ -95,8 +95,12 @@ impl Settings {
         for check in &definition.checks {
             match template::holds(Some(&check.when), &context) {
                 Ok(false) => {}
-                Ok(true) => problems.push(Problem::invalid(format!("config.{}", check.field), &check.problem, &check.right)),
-                Err(why) => problems.push(Problem::catalogue(format!("{}: {}", self.name, check.when), why, "mend the rule")),
+                Ok(true) => {
+                    problems.push(Problem::invalid(format!("config.{}", check.field), &check.problem, &check.right))
+                }
+                Err(why) => {
+                    problems.push(Problem::catalogue(format!("{}: {}", self.name, check.when), why, "mend the rule"))
+                }
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -213,7 +217,9 @@ fn origin(
         Source::Path if text("source_path").is_none() => {
             refuse("config.source_path", "it is missing".into(), "name the archive or program on the machines".into())
         }
-        Source::Url if text("source_url").is_none() && definition.download.as_ref().is_some_and(|d| d.url.is_empty()) => {
+        Source::Url
+            if text("source_url").is_none() && definition.download.as_ref().is_some_and(|d| d.url.is_empty()) =>
+        {
             let right = "give it with source_sha256, or give source_path";
             refuse("config.source_url", "its makers offer no download".into(), right.into())
         }

@@ -83,9 +83,8 @@ fn each(items: Vec<Value>, pattern: &str) -> Result<Vec<String>, Error> {
         let mut out = String::new();
         let mut rest = pattern;
         while let Some((before, tail)) = rest.split_once('{') {
-            let (field, after) = tail
-                .split_once('}')
-                .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "a brace is not closed"))?;
+            let (field, after) =
+                tail.split_once('}').ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "a brace is not closed"))?;
             let value = item.get_attr(field)?;
             if value.is_undefined() {
                 return Err(Error::new(ErrorKind::UndefinedError, format!("there is no {field}")));
@@ -179,7 +178,10 @@ mod tests {
     fn values_are_quoted_by_the_ending_of_the_name() {
         let context = json!({"x": "a'b\"c", "n": 5, "list": ["p", "q r"]});
         assert_eq!(render("a.sh", "{{ x }} {{ n }}", &context).unwrap(), r#"'a'\''b"c' 5"#);
-        assert_eq!(render("a.yaml", "k: {{ x }}\nl: {{ list }}", &context).unwrap(), "k: \"a'b\\\"c\"\nl: [\"p\", \"q r\"]");
+        assert_eq!(
+            render("a.yaml", "k: {{ x }}\nl: {{ list }}", &context).unwrap(),
+            "k: \"a'b\\\"c\"\nl: [\"p\", \"q r\"]"
+        );
         assert_eq!(render("a.toml", "k = {{ list }}", &context).unwrap(), r#"k = ["p", "q r"]"#);
         assert_eq!(render("a.haproxy", "log {{ x ~ '$HOME' }}", &context).unwrap(), r#"log "a'b\"c\$HOME""#);
         assert_eq!(render("a.sql", "SELECT {{ x }}", &context).unwrap(), r#"SELECT 'a''b"c'"#);

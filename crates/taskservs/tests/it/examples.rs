@@ -86,7 +86,10 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("etcd", json!({})),
         ("etcd", json!({"version": "v3.5.10", "tls": true, "tls_ca": PEM, "tls_cert": PEM, "tls_key": PEM})),
         ("redis", json!({})),
-        ("redis", json!({"bind": ["10.0.0.1", "::1"], "append_only": false, "password": "quote\" back\\slash and more"})),
+        (
+            "redis",
+            json!({"bind": ["10.0.0.1", "::1"], "append_only": false, "password": "quote\" back\\slash and more"}),
+        ),
         ("postgres", json!({})),
         (
             "postgres",
@@ -113,7 +116,10 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("runc", json!({"version": "1.2.3"})),
         ("crun", json!({})),
         ("youki", url.clone()),
-        ("containerd", json!({"mirrors": [{"registry": "docker.io", "endpoints": ["http://10.0.0.9:5000"]}], "metrics": "127.0.0.1:1338"})),
+        (
+            "containerd",
+            json!({"mirrors": [{"registry": "docker.io", "endpoints": ["http://10.0.0.9:5000"]}], "metrics": "127.0.0.1:1338"}),
+        ),
         ("containerd", json!({"version": "2.0.1", "systemd_cgroup": "no"})),
         ("crio", json!({"metrics_port": 9537, "cgroup_manager": "cgroupfs"})),
         ("crio", json!({"version": "1.30.4"})),
@@ -126,8 +132,14 @@ pub fn all() -> Vec<(&'static str, Value)> {
             json!({"server": "ganesha", "port": 2050,
                    "exports": [{"path": "/srv/a", "networks": ["10.0.0.0/8"], "read_only": true, "squash": "none"}]}),
         ),
-        ("ip-aliases", json!({"aliases": [{"interface": "eth0", "address": "10.0.0.50/24"}, {"interface": "lo", "address": "fd00::5", "server": "node2"}]})),
-        ("webhook", json!({"hooks": [{"id": "deploy", "command": "/usr/local/bin/deploy", "arguments": ["a b", "\"x\""], "secret": "0123456789abcdef"}]})),
+        (
+            "ip-aliases",
+            json!({"aliases": [{"interface": "eth0", "address": "10.0.0.50/24"}, {"interface": "lo", "address": "fd00::5", "server": "node2"}]}),
+        ),
+        (
+            "webhook",
+            json!({"hooks": [{"id": "deploy", "command": "/usr/local/bin/deploy", "arguments": ["a b", "\"x\""], "secret": "0123456789abcdef"}]}),
+        ),
         (
             "coredns",
             json!({"forwarders": ["1.1.1.1"], "log_queries": true,
@@ -135,8 +147,14 @@ pub fn all() -> Vec<(&'static str, Value)> {
                         {"name": "@", "type": "MX", "value": "10 mail"}, {"name": "www", "type": "CNAME", "value": "node1"},
                         {"name": "*.apps", "type": "A", "value": "10.0.0.1"}, {"name": "_a", "type": "TXT", "value": "v=1 x"}]}]}),
         ),
-        ("coredns", json!({"zones": [{"name": "a.example", "records": [{"name": "@", "type": "NS", "value": "ns1.b.example."}]}]})),
-        ("coder", json!({"access_url": "https://coder.example.org", "postgres_url": "postgres://coder:secret-secret@10.0.0.1/coder"})),
+        (
+            "coredns",
+            json!({"zones": [{"name": "a.example", "records": [{"name": "@", "type": "NS", "value": "ns1.b.example."}]}]}),
+        ),
+        (
+            "coder",
+            json!({"access_url": "https://coder.example.org", "postgres_url": "postgres://coder:secret-secret@10.0.0.1/coder"}),
+        ),
         ("desktop", json!({})),
         ("desktop", json!({"environment": "mate"})),
         ("gitea", json!({"domain": "git.example.org"})),
@@ -166,7 +184,10 @@ pub fn all() -> Vec<(&'static str, Value)> {
                    "kube_proxy": false, "labels": {"zone": "a"}, "endpoint": "lb.internal:6443", "image_repository": "10.0.0.9:5000/k8s",
                    "images_path": "/srv/images.tar"}),
         ),
-        ("kubernetes", json!({"distribution": "k3s", "source_path": "/srv/k3s", "cni": "flannel", "labels": {"a": "b"}})),
+        (
+            "kubernetes",
+            json!({"distribution": "k3s", "source_path": "/srv/k3s", "cni": "flannel", "labels": {"a": "b"}}),
+        ),
         (
             "kubernetes",
             json!({"distribution": "k3s", "source": "url", "version": "1.30.4", "control_planes": 3, "kube_proxy": false,

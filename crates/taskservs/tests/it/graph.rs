@@ -77,7 +77,8 @@ fn the_order_of_a_list_does_not_matter() {
 #[test]
 fn what_is_there_is_taken() {
     let world = world(&[("os", json!({}), &["node1"]), ("crun", json!({}), &["node1"])]);
-    let found = resolve(catalogue(), &world, &[want("containerd", json!({}), &["node1", "node2"])], Missing::Install).unwrap();
+    let found =
+        resolve(catalogue(), &world, &[want("containerd", json!({}), &["node1", "node2"])], Missing::Install).unwrap();
     insta::assert_snapshot!(steps(&found), @"os on node2 for containerd; runc on node2 for containerd; containerd on node1+node2");
     let chosen = &found.steps[2].chosen;
     assert_eq!((chosen["node1"]["oci_runtime"].as_str(), chosen["node2"]["oci_runtime"].as_str()), ("crun", "runc"));
@@ -101,7 +102,11 @@ fn clashes_are_told() {
 
 #[test]
 fn settings_that_a_requirement_needs_are_asked_for() {
-    let wanted = [want("gitea", json!({"domain": "a.example", "database": "postgres", "database_password": "x".repeat(12)}), &["node1"])];
+    let wanted = [want(
+        "gitea",
+        json!({"domain": "a.example", "database": "postgres", "database_password": "x".repeat(12)}),
+        &["node1"],
+    )];
     insta::assert_snapshot!(told(resolve(catalogue(), &world(&[]), &wanted, Missing::Install)), @"os on node1 for gitea; postgres on node1 for gitea; gitea on node1");
 }
 
@@ -145,7 +150,10 @@ fn layers_override_and_add() {
             ("own".to_owned(), own),
             ("redis".to_owned(), json!({"parameters": {"max_memory": {"default": "1gb"}}})),
         ]),
-        files: BTreeMap::from([("own".to_owned(), BTreeMap::from([("own.yaml".to_owned(), "say: {{ params.greeting }}\n".to_owned())]))]),
+        files: BTreeMap::from([(
+            "own".to_owned(),
+            BTreeMap::from([("own.yaml".to_owned(), "say: {{ params.greeting }}\n".to_owned())]),
+        )]),
     };
     let infra = Layer {
         definitions: BTreeMap::from([("redis".to_owned(), json!({"parameters": {"max_memory": {"default": "2gb"}}}))]),
@@ -154,9 +162,13 @@ fn layers_override_and_add() {
     let catalogue = catalogue().clone().with(workspace).unwrap().with(infra).unwrap();
     assert_eq!(catalogue.iter().count(), 33);
     assert_eq!(catalogue.get("redis").unwrap().parameters["max_memory"].default, Some(json!("2gb")));
-    let found = resolve(&catalogue, &world(&[]), &[want("own", json!({"greeting": "a: \"b\""}), &["node1"])], Missing::Install).unwrap();
-    let bundle = crate::examples::bundle_of(&catalogue, &found.steps[1].settings, 0, &crate::examples::facts()).unwrap();
+    let found =
+        resolve(&catalogue, &world(&[]), &[want("own", json!({"greeting": "a: \"b\""}), &["node1"])], Missing::Install)
+            .unwrap();
+    let bundle =
+        crate::examples::bundle_of(&catalogue, &found.steps[1].settings, 0, &crate::examples::facts()).unwrap();
     assert_eq!(bundle.files[0].content, "say: \"a: \\\"b\\\"\"\n");
-    let broken = Layer { definitions: BTreeMap::from([("own".to_owned(), json!({"titel": 1}))]), files: BTreeMap::new() };
+    let broken =
+        Layer { definitions: BTreeMap::from([("own".to_owned(), json!({"titel": 1}))]), files: BTreeMap::new() };
     assert!(Catalogue::core().unwrap().with(broken).unwrap_err()[0].problem.contains("titel"));
 }

@@ -13,10 +13,24 @@ use crate::examples::{bundle_of, catalogue, facts, settings};
 
 fn nasty() -> impl Strategy<Value = String> {
     let pieces = prop_oneof![
-        Just("'".to_owned()), Just("\"".to_owned()), Just("\\".to_owned()), Just("$(touch /tmp/x)".to_owned()),
-        Just("`id`".to_owned()), Just("\n".to_owned()), Just("\r".to_owned()), Just("\0".to_owned()), Just("; rm -rf /".to_owned()),
-        Just("{{ 7 * 7 }}".to_owned()), Just("${HOME}".to_owned()), Just("%n".to_owned()), Just("#".to_owned()),
-        Just("\u{2028}".to_owned()), Just("\u{7f}".to_owned()), Just("EOF\n".to_owned()), Just("]]>".to_owned()), "\\PC{0,8}".prop_map(|s| s),
+        Just("'".to_owned()),
+        Just("\"".to_owned()),
+        Just("\\".to_owned()),
+        Just("$(touch /tmp/x)".to_owned()),
+        Just("`id`".to_owned()),
+        Just("\n".to_owned()),
+        Just("\r".to_owned()),
+        Just("\0".to_owned()),
+        Just("; rm -rf /".to_owned()),
+        Just("{{ 7 * 7 }}".to_owned()),
+        Just("${HOME}".to_owned()),
+        Just("%n".to_owned()),
+        Just("#".to_owned()),
+        Just("\u{2028}".to_owned()),
+        Just("\u{7f}".to_owned()),
+        Just("EOF\n".to_owned()),
+        Just("]]>".to_owned()),
+        "\\PC{0,8}".prop_map(|s| s),
         any::<char>().prop_map(String::from),
     ];
     prop::collection::vec(pieces, 0..8).prop_map(|pieces| pieces.concat())

@@ -21,7 +21,10 @@ fn definitions_hold_together() {
     let catalogue = catalogue();
     for definition in catalogue.iter() {
         let name = &definition.name;
-        assert!(!definition.versions.is_empty() && !definition.versions[0].ends_with(".x"), "{name}: no default version");
+        assert!(
+            !definition.versions.is_empty() && !definition.versions[0].ends_with(".x"),
+            "{name}: no default version"
+        );
         assert!(!definition.health.is_empty() && definition.about.ends_with('.'), "{name}: about or health");
         for dependency in &definition.depends {
             assert!(!dependency.on.is_empty(), "{name}: an empty dependency");
@@ -50,11 +53,8 @@ fn every_example_renders_on_every_machine_into_what_its_format_reads() {
     for bare in [false, true] {
         for (name, config) in all() {
             let settings = settings(name, &config).unwrap_or_else(|problems| panic!("{name} {config}: {problems:#?}"));
-            let facts = if bare {
-                Facts { init: "none".into(), cgroup: 1, arch: "arm64".into(), ..facts() }
-            } else {
-                facts()
-            };
+            let facts =
+                if bare { Facts { init: "none".into(), cgroup: 1, arch: "arm64".into(), ..facts() } } else { facts() };
             for index in 0..3 {
                 let bundle = bundle_of(catalogue, &settings, index, &facts)
                     .unwrap_or_else(|problems| panic!("{name} {config}: {problems:#?}"));
@@ -118,13 +118,21 @@ fn haproxy_gets_frontends_and_backends() {
 
 #[test]
 fn a_redis_replica_follows_the_first() {
-    insta::assert_snapshot!(file("redis", json!({"password": "twelve\"chars\\\n".trim_end()}), 2, "/etc/reeve/redis/redis.conf"));
+    insta::assert_snapshot!(file(
+        "redis",
+        json!({"password": "twelve\"chars\\\n".trim_end()}),
+        2,
+        "/etc/reeve/redis/redis.conf"
+    ));
 }
 
 #[test]
 fn containerd_speaks_the_configuration_of_its_version() {
     insta::assert_snapshot!("containerd_1", file("containerd", json!({}), 0, "/etc/reeve/containerd/config.toml"));
-    insta::assert_snapshot!("containerd_2", file("containerd", json!({"version": "2.0.1"}), 0, "/etc/reeve/containerd/config.toml"));
+    insta::assert_snapshot!(
+        "containerd_2",
+        file("containerd", json!({"version": "2.0.1"}), 0, "/etc/reeve/containerd/config.toml")
+    );
 }
 
 #[test]

@@ -9,7 +9,8 @@ use reeve_taskservs::{PROBE, Phase};
 use crate::examples::{all, bundle_of, catalogue, facts, settings};
 
 fn read_by(program: &str, args: &[&str], script: &str) -> Result<(), String> {
-    let child = Command::new(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child =
+        Command::new(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.unwrap_or_else(|error| panic!("{program}: {error}; the stage `needs` installs it"));
     child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -26,7 +27,8 @@ fn sh_reads_every_phase_of_every_example() {
     let catalogue = catalogue();
     for (name, config) in all() {
         let settings = settings(name, &config).unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
-        let bundle = bundle_of(catalogue, &settings, 0, &facts()).unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
+        let bundle =
+            bundle_of(catalogue, &settings, 0, &facts()).unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
         let mut whole = String::new();
         for phase in Phase::SCRIPTED {
             whole.push_str(&bundle.inline(phase).unwrap());
@@ -44,13 +46,18 @@ fn sh_reads_every_phase_of_every_example() {
 #[test]
 fn shellcheck_finds_nothing() {
     let catalogue = catalogue();
-    for (name, script) in [("probe", PROBE), ("lib.sh", part("os", "lib.sh").as_str()), ("supervise.sh", part("os", "supervise.sh").as_str())] {
+    for (name, script) in [
+        ("probe", PROBE),
+        ("lib.sh", part("os", "lib.sh").as_str()),
+        ("supervise.sh", part("os", "supervise.sh").as_str()),
+    ] {
         read_by("shellcheck", &ARGS, &format!("set -eu\n{script}")).unwrap_or_else(|words| panic!("{name}: {words}"));
     }
     let mut seen = BTreeSet::new();
     for definition in catalogue.iter() {
         if let Some(functions) = catalogue.file(&definition.name, "functions.sh").filter(|text| seen.insert(*text)) {
-            read_by("shellcheck", &ARGS, &format!("set -eu\n{functions}")).unwrap_or_else(|words| panic!("{}: {words}", definition.name));
+            read_by("shellcheck", &ARGS, &format!("set -eu\n{functions}"))
+                .unwrap_or_else(|words| panic!("{}: {words}", definition.name));
         }
     }
     assert!(seen.len() > 25);
