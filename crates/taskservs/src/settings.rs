@@ -73,10 +73,8 @@ impl Settings {
         let mut fields = definition.parameters.clone();
         fields.extend(catalogue.common().iter().map(|(name, parameter)| (name.clone(), parameter.clone())));
         let Value::Object(mut params) = read_fields(&fields, "config", given)? else { return Err(Vec::new()) };
-        if params.get("source_folder").is_none_or(Value::is_null) {
-            if let Some(folder) = folder {
-                params.insert("source_folder".into(), Value::String(folder.to_owned()));
-            }
+        if let Some(folder) = folder.filter(|_| params.get("source_folder").is_none_or(Value::is_null)) {
+            params.insert("source_folder".into(), Value::String(folder.to_owned()));
         }
         let (version, source) = origin(definition, given, &params, folder)?;
         let install_missing = match params.get("dependencies").and_then(Value::as_str) {

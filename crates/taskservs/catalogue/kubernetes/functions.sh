@@ -83,7 +83,9 @@ before_remove() {
 }
 after_remove() {
 	if k3s_is_it && [ "$REEVE_PURGE" = yes ]; then
-		for mount in $(awk '$2 ~ "^/(run/k3s|var/lib/kubelet|var/lib/rancher/k3s)" {print $2}' /proc/mounts | sort -r); do umount "$mount" || :; done
+		awk '$2 ~ "^/(run/k3s|var/lib/kubelet|var/lib/rancher/k3s)" {print $2}' /proc/mounts | sort -r | while read -r mount; do
+			umount "$mount" || :
+		done
 		rm -rf /var/lib/rancher/k3s /etc/rancher/k3s /run/k3s /var/lib/kubelet
 	fi
 }

@@ -29,11 +29,14 @@ is_healthy() {
 	[ "$(cat /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages)" -ge "$P_huge_pages" ] || { echo "huge pages are missing"; return 1; }
 	[ "$REEVE_FIRST" = yes ] || return 0
 	state=$(kube -n mayastor get daemonset mayastor-io-engine -o 'jsonpath={.status.numberReady}/{.status.desiredNumberScheduled}')
-	[ -n "$state" ] && [ "${state%/*}" = "${state#*/}" ] || { echo "the engine runs on $state nodes"; return 1; }
+	if [ -z "$state" ] || [ "${state%/*}" != "${state#*/}" ]; then
+		echo "the engine runs on $state nodes"
+		return 1
+	fi
 	echo "the engine runs on $state nodes"
 }
 before_remove() {
-	[ "$REEVE_FIRST" = yes ] && [ -f "$P_kubeconfig" ] && has helm || return 0
+	if [ "$REEVE_FIRST" != yes ] || [ ! -f "$P_kubeconfig" ] || ! has helm; then return 0; fi
 	KUBECONFIG=$P_kubeconfig helm uninstall mayastor --namespace mayastor --wait || warning "helm uninstall failed"
 }
 installed_version() { printf '%s' "$REEVE_VERSION"; }

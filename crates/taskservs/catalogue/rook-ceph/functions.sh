@@ -21,7 +21,7 @@ is_healthy() {
 	case $health in HEALTH_OK | HEALTH_WARN) echo "$health" ;; *) echo "Ceph is ${health:-not there yet}"; return 1 ;; esac
 }
 before_remove() {
-	[ "$REEVE_FIRST" = yes ] && [ -f "$P_kubeconfig" ] || return 0
+	if [ "$REEVE_FIRST" != yes ] || [ ! -f "$P_kubeconfig" ]; then return 0; fi
 	if [ "$REEVE_PURGE" = yes ]; then
 		kube -n rook-ceph patch cephcluster rook-ceph --type merge -p '{"spec":{"cleanupPolicy":{"confirmation":"yes-really-destroy-data"}}}' || :
 		kube delete -f /etc/reeve/rook-ceph/cluster.yaml --ignore-not-found --timeout=300s || warning "the storage is still being deleted"

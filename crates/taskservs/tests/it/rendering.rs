@@ -76,15 +76,14 @@ fn readable(name: &str, path: &str, content: &str) {
             }
         }
     }
-    if path.ends_with(".json") {
-        if let Err(error) = serde_json::from_str::<Value>(content) {
-            told(error.to_string());
-        }
+    let json = path.ends_with(".json");
+    if let Some(error) = serde_json::from_str::<Value>(content).err().filter(|_| json) {
+        told(error.to_string());
     }
-    if path.ends_with(".toml") || path.ends_with("crio.conf.d/10-reeve.conf") || path.starts_with("/etc/containers/") {
-        if let Err(error) = toml::from_str::<toml::Value>(content) {
-            told(error.to_string());
-        }
+    let other = path.ends_with("crio.conf.d/10-reeve.conf") || path.starts_with("/etc/containers/");
+    let toml = path.ends_with(".toml") || other;
+    if let Some(error) = toml::from_str::<toml::Value>(content).err().filter(|_| toml) {
+        told(error.to_string());
     }
 }
 
