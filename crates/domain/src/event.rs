@@ -33,7 +33,7 @@ pub const CATALOG: [&str; 15] = [
 ];
 
 /// Types that the published catalogue does not have.
-pub const OWN: [&str; 1] = [WEBHOOK_DISABLED];
+pub const OWN: [&str; 3] = [WEBHOOK_DISABLED, BACKUP_COMPLETED, BACKUP_FAILED];
 
 /// Whether there is such a type.
 pub fn is_known(kind: &str) -> bool {
@@ -42,6 +42,10 @@ pub fn is_known(kind: &str) -> bool {
 
 /// A webhook was disabled because its endpoint failed.
 pub const WEBHOOK_DISABLED: &str = "reeve.webhook.disabled";
+/// The server made a backup by itself.
+pub const BACKUP_COMPLETED: &str = "reeve.backup.completed";
+/// The server gave up making a backup.
+pub const BACKUP_FAILED: &str = "reeve.backup.failed";
 /// A node tried an enrollment key.
 pub const KEY_VERIFIED: &str = "edge.enrollment_key.verified";
 /// A node enrolled for the first time.

@@ -93,6 +93,24 @@ pub async fn bring_forward(tx: &mut Tx, name: &str, next: Timestamp) -> Result<b
     Ok(tx.execute(sql, args![name, next]).await? == 1)
 }
 
+/// Sets the next tick, whatever it was.
+///
+/// # Errors
+/// As the store.
+pub async fn set_next(tx: &mut Tx, name: &str, next: Timestamp) -> Result<()> {
+    let sql = "INSERT INTO schedules (name, next_at) VALUES ($1, $2)
+        ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at";
+    tx.execute(sql, args![name, next]).await.map(|_| ())
+}
+
+/// Forgets the times of something that does not recur any more.
+///
+/// # Errors
+/// As the store.
+pub async fn forget(tx: &mut Tx, name: &str) -> Result<()> {
+    tx.execute("DELETE FROM schedules WHERE name = $1", args![name]).await.map(|_| ())
+}
+
 /// Takes or prolongs the lease. False while another owner holds it.
 ///
 /// # Errors

@@ -329,6 +329,7 @@ fn refused(error: Error) -> Failure {
         backup::WRONG_KEY => "give the passphrase or key file that the backup was made with",
         backup::NEWER => "install that version of reeve",
         backup::NOT_A_BACKUP => "give a file made by `reeve backup create`",
+        backup::IN_USE => "stop the servers on this database, or restore into another one with --store",
         backup::NOT_EMPTY => "restore elsewhere, or add --force",
         _ => return Failure::local(words(&error)),
     };
