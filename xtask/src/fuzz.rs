@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use reeve_lab::{Process, Server, ServerOptions};
+use serde_json::json;
 
 use crate::{shell, test, up};
 
@@ -23,6 +24,8 @@ const CONFIG: &str = r#"
 include-path-regex = "/metrics/[a-z]+/raw$"
 checks.not_a_server_error.expected-statuses = ["2xx", "4xx", "503"]
 "#;
+/// What is not made up: it would have the server write into any folder of this machine. Its own tests try it.
+const LEFT_OUT: [&str; 1] = ["backups.schedule.set"];
 /// Seconds of one round with many requests; a round begins with another seed.
 const ROUND_SECONDS: u64 = 60;
 /// Agents, so that there are nodes to ask for.
@@ -95,6 +98,10 @@ impl Range<'_> {
             ],
         })?;
         let _simulator = self.agents(&server, folder.path())?;
+        let backups = json!({
+            "cron": "@yearly", "to": folder.path().join("backups"), "passphrase": "of nobody's business",
+        });
+        server.console()?.call("PUT", "/api/backups/schedule", &backups)?;
         fs::write(folder.path().join("schemathesis.toml"), CONFIG)?;
         let (mut failed, mut round) = (0, 0);
         let answered = loop {
@@ -120,6 +127,9 @@ impl Range<'_> {
         command.args(["run", &format!("{url}/api/openapi"), "--checks", CHECKS, "--seed", &seed.to_string()]);
         command.args(["--request-timeout", "10", "--generation-database", "none", "--continue-on-failure"]);
         command.args(["--no-color", "--warnings", "off"]);
+        for operation in LEFT_OUT {
+            command.args(["--exclude-operation-id", operation]);
+        }
         match (self.examples, with_key) {
             (Some(examples), _) => command.args(["--max-examples", &examples.to_string()]),
             (None, true) => command.args(["--max-time", &ROUND_SECONDS.to_string()]),

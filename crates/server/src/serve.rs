@@ -137,6 +137,7 @@ impl Server {
         app.follow(clock);
         app.set_fetch(Arc::new(Fetcher::new(Guard { allow_private: settings.webhook_allow_private_ips })));
         app.set_seal_keys(Arc::new(KeyFile { data: settings.data.clone(), given: settings.seal_key.is_some() }));
+        app.set_backup_site(Arc::new(backup::Site { data: settings.data.clone() }));
         prepare(&app, &settings, &mut credentials, first_start, &listeners).await?;
 
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());

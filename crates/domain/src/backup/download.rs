@@ -41,7 +41,8 @@ pub async fn download(app: &Arc<App>, actor: &Actor, key: KeyText) -> Result<Dow
     authz::require(actor, Permission::ServerWrite)?;
     let key = key.key()?;
     let permit = app.backup_downloads.clone().try_acquire_owned();
-    let permit = permit.map_err(|_| Error::too_many("other backups are going out; try again when they have", 30_000))?;
+    let permit =
+        permit.map_err(|_| Error::too_many("other backups are going out; try again when they have", 30_000))?;
     let files = app.backup_site()?.files()?.into_iter().map(|(name, content)| File { name, content }).collect();
     let stamp = app.now().rfc3339_secs().replace(['-', ':'], "");
     let name = format!("reeve-{}-{stamp}.rvb", app.server_id);

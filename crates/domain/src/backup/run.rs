@@ -70,7 +70,12 @@ async fn make(app: &Arc<App>, job: &Running, name: &str) -> Result<()> {
     };
     let out = place.create(name).await?;
     let made = create(source, &plan.key, out).await?;
-    job.output.line(&format!("{} bytes, {} rows of {} tables", made.bytes, made.manifest.rows(), made.manifest.tables.len()));
+    job.output.line(&format!(
+        "{} bytes, {} rows of {} tables",
+        made.bytes,
+        made.manifest.rows(),
+        made.manifest.tables.len()
+    ));
     // A backup that is there is a success, whatever becomes of the old ones.
     let not_deleted = match delete_old(app, &*place, &plan, job).await {
         Ok(()) => None,
@@ -106,8 +111,15 @@ async fn succeeded(
     .await?;
     let done = NewEvent { kind: event::BACKUP_COMPLETED, subject: job.id.0.clone(), data };
     feed::append(&mut tx, &*app.ids, now, &[done]).await?;
-    audit::record(app, &mut tx, &Actor::system(), "backup.create", job.id.as_str(), json!({"name": name, "place": place}))
-        .await?;
+    audit::record(
+        app,
+        &mut tx,
+        &Actor::system(),
+        "backup.create",
+        job.id.as_str(),
+        json!({"name": name, "place": place}),
+    )
+    .await?;
     tx.commit().await
 }
 

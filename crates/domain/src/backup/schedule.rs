@@ -2,7 +2,7 @@
 //! backups are sealed with and the access to a bucket, neither of which is ever shown.
 
 use reeve_jobs::{Cron, NewJob, enqueue};
-use reeve_ports::{BucketAccess, ObjectInfo};
+pub use reeve_ports::{BucketAccess, ObjectInfo};
 use reeve_store::{Topic, Tx, schedule as ticks, setting};
 use reeve_types::{Actor, Error, Permission, Result, Secret, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -269,7 +269,10 @@ fn check(wanted: &Wanted) -> Result<()> {
     }
     let Some(access) = &wanted.access else { return Ok(()) };
     if is_path {
-        return Err(Error::invalid("s3", "is of no use for a folder; leave it out, or give s3://BUCKET/PREFIX as `to`"));
+        return Err(Error::invalid(
+            "s3",
+            "is of no use for a folder; leave it out, or give s3://BUCKET/PREFIX as `to`",
+        ));
     }
     if access.access_key_id.is_some() != access.secret_access_key.is_some() {
         return Err(Error::invalid("s3", "needs access_key_id and secret_access_key, both or neither"));
@@ -452,18 +455,18 @@ mod tests {
     fn a_backup_is_late_an_hour_after_it_was_due() {
         let at = |text| Timestamp::parse(text).unwrap();
         let daily = Cron::parse("cron", "0 3 * * *").unwrap();
-        let made = |text| Success {
-            at: at(text),
-            name: String::new(),
-            place: String::new(),
-            bytes: 1,
-            not_deleted: None,
-        };
+        let made =
+            |text| Success { at: at(text), name: String::new(), place: String::new(), bytes: 1, not_deleted: None };
         for (set_at, last, now, late_since) in [
             ("2026-01-31T08:00:00Z", None, "2026-02-01T03:30:00Z", None),
             ("2026-01-31T08:00:00Z", None, "2026-02-01T04:01:00Z", Some("2026-02-01T03:00:00Z")),
             ("2026-01-31T08:00:00Z", Some("2026-02-01T03:00:09Z"), "2026-02-02T02:00:00Z", None),
-            ("2026-01-31T08:00:00Z", Some("2026-02-01T03:00:09Z"), "2026-02-05T02:00:00Z", Some("2026-02-02T03:00:00Z")),
+            (
+                "2026-01-31T08:00:00Z",
+                Some("2026-02-01T03:00:09Z"),
+                "2026-02-05T02:00:00Z",
+                Some("2026-02-02T03:00:00Z"),
+            ),
             // One by hand counts as well, and a schedule that was set again begins anew.
             ("2026-02-04T08:00:00Z", Some("2026-02-01T03:00:09Z"), "2026-02-05T02:00:00Z", None),
         ] {
