@@ -8,6 +8,7 @@ pub mod backup;
 mod backup_schedule;
 pub mod cluster;
 pub mod commands;
+pub mod completions;
 pub mod contexts;
 pub mod doctor;
 pub mod events;
@@ -16,18 +17,19 @@ pub mod export;
 pub mod job;
 pub mod key;
 pub mod login;
+pub mod member;
 pub mod node;
 mod node_metrics;
 pub mod run_command;
 pub mod seal;
 pub mod self_update;
-pub mod server;
 pub mod ssh_user;
 pub mod token;
 pub mod top;
 pub mod user;
 mod watch;
 pub mod webhook;
+pub mod whoami;
 
 use serde_json::Value;
 
