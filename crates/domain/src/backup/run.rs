@@ -218,7 +218,7 @@ mod tests {
         let now = Timestamp::parse("2026-01-09T04:00:00Z").unwrap();
         let gone = |keep_last, keep_days| surplus(&names, "ab", (keep_last, keep_days), now);
         assert_eq!(gone(Some(7), None), [day(2), day(1)]);
-        assert_eq!(gone(None, Some(5)), [day(3), day(2), day(1)].map(|d| d).to_vec());
+        assert_eq!(gone(None, Some(5)), [day(4), day(3), day(2), day(1)]);
         assert_eq!(gone(Some(2), Some(5)).len(), 7);
         let later = now.plus_ms(400 * 86_400_000);
         assert_eq!(surplus(&names, "ab", (None, Some(1)), later).len(), 8, "the newest stays however old it is");

@@ -249,7 +249,8 @@ async fn of_two_servers_one_makes_it() {
         for _ in 0..20 {
             // Both look, at the same time.
             let (a, b) = tokio::join!(schedule::tick(app), schedule::tick(&other));
-            (a.unwrap(), b.unwrap());
+            a.unwrap();
+            b.unwrap();
         }
         yard.site.until(|names| names.len() == round).await;
         yard.idle().await;

@@ -85,7 +85,7 @@ fn a_self_signed_pair_is_made_pinned_and_kept() {
     let place = Place::new();
     let server = place.serve();
     assert!(server.url.starts_with("https://127.0.0.1:"), "{}", server.url);
-    let by_url = ["server", "--url", &server.url, "--token", &server.key];
+    let by_url = ["member", "--url", &server.url, "--token", &server.key];
     let unknown = place.run(&by_url);
     assert_eq!(unknown.status.code(), Some(3), "{}", shown(&unknown));
     assert!(shown(&unknown).contains("its certificate is not trusted"), "{}", shown(&unknown));
@@ -120,7 +120,7 @@ fn a_given_pair_is_trusted_by_its_authority() {
     fs::write(place.path("tls/cert.pem"), params.signed_by(&key, &issuer).unwrap().pem()).unwrap();
     fs::write(place.path("tls/key.pem"), key.serialize_pem()).unwrap();
     let server = place.serve();
-    let by = |ca: &str| place.run(&["server", "--url", &server.url, "--token", &server.key, "--ca", ca]);
+    let by = |ca: &str| place.run(&["member", "--url", &server.url, "--token", &server.key, "--ca", ca]);
     let trusted = by("ca.pem");
     assert!(trusted.status.success(), "{}", shown(&trusted));
     assert_eq!(by("other-ca.pem").status.code(), Some(3));
