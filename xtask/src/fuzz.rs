@@ -31,11 +31,11 @@ const ROUND_SECONDS: u64 = 60;
 /// Agents, so that there are nodes to ask for.
 const AGENTS: u64 = 8;
 /// Surfaces that `cargo xtask test` tries.
-const SURFACES: [&str; 2] = ["edge", "console"];
+const SURFACES: [&str; 3] = ["edge", "console", "provisioning"];
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The surface, by the name of its listener: edge, console
+    /// The surface, by the name of its listener: edge, console, provisioning
     surface: String,
     /// Go on with further seeds until the server has answered this many requests with the key
     #[arg(long, default_value_t = 20_000)]

@@ -31,7 +31,16 @@ impl Place {
         self.reeve(arguments).output().unwrap()
     }
     fn serve(&self) -> Server {
-        let free = ["--listen", "edge=127.0.0.1:0", "--listen", "console=127.0.0.1:0", "--listen", "agents=off"];
+        let free = [
+            "--listen",
+            "provisioning=off",
+            "--listen",
+            "edge=127.0.0.1:0",
+            "--listen",
+            "console=127.0.0.1:0",
+            "--listen",
+            "agents=off",
+        ];
         let mut serve = self.reeve(&["serve", "--data", "data", "--tls", "tls", "--log", "warn"]);
         let log = fs::File::create(self.path("log")).unwrap();
         let process = serve.args(free).stdout(Stdio::null()).stderr(log).spawn().unwrap();
@@ -133,7 +142,16 @@ fn a_pair_that_is_of_no_use_keeps_the_server_from_starting_and_says_why() {
     for (cert, key, problem) in [("nothing", "nothing", "cert.pem"), ("", "", "cert.pem")] {
         fs::write(place.path("tls/cert.pem"), cert).unwrap();
         fs::write(place.path("tls/key.pem"), key).unwrap();
-        let listen = ["--listen", "edge=off", "--listen", "console=127.0.0.1:0", "--listen", "agents=off"];
+        let listen = [
+            "--listen",
+            "provisioning=off",
+            "--listen",
+            "edge=off",
+            "--listen",
+            "console=127.0.0.1:0",
+            "--listen",
+            "agents=off",
+        ];
         let ended = place.run(&[&["serve", "--data", "data", "--tls", "tls"][..], &listen].concat());
         assert_eq!(ended.status.code(), Some(1));
         let words = shown(&ended);
