@@ -202,6 +202,8 @@ fn read_with_secrets(mut row: Row) -> Result<(Node, NodeSecrets)> {
 /// As the store.
 pub async fn list(tx: &mut Tx, filter: &NodeFilter, sorts: &[Sort], at: Page) -> Result<Paged<(Node, NodeSecrets)>> {
     let mut conditions = Where::new();
+    // As the indexes for lists have it, word by word.
+    conditions.raw("n.id <> ''");
     conditions_of(&mut conditions, filter);
     let order = order_by(sorts, SORTABLE, "n.inserted_at", "n.id");
     let columns = format!("{COLUMNS}, n.api_token_sealed, n.proxy_password_sealed");
