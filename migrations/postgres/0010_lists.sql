@@ -25,21 +25,21 @@ CREATE TABLE execution_counts (
 INSERT INTO execution_counts (status, slot, n)
   SELECT status, 0, count(*) FROM executions WHERE node_id IS NOT NULL GROUP BY status;
 
-CREATE FUNCTION executions_counted_insert() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+CREATE OR REPLACE FUNCTION executions_counted_insert() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   INSERT INTO execution_counts AS c (status, slot, n)
     SELECT status, pg_backend_pid(), sum(m) FROM (SELECT status, 1 AS m FROM fresh WHERE node_id IS NOT NULL) AS moved
     GROUP BY status HAVING sum(m) <> 0
     ON CONFLICT (status, slot) DO UPDATE SET n = c.n + excluded.n; RETURN NULL; END $$;
 CREATE TRIGGER executions_counted_insert AFTER INSERT ON executions REFERENCING NEW TABLE AS fresh
   FOR EACH STATEMENT EXECUTE FUNCTION executions_counted_insert();
-CREATE FUNCTION executions_counted_delete() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+CREATE OR REPLACE FUNCTION executions_counted_delete() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   INSERT INTO execution_counts AS c (status, slot, n)
     SELECT status, pg_backend_pid(), sum(m) FROM (SELECT status, -1 AS m FROM gone WHERE node_id IS NOT NULL) AS moved
     GROUP BY status HAVING sum(m) <> 0
     ON CONFLICT (status, slot) DO UPDATE SET n = c.n + excluded.n; RETURN NULL; END $$;
 CREATE TRIGGER executions_counted_delete AFTER DELETE ON executions REFERENCING OLD TABLE AS gone
   FOR EACH STATEMENT EXECUTE FUNCTION executions_counted_delete();
-CREATE FUNCTION executions_counted_update() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+CREATE OR REPLACE FUNCTION executions_counted_update() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   INSERT INTO execution_counts AS c (status, slot, n)
     SELECT status, pg_backend_pid(), sum(m) FROM (SELECT status, 1 AS m FROM fresh WHERE node_id IS NOT NULL
       UNION ALL SELECT status, -1 AS m FROM gone WHERE node_id IS NOT NULL) AS moved

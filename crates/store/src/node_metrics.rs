@@ -126,9 +126,8 @@ fn order(sorts: &[Sort]) -> Order {
     if keys.is_empty() {
         keys.push(("m.load", true));
     }
-    let sorted = |order: Order, (column, descending)| {
-        order.then(&format!("({column} IS NULL)"), false).then(column, descending)
-    };
+    let sorted =
+        |order: Order, (column, descending)| order.then(&format!("({column} IS NULL)"), false).then(column, descending);
     keys.into_iter().fold(Order::default(), sorted).then("n.id", false)
 }
 

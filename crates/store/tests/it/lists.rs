@@ -31,7 +31,7 @@ async fn seed(store: &Store) {
     for i in 0..NODES as i64 {
         let id = format!("n{i:02}");
         let mut row: Vec<Value<'_>> = vec![id.clone().into(), "c".into(), "random".into(), "healthy".into()];
-        row.extend((0..6).map(|port| Value::from(port)));
+        row.extend((0..6).map(Value::from));
         row.extend([0.into(), "".into(), "".into(), id.clone().into(), "".into(), Value::from(i / 3), i.into()]);
         nodes.push(row);
         let status = if i % 5 == 0 { ExecutionStatus::Pending } else { ExecutionStatus::Completed };
@@ -52,7 +52,8 @@ async fn seed(store: &Store) {
         http_proxy_port, socks5_proxy_port, self_update_enabled, public_key, api_token_sealed, api_token_hash,
         proxy_password_sealed, inserted_at, updated_at)";
     tx.insert_many(into, &nodes, "").await.unwrap();
-    let into = "executions (id, command_id, node_id, target_all, status, completed_at, exit_code, inserted_at, updated_at)";
+    let into =
+        "executions (id, command_id, node_id, target_all, status, completed_at, exit_code, inserted_at, updated_at)";
     tx.insert_many(into, &executions, "").await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -140,7 +141,8 @@ async fn counts(store: &Store) -> (BTreeMap<String, i64>, BTreeMap<String, i64>)
         let rows = tx.all(sql, &[]).await.unwrap();
         rows.into_iter().map(|mut row| (row.get().unwrap(), row.get().unwrap())).collect()
     };
-    let kept = read("SELECT status, CAST(sum(n) AS BIGINT) FROM execution_counts GROUP BY status HAVING sum(n) <> 0").await;
+    let kept =
+        read("SELECT status, CAST(sum(n) AS BIGINT) FROM execution_counts GROUP BY status HAVING sum(n) <> 0").await;
     let counted = read("SELECT status, count(*) FROM executions WHERE node_id IS NOT NULL GROUP BY status").await;
     (kept, counted)
 }
