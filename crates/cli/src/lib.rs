@@ -36,8 +36,8 @@ pub use crate::args::{Globals, With};
 pub use crate::command::backup;
 pub use crate::command::doctor::Doctor;
 use crate::command::{
-    admin, alias, apply, audit, cluster, commands, contexts, doctor, events, execution, export, job, key, login, node,
-    run_command, seal, self_update, server, ssh_user, token, top as fleet, user, webhook,
+    admin, alias, apply, audit, cluster, commands, completions, contexts, doctor, events, execution, export, job, key,
+    login, member, node, run_command, seal, self_update, ssh_user, token, top as fleet, user, webhook, whoami,
 };
 pub use crate::failure::Failure;
 use crate::failure::Outcome;
@@ -104,22 +104,22 @@ pub enum ClientCommand {
     #[command(visible_alias = "tokens")]
     Token(With<token::Noun>),
     /// Who the server takes you for, and what you may do
-    Whoami(With<server::Whoami>),
+    Whoami(With<whoami::Whoami>),
     /// Back up a whole server, check and restore backups
     #[command(visible_alias = "backups")]
     Backup(With<backup::Noun>),
     /// The key that seals secrets in the store
     Seal(With<seal::Noun>),
-    /// Version, listeners and agents of the server; the other servers on its store
-    #[command(visible_alias = "servers")]
-    Server(With<server::Server>),
+    /// The Reeve server that answers: version, listeners, agents; the other members of its store
+    #[command(visible_alias = "members")]
+    Member(With<member::Noun>),
     /// The group of servers that the edge clusters are shared out among
     #[command(visible_alias = "admins")]
     Admin(With<admin::Noun>),
     /// Check the connection and the server, and say what to do
     Doctor(With<Doctor>),
     /// Write a completion script for a shell
-    Completions(server::Completions),
+    Completions(completions::Completions),
 }
 
 impl ClientCommand {
@@ -206,11 +206,11 @@ async fn dispatch(world: &mut World, command: ClientCommand, program: clap::Comm
         ClientCommand::User(with) => with!(with, user::run),
         ClientCommand::Token(with) => with!(with, token::run),
         ClientCommand::Backup(with) => with!(with, backup::run),
-        ClientCommand::Whoami(with) => with!(with, server::whoami),
-        ClientCommand::Server(with) => with!(with, server::server),
+        ClientCommand::Whoami(with) => with!(with, whoami::run),
+        ClientCommand::Member(with) => with!(with, member::run),
         ClientCommand::Admin(with) => with!(with, admin::run),
         ClientCommand::Doctor(with) => with!(with, doctor::run),
-        ClientCommand::Completions(args) => server::completions(&args, world, program),
+        ClientCommand::Completions(args) => completions::run(&args, world, program),
     }
 }
 

@@ -7,10 +7,12 @@ pub mod agents;
 pub mod cloud;
 pub mod fetch;
 pub mod objects;
+pub mod remote;
 pub mod seal_keys;
 
 pub use agents::{AgentLink, Answer, Order, Question, Unreached};
 pub use cloud::{Cloud, CloudError, CloudErrorKind};
 pub use fetch::Fetch;
 pub use objects::{NewObject, ObjectInfo, Objects, OpenObject};
+pub use remote::{RemoteError, RemoteErrorKind, RemoteHost, RemoteHosts};
 pub use seal_keys::SealKeys;

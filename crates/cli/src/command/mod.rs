@@ -7,6 +7,7 @@ pub mod audit;
 pub mod backup;
 pub mod cluster;
 pub mod commands;
+pub mod completions;
 pub mod contexts;
 pub mod doctor;
 pub mod events;
@@ -15,18 +16,19 @@ pub mod export;
 pub mod job;
 pub mod key;
 pub mod login;
+pub mod member;
 pub mod node;
 mod node_metrics;
 pub mod run_command;
 pub mod seal;
 pub mod self_update;
-pub mod server;
 pub mod ssh_user;
 pub mod token;
 pub mod top;
 pub mod user;
 mod watch;
 pub mod webhook;
+pub mod whoami;
 
 use serde_json::Value;
 

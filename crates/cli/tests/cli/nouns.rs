@@ -227,7 +227,7 @@ async fn the_server_tells_about_itself() {
             false,
         )
     });
-    let ran = User::of(&fake).run("server").await;
+    let ran = User::of(&fake).run("member").await;
     assert!(
         ran.stdout.contains("LISTENERS         console http://b\n                  edge http://a\n"),
         "{}",

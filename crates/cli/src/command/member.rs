@@ -1,18 +1,16 @@
-//! `reeve server`, `reeve whoami` and `reeve completions`.
+//! `reeve member`: the Reeve server that answers, and the others on its store. (`reeve server` is about rented machines.)
 
 use clap::{Args, Subcommand};
-use clap_complete::Shell;
 use serde_json::Value;
 
 use crate::Session;
 use crate::api::Query;
-use crate::failure::{OK, Outcome};
+use crate::failure::Outcome;
 use crate::view::{View, age, column, text};
-use crate::world::World;
 
 /// About the server, and the others on its store.
 #[derive(Debug, Clone, Args)]
-pub struct Server {
+pub struct Noun {
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -26,19 +24,7 @@ enum Verb {
     List,
 }
 
-/// About the caller.
-#[derive(Debug, Clone, Args)]
-pub struct Whoami {}
-
-/// A completion script.
-#[derive(Debug, Clone, Args)]
-pub struct Completions {
-    /// The shell
-    #[arg(value_enum)]
-    shell: Shell,
-}
-
-static SERVER: View = View {
+static MEMBER: View = View {
     plural: "servers",
     columns: &[
         column("VERSION", 9, 3, |server, _| text(server, "version")),
@@ -50,7 +36,7 @@ static SERVER: View = View {
     name: |server| text(server, "id"),
 };
 
-static SERVERS: View = View {
+static MEMBERS: View = View {
     plural: "servers",
     columns: &[
         column("NAME", 9, 6, |server, _| text(server, "name")),
@@ -67,18 +53,6 @@ static SERVERS: View = View {
     name: |server| text(server, "id"),
 };
 
-static ME: View = View {
-    plural: "principals",
-    columns: &[
-        column("NAME", 9, 3, |me, _| text(me, "name")),
-        column("KIND", 8, 3, |me, _| text(me, "kind")),
-        column("ROLE", 8, 3, |me, _| text(me, "role")),
-        column("ID", 8, 3, |me, _| text(me, "id")),
-        column("PERMISSIONS", 7, 3, |me, _| text(me, "permissions").replace(',', "\n")),
-    ],
-    name: |me| text(me, "name"),
-};
-
 fn listeners(server: &Value) -> String {
     let Some(listeners) = server.get("listeners").and_then(Value::as_object) else {
         return "-".to_owned();
@@ -87,32 +61,17 @@ fn listeners(server: &Value) -> String {
     listeners.keys().map(|name| format!("{name} {}", text(&whole, name))).collect::<Vec<_>>().join("\n")
 }
 
-/// Runs `reeve server`.
-pub async fn server(noun: Server, session: &mut Session<'_>) -> Outcome<u8> {
+/// Runs `reeve member`.
+pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let api = session.api()?;
     match noun.verb {
         None | Some(Verb::Show) => {
             let answer = api.get("/api/server", &Query::new()).await?;
-            session.show(&SERVER, &answer)
+            session.show(&MEMBER, &answer)
         }
         Some(Verb::List) => {
             let listing = api.list_plain("/api/servers").await?;
-            session.show_list(&SERVERS, &listing)
+            session.show_list(&MEMBERS, &listing)
         }
     }
-}
-
-/// Runs `reeve whoami`.
-pub async fn whoami(_: Whoami, session: &mut Session<'_>) -> Outcome<u8> {
-    let answer = session.api()?.get("/api/me", &Query::new()).await?;
-    session.show(&ME, &answer)
-}
-
-/// Runs `reeve completions`.
-pub fn completions(args: &Completions, world: &mut World, mut program: clap::Command) -> Outcome<u8> {
-    let mut script = Vec::new();
-    let name = program.get_name().to_owned();
-    clap_complete::generate(args.shell, &mut program, name, &mut script);
-    world.out.raw(&String::from_utf8_lossy(&script))?;
-    Ok(OK)
 }
