@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use reeve_jobs::{Pokes, Registry};
 use reeve_ports::agents::NoAgents;
 use reeve_ports::fetch::NoFetch;
+use reeve_ports::remote::RemoteHosts;
 use reeve_ports::{AgentLink, Fetch, SealKeys};
 use reeve_store::{Store, Topic, Tx};
 use reeve_types::id::Ids;
@@ -59,6 +60,9 @@ pub struct App {
     /// Apart from the passwords of users: who guesses at nodes' doors does not keep people from logging in.
     pub(crate) ssh_passwords: identity::password::Passwords,
     pub(crate) webhooks: webhook::State,
+    /// The way to providers of machines, and what is remembered of them.
+    pub clouds: crate::catalogue::Clouds,
+    remote: OnceLock<Arc<dyn RemoteHosts>>,
     agents: OnceLock<Arc<dyn AgentLink>>,
     seal_keys: OnceLock<Arc<dyn SealKeys>>,
 }
@@ -97,6 +101,8 @@ impl App {
             identity,
             ssh_passwords: identity::password::Passwords::default(),
             webhooks: webhook::State::default(),
+            clouds: crate::catalogue::Clouds::default(),
+            remote: OnceLock::new(),
             agents: OnceLock::new(),
             seal_keys: OnceLock::new(),
         }
@@ -150,6 +156,27 @@ impl App {
         if self.webhooks.fetch.set(fetch).is_err() {
             tracing::error!("the way to servers of others was set twice; the first one stays");
         }
+    }
+
+    /// Connects the shell that rents machines. Once, at start.
+    pub fn set_clouds(&self, clouds: Arc<dyn reeve_ports::CloudFactory>) {
+        self.clouds.set(clouds);
+    }
+
+    /// Connects the shell that reaches hosts over SSH. Once, at start.
+    pub fn set_remote(&self, remote: Arc<dyn RemoteHosts>) {
+        if self.remote.set(remote).is_err() {
+            tracing::error!("the way to hosts was set twice; the first one stays");
+        }
+    }
+
+    /// The way to hosts over SSH.
+    ///
+    /// # Errors
+    /// Unavailable where there is none.
+    pub fn remote(&self) -> Result<&dyn RemoteHosts> {
+        let remote = self.remote.get().map(|remote| &**remote);
+        remote.ok_or_else(|| reeve_types::Error::unavailable("this server has no way to hosts over SSH"))
     }
 
     /// The way to servers of others.

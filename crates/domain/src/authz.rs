@@ -46,6 +46,21 @@ pub fn role_may(role: Role, permission: Permission) -> bool {
         Permission::ServerWrite => matches!(role, Admin),
         Permission::McpUse => matches!(role, Admin | Operator | Developer),
         Permission::ProxyUse => matches!(role, Admin | Operator | Developer),
+        Permission::HostsRead => everybody,
+        Permission::HostsCreate => matches!(role, Admin | Operator),
+        Permission::HostsDelete => matches!(role, Admin | Operator),
+        Permission::TaskservsRead => everybody,
+        Permission::TaskservsCreate => matches!(role, Admin | Operator),
+        Permission::TaskservsDelete => matches!(role, Admin | Operator),
+        Permission::WorkflowsSubmit => matches!(role, Admin | Operator),
+        Permission::WorkflowsRead => everybody,
+        Permission::WorkflowsCancel => matches!(role, Admin | Operator),
+        Permission::OperationsRead => everybody,
+        Permission::OperationsCancel => matches!(role, Admin | Operator),
+        Permission::WorkspacesRead => everybody,
+        // A workspace holds the credentials that others are billed by.
+        Permission::WorkspacesCreate => matches!(role, Admin),
+        Permission::SystemMetrics => matches!(role, Admin | Operator),
     }
 }
 
@@ -139,6 +154,20 @@ mod tests {
         ("server.write", [1, 0, 0, 0]),
         ("mcp.use", [1, 1, 1, 0]),
         ("proxy.use", [1, 1, 1, 0]),
+        ("provisioning.server_read", [1, 1, 1, 1]),
+        ("provisioning.server_create", [1, 1, 0, 0]),
+        ("provisioning.server_delete", [1, 1, 0, 0]),
+        ("provisioning.taskserv_read", [1, 1, 1, 1]),
+        ("provisioning.taskserv_create", [1, 1, 0, 0]),
+        ("provisioning.taskserv_delete", [1, 1, 0, 0]),
+        ("provisioning.workflow_submit", [1, 1, 0, 0]),
+        ("provisioning.workflow_read", [1, 1, 1, 1]),
+        ("provisioning.workflow_cancel", [1, 1, 0, 0]),
+        ("provisioning.operation_read", [1, 1, 1, 1]),
+        ("provisioning.operation_cancel", [1, 1, 0, 0]),
+        ("provisioning.workspace_read", [1, 1, 1, 1]),
+        ("provisioning.workspace_create", [1, 0, 0, 0]),
+        ("provisioning.system_metrics", [1, 1, 0, 0]),
     ];
 
     /// master, api, metrics, mcp, proxy.
@@ -173,6 +202,20 @@ mod tests {
         ("server.write", [1, 0, 0, 0, 0]),
         ("mcp.use", [1, 0, 0, 1, 0]),
         ("proxy.use", [1, 0, 0, 0, 1]),
+        ("provisioning.server_read", [1, 0, 0, 0, 0]),
+        ("provisioning.server_create", [1, 0, 0, 0, 0]),
+        ("provisioning.server_delete", [1, 0, 0, 0, 0]),
+        ("provisioning.taskserv_read", [1, 0, 0, 0, 0]),
+        ("provisioning.taskserv_create", [1, 0, 0, 0, 0]),
+        ("provisioning.taskserv_delete", [1, 0, 0, 0, 0]),
+        ("provisioning.workflow_submit", [1, 0, 0, 0, 0]),
+        ("provisioning.workflow_read", [1, 0, 0, 0, 0]),
+        ("provisioning.workflow_cancel", [1, 0, 0, 0, 0]),
+        ("provisioning.operation_read", [1, 0, 0, 0, 0]),
+        ("provisioning.operation_cancel", [1, 0, 0, 0, 0]),
+        ("provisioning.workspace_read", [1, 0, 0, 0, 0]),
+        ("provisioning.workspace_create", [1, 0, 0, 0, 0]),
+        ("provisioning.system_metrics", [1, 0, 0, 0, 0]),
     ];
 
     fn actor(principal: Principal, permissions: BTreeSet<Permission>) -> Actor {

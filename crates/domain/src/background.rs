@@ -16,10 +16,16 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::{dispatch, intake, presence};
 use crate::config::Config;
 use crate::execution::PruneExecutions;
+use crate::host::create_saga::CreateHost;
+use crate::host::delete_saga::DeleteHost;
+use crate::host::power::SwitchHost;
+use crate::plan::CheckOperation;
 use crate::seal::rotation::RotateSeal;
 use crate::server::keep;
+use crate::workflow::saga::RunWorkflow;
 use crate::{
-    App, command, event, execution, idempotency, identity, job, node_metrics, seal, self_update, server, webhook,
+    App, command, event, execution, idempotency, identity, job, node_metrics, operation, seal, self_update, server,
+    webhook,
 };
 
 /// The loop that fans commands out.
@@ -52,6 +58,7 @@ pub fn registry(config: &Config) -> Registry<App> {
         .looping(Loop::new("execution.expire", secs(5), |app| Box::pin(execution::expire(app))).on_one_server())
         .looping(Loop::new("server.tidy", secs(20), |app| Box::pin(server::tidy(app))).on_one_server())
         .looping(Loop::new("node.sweep", secs(20), |app| Box::pin(presence::sweep(app))).on_one_server())
+        .looping(Loop::new("operation.settle", secs(5), |app| Box::pin(operation::settle(app))).on_one_server())
         .looping(Loop::new("seal.rotate", 60 * MINUTE, |app| Box::pin(seal::rotate::by_itself(app))).on_one_server())
         .looping(Loop::new("webhook.tidy", secs(10), |app| Box::pin(webhook::upkeep::tidy(app))).on_one_server())
         // Every tick once.
@@ -59,6 +66,7 @@ pub fn registry(config: &Config) -> Registry<App> {
         .schedule(tick("idempotency.prune", 10 * MINUTE, |app| Box::pin(idempotency::prune(app))))
         .schedule(tick("identity.prune", MINUTE, |app| Box::pin(identity::prune(app))))
         .schedule(tick("webhook_delivery.prune", 10 * MINUTE, |app| Box::pin(webhook::upkeep::prune(app))))
+        .schedule(tick("operation.prune", 10 * MINUTE, |app| Box::pin(operation::prune(app))))
         .schedule(tick("job.prune", 10 * MINUTE, |app| Box::pin(job::prune(app))))
         .schedule(
             Schedule::enqueue("execution.prune", 24 * 60 * MINUTE, |_| {
@@ -69,6 +77,11 @@ pub fn registry(config: &Config) -> Registry<App> {
         )
         .job::<PruneExecutions>()
         .job::<RotateSeal>()
+        .job::<CheckOperation>()
+        .saga::<CreateHost>()
+        .saga::<DeleteHost>()
+        .saga::<SwitchHost>()
+        .saga::<RunWorkflow>()
 }
 
 type Tick = for<'a> fn(&'a App) -> BoxFuture<'a, Result<()>>;

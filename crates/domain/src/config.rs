@@ -1,5 +1,6 @@
 //! What the use cases can be configured with. Reading files and environment is the server's job.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use reeve_jobs::Cron;
@@ -95,6 +96,8 @@ pub struct Config {
     pub execution_pruning: ExecutionPruning,
     /// Webhooks.
     pub webhooks: Webhooks,
+    /// Provisioning.
+    pub provisioning: Provisioning,
     /// `corename` of events.
     pub core_name: String,
     /// `source` of events, a URI.
@@ -136,8 +139,49 @@ impl Config {
             job_retention: Duration::from_secs(7 * 24 * 3600),
             execution_pruning: ExecutionPruning::default(),
             webhooks: Webhooks::default(),
+            provisioning: Provisioning::default(),
             core_name: "default".into(),
             event_source: "urn:reeve:edge".into(),
+        }
+    }
+}
+
+/// How machines are made.
+#[derive(Clone, Debug)]
+pub struct Provisioning {
+    /// Folders of workspaces are below this one only.
+    pub workspaces_root: PathBuf,
+    /// What machines start from when nobody says.
+    pub default_image: String,
+    /// Operations that ended longer ago are dropped.
+    pub operation_retention: Duration,
+    /// Operations under way or waiting; more are refused.
+    pub most_open_operations: i64,
+    /// A used refresh token is exchanged once more within this time after its first use.
+    pub refresh_grace: Duration,
+    /// How often a provider is asked how its machines are doing.
+    pub poll: Duration,
+    /// A machine that is not up by then was not made.
+    pub boot_patience: Duration,
+    /// How long a system inside may take to shut down before the plug is pulled.
+    pub stop_patience: Duration,
+    /// A provider's catalogue is believed for this long.
+    pub catalogue_life: Duration,
+}
+
+impl Default for Provisioning {
+    fn default() -> Self {
+        let secs = Duration::from_secs;
+        Self {
+            workspaces_root: PathBuf::from("reeve-data/workspaces"),
+            default_image: "debian-12".into(),
+            operation_retention: secs(30 * 24 * 3600),
+            most_open_operations: 10_000,
+            refresh_grace: secs(30),
+            poll: secs(5),
+            boot_patience: secs(15 * 60),
+            stop_patience: secs(120),
+            catalogue_life: secs(600),
         }
     }
 }

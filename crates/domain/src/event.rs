@@ -33,7 +33,21 @@ pub const CATALOG: [&str; 15] = [
 ];
 
 /// Types that the published catalogue does not have.
-pub const OWN: [&str; 1] = [WEBHOOK_DISABLED];
+pub const OWN: [&str; 13] = [
+    WEBHOOK_DISABLED,
+    WORKSPACE_CREATED,
+    WORKSPACE_ACTIVATED,
+    WORKSPACE_DELETED,
+    OPERATION_CREATED,
+    OPERATION_COMPLETED,
+    OPERATION_FAILED,
+    OPERATION_CANCELLED,
+    HOST_CREATED,
+    HOST_CHANGED,
+    HOST_DELETED,
+    TASKSERV_INSTALLED,
+    TASKSERV_REMOVED,
+];
 
 /// Whether there is such a type.
 pub fn is_known(kind: &str) -> bool {
@@ -42,6 +56,30 @@ pub fn is_known(kind: &str) -> bool {
 
 /// A webhook was disabled because its endpoint failed.
 pub const WEBHOOK_DISABLED: &str = "reeve.webhook.disabled";
+/// A workspace was made.
+pub const WORKSPACE_CREATED: &str = "provisioning.workspace.created";
+/// A workspace became the active one.
+pub const WORKSPACE_ACTIVATED: &str = "provisioning.workspace.activated";
+/// A workspace was deleted.
+pub const WORKSPACE_DELETED: &str = "provisioning.workspace.deleted";
+/// Somebody asked for an operation.
+pub const OPERATION_CREATED: &str = "provisioning.operation.created";
+/// An operation did what it was asked for.
+pub const OPERATION_COMPLETED: &str = "provisioning.operation.completed";
+/// An operation failed.
+pub const OPERATION_FAILED: &str = "provisioning.operation.failed";
+/// An operation was called off.
+pub const OPERATION_CANCELLED: &str = "provisioning.operation.cancelled";
+/// A host is up.
+pub const HOST_CREATED: &str = "provisioning.server.created";
+/// A host was switched on or off, or restarted.
+pub const HOST_CHANGED: &str = "provisioning.server.changed";
+/// A host is gone.
+pub const HOST_DELETED: &str = "provisioning.server.deleted";
+/// A taskserv was installed or changed.
+pub const TASKSERV_INSTALLED: &str = "provisioning.taskserv.installed";
+/// A taskserv was removed.
+pub const TASKSERV_REMOVED: &str = "provisioning.taskserv.removed";
 /// A node tried an enrollment key.
 pub const KEY_VERIFIED: &str = "edge.enrollment_key.verified";
 /// A node enrolled for the first time.
@@ -151,6 +189,30 @@ pub fn of_self_update(q: &SelfUpdateRequest) -> NewEvent {
 pub fn of_disabled_webhook(id: &reeve_types::WebhookId, reason: &str, at: Timestamp) -> NewEvent {
     let data = json!({ "webhook_id": id, "reason": reason, "disabled_at": at.rfc3339_secs() });
     NewEvent { kind: WEBHOOK_DISABLED, subject: id.0.clone(), data }
+}
+
+/// An event about an operation. Without its request, which may be long.
+pub fn of_operation(
+    kind: &'static str,
+    o: &reeve_types::operation::Operation,
+    status: reeve_types::operation::OperationStatus,
+    error: Option<&str>,
+) -> NewEvent {
+    let data = json!({
+        "operation_id": o.id, "type": o.kind, "workflow": o.is_workflow, "workspace": o.workspace, "subject": o.subject,
+        "status": status, "check_mode": o.check_mode, "error": error.map(short), "parent_id": o.parent_id,
+        "inserted_at": o.inserted_at.rfc3339_secs(),
+    });
+    NewEvent { kind, subject: o.id.0.clone(), data }
+}
+
+/// An event about a host.
+pub fn of_host(kind: &'static str, h: &reeve_types::host::Host) -> NewEvent {
+    let data = json!({
+        "server_id": h.handle, "hostname": h.hostname, "workspace_id": h.workspace_id, "provider": h.provider,
+        "plan": h.plan, "zone": h.zone, "ip_address": h.address, "status": h.state, "node_id": h.node_id,
+    });
+    NewEvent { kind, subject: h.id.0.clone(), data }
 }
 
 fn short(text: &str) -> &str {

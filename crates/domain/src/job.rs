@@ -101,6 +101,11 @@ pub struct Output {
 /// NotFound.
 pub async fn output(app: &App, actor: &Actor, id: &JobId, offset: i64, most: usize) -> Result<Output> {
     authz::require(actor, Permission::JobsRead)?;
+    output_of(app, id, offset, most).await
+}
+
+/// As [`output`], for use cases that have authorized already.
+pub(crate) async fn output_of(app: &App, id: &JobId, offset: i64, most: usize) -> Result<Output> {
     let mut tx = app.store.read().await?;
     let job = reeve_jobs::get(&mut tx, id).await?;
     let most = most.min(PIECE_BYTES);
@@ -143,6 +148,11 @@ pub struct Follow {
 /// NotFound.
 pub async fn follow(app: &Arc<App>, actor: &Actor, id: &JobId, offset: i64) -> Result<Follow> {
     authz::require(actor, Permission::JobsRead)?;
+    follow_of(app, id, offset).await
+}
+
+/// As [`follow`], for use cases that have authorized already.
+pub(crate) async fn follow_of(app: &Arc<App>, id: &JobId, offset: i64) -> Result<Follow> {
     let wakes = app.store.subscribe(Topic::Output);
     let mut tx = app.store.read().await?;
     reeve_jobs::get(&mut tx, id).await?;

@@ -36,6 +36,14 @@ pub enum Failure {
         /// Why.
         error: Error,
     },
+    /// Nothing went wrong: something outside is not ready yet. A step of a saga looks again after the pause and counts no
+    /// try; what `state` holds by then is kept. For a plain job it is a retry.
+    Wait {
+        /// The pause.
+        after: Duration,
+        /// What is waited for, shown with the job meanwhile.
+        error: Error,
+    },
     /// Trying again is of no use.
     Fail(Error),
 }
@@ -45,10 +53,14 @@ impl Failure {
     pub fn retry(error: Error) -> Self {
         Self::Retry { after: None, error }
     }
+    /// To be looked at again after `after`.
+    pub fn wait(after: Duration, what: impl Into<String>) -> Self {
+        Self::Wait { after, error: Error::unavailable(what) }
+    }
     /// The reason.
     pub fn error(&self) -> &Error {
         match self {
-            Self::Retry { error, .. } | Self::Fail(error) => error,
+            Self::Retry { error, .. } | Self::Wait { error, .. } | Self::Fail(error) => error,
         }
     }
 }

@@ -225,6 +225,7 @@ impl<C: Send + Sync + 'static> Core<C> {
             }
         }
         for ended in std::mem::take(&mut self.ended) {
+            self.due_at = self.due_at.into_iter().chain(ended.run_at).min();
             if let Some(job) = self.in_flight.remove(&ended.id) {
                 let (kind, state) = (job.kind, ended.state.word());
                 metrics::counter!("reeve_job_runs_ended_total", "kind" => kind, "state" => state).increment(1);

@@ -36,6 +36,14 @@ pub async fn cancel(tx: &mut Tx, id: &JobId, now: Timestamp) -> Result<Job> {
     get(tx, id).await
 }
 
+/// Lets a job that waits look again at once. One that runs or has ended is left alone.
+///
+/// # Errors
+/// As the store.
+pub async fn hurry(tx: &mut Tx, id: &JobId, now: Timestamp) -> Result<()> {
+    table::hurry(tx, id, now).await
+}
+
 /// Queues a failed or cancelled job once more. A saga that could not be undone goes on undoing where it stuck, then
 /// begins anew.
 ///

@@ -173,6 +173,12 @@ pub fn leftover(progress: Option<&str>) -> Option<Leftover> {
     (!unwinding.leftover.is_empty()).then_some(Leftover { steps: unwinding.leftover })
 }
 
+/// Why a saga turned round, as its job's `progress` says; None while it goes forward. `Some(None)` is a cancel.
+pub fn turned(progress: Option<&str>) -> Option<Option<String>> {
+    let unwinding = Progress::parse(progress?).ok()?.unwinding?;
+    Some(if unwinding.cancelled { None } else { Some(unwinding.error.unwrap_or_default()) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

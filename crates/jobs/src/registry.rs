@@ -198,7 +198,8 @@ fn settle<C>(run: Run<'_, C>, tries: i64, most: i64, result: Result<(), Failure>
     }
     match failure {
         Failure::Retry { after, .. } if tries < most => retry(run.env, run.job, tries, after, text),
-        Failure::Retry { .. } => {
+        Failure::Wait { after, .. } if tries < most => retry(run.env, run.job, tries, Some(after), text),
+        Failure::Retry { .. } | Failure::Wait { .. } => {
             ended(run.job, JobState::Failed, Some(format!("gave up after {tries} attempts: {text}")))
         }
         Failure::Fail(_) => ended(run.job, JobState::Failed, Some(text)),

@@ -232,9 +232,14 @@ where
             }
         };
         let name = self.steps[index].name();
-        report(job, name, &failure);
         let text = format!("{name}: {}", failure.error());
         let value = serde_json::to_value(&state).map_err(|e| Stop::Unreadable(Error::internal(e)))?;
+        if let Failure::Wait { after, .. } = &failure
+            && !running.is_cancelled()
+        {
+            return Ok(Some(self.look_again(progress, value, *after, text)?));
+        }
+        report(job, name, &failure);
         if let Failure::Retry { after, .. } = &failure
             && tries < self.limits.run
             && !running.is_cancelled()
@@ -257,12 +262,16 @@ where
             Err(failure) => failure,
         };
         let name = self.steps[index].name();
-        report(job, name, &failure);
         let text = format!("undo of {name}: {}", failure.error());
+        if let Failure::Wait { after, .. } = &failure {
+            let value = serde_json::to_value(&state).map_err(|e| Stop::Unreadable(Error::internal(e)))?;
+            return Ok(Some(self.look_again(progress, value, *after, text)?));
+        }
+        report(job, name, &failure);
         if tries < self.limits.undo {
             let after = match &failure {
                 Failure::Retry { after, .. } => *after,
-                Failure::Fail(_) => None,
+                Failure::Wait { .. } | Failure::Fail(_) => None,
             };
             return Ok(Some(self.requeue(progress, retry(env, job, tries, after, text))?));
         }
@@ -333,6 +342,19 @@ where
 
     fn state(&self, progress: &Progress) -> Result<S, Stop> {
         S::deserialize(&progress.state).map_err(|e| Stop::Unreadable(Error::internal(e)))
+    }
+
+    /// Ends this run until `after` has passed; the next one is the first try again.
+    fn look_again(
+        &self,
+        progress: &mut Progress,
+        value: Value,
+        after: Duration,
+        text: String,
+    ) -> Result<Outcome, Stop> {
+        progress.state = value;
+        progress.since = self.run.job.attempts + 1;
+        self.requeue(progress, retry(self.run.env, self.run.job, 1, Some(after), text))
     }
 
     fn requeue(&self, progress: &Progress, ended: Ended) -> Result<Outcome, Stop> {

@@ -11,7 +11,7 @@ pub mod remote;
 pub mod seal_keys;
 
 pub use agents::{AgentLink, Answer, Order, Question, Unreached};
-pub use cloud::{Cloud, CloudError, CloudErrorKind};
+pub use cloud::{Cloud, CloudError, CloudErrorKind, CloudFactory};
 pub use fetch::Fetch;
 pub use objects::{NewObject, ObjectInfo, Objects, OpenObject};
 pub use remote::{RemoteError, RemoteErrorKind, RemoteHost, RemoteHosts};

@@ -24,7 +24,7 @@ pub struct ServeArgs {
     /// checks everything) [default: SQLite in the data directory]
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
-    /// Where a surface listens, as edge=0.0.0.0:44000; port 0 takes a free one, `off` closes it. Surfaces: edge, console, agents
+    /// Where a surface listens, as edge=0.0.0.0:44000; port 0 takes a free one, `off` closes it. Surfaces: edge, provisioning, console, agents
     #[arg(long, value_name = "SURFACE=ADDR")]
     pub listen: Vec<String>,
     /// Host name or address (with or without port) under which agents reach this server; repeatable
@@ -122,6 +122,22 @@ pub struct Settings {
     pub webhook_log_retention_days: f64,
     /// Seconds after which a waiting delivery is given up; 0 is never.
     pub event_delivery_max_age_seconds: u64,
+    /// Folders of workspaces are below this one only; `workspaces` in the data directory when unset.
+    pub workspaces_root: Option<PathBuf>,
+    /// What servers start from when neither the request nor the workspace says.
+    pub default_image: String,
+    /// Operations that ended longer ago are dropped.
+    pub operation_retention_days: u32,
+    /// Another address of UpCloud's API, for a proxy or a simulator.
+    pub upcloud_url: Option<String>,
+    /// Another address of Hetzner Cloud's API.
+    pub hetzner_url: Option<String>,
+    /// Another address of EC2's API.
+    pub aws_url: Option<String>,
+    /// The subnet that EC2 servers are put in; the account's default when unset.
+    pub aws_subnet_id: Option<String>,
+    /// The security groups of EC2 servers; the account's default when empty.
+    pub aws_security_group_ids: Vec<String>,
     /// Whether the API documents and Swagger UI are served.
     pub api_docs_enabled: bool,
     /// Origins of browsers that may call the APIs.
@@ -155,6 +171,7 @@ impl Default for Settings {
             store: None,
             surfaces: BTreeMap::from([
                 ("edge".to_owned(), surface("127.0.0.1:44000")),
+                ("provisioning".to_owned(), surface("127.0.0.1:8083")),
                 ("console".to_owned(), surface("127.0.0.1:7400")),
                 ("agents".to_owned(), surface("127.0.0.1:7443")),
             ]),
@@ -190,6 +207,14 @@ impl Default for Settings {
             webhook_disable_after_days: webhooks.disable_after.as_secs_f64() / DAY,
             webhook_log_retention_days: webhooks.log_retention.as_secs_f64() / DAY,
             event_delivery_max_age_seconds: webhooks.max_age.map_or(0, |age| age.as_secs()),
+            workspaces_root: None,
+            default_image: "debian-12".into(),
+            operation_retention_days: 30,
+            upcloud_url: None,
+            hetzner_url: None,
+            aws_url: None,
+            aws_subnet_id: None,
+            aws_security_group_ids: Vec::new(),
             api_docs_enabled: true,
             cors_allowed_origins: Vec::new(),
             requests_per_second: 20_000,
@@ -267,7 +292,9 @@ impl Settings {
                 format!("--listen takes SURFACE=ADDR, as edge=127.0.0.1:44000; `{listen}` has no `=`")
             })?;
             let surface = settings.surfaces.get_mut(name).with_context(|| {
-                format!("--listen {listen}: there is no surface `{name}`; there are edge, console and agents")
+                format!(
+                    "--listen {listen}: there is no surface `{name}`; there are edge, provisioning, console and agents"
+                )
             })?;
             address.clone_into(&mut surface.listen);
         }
@@ -318,6 +345,7 @@ impl Settings {
             ("execution_retention_days", self.execution_retention_days),
             ("event_retention_days", self.event_retention_days),
             ("job_retention_days", self.job_retention_days),
+            ("operation_retention_days", self.operation_retention_days),
         ] {
             if days == 0 {
                 bail!("{name} must be at least 1");
@@ -387,6 +415,12 @@ impl Settings {
         config.core_name.clone_from(&self.core_name);
         config.event_retention = days(self.event_retention_days);
         config.job_retention = days(self.job_retention_days);
+        let provisioning = &mut config.provisioning;
+        let root = self.workspaces_root.clone().unwrap_or_else(|| self.data.join("workspaces"));
+        // Paths of workspaces are absolute.
+        provisioning.workspaces_root = std::path::absolute(root).context("workspaces_root")?;
+        provisioning.default_image.clone_from(&self.default_image);
+        provisioning.operation_retention = days(self.operation_retention_days);
         config.execution_pruning = self.pruning()?;
         config.webhooks.max_attempts = self.webhook_max_attempts;
         config.webhooks.pauses =

@@ -18,10 +18,11 @@ use reeve_http_kit::measure::Metrics;
 use reeve_http_kit::probes::{Probes, metrics_router};
 use reeve_http_kit::surface::Kit;
 use reeve_http_kit::tls::Identity;
+use reeve_providers::cloud::{Clouds, CloudsSettings};
 use reeve_providers::fetch::{Fetcher, Guard};
 use reeve_store::Store;
 use reeve_types::id::{Ids, SystemIds};
-use reeve_types::{Actor, Secret, SharedClock};
+use reeve_types::{Actor, Clock, Secret, SharedClock};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -114,9 +115,11 @@ impl Server {
         shared::keys(&store, &me.seal, &*ids, &settings, &mut credentials).await?;
         let agents = agents_listener(&settings, &store, &me.seal, &*ids).await?;
         let edge = listener(&settings, "edge").await?;
+        let provisioning = listener(&settings, "provisioning").await?;
         let console = listener(&settings, "console").await?;
         let mut listeners = BTreeMap::new();
         listeners.extend(edge.as_ref().map(|l| ("edge".to_owned(), l.url())));
+        listeners.extend(provisioning.as_ref().map(|l| ("provisioning".to_owned(), l.url())));
         listeners.extend(console.as_ref().map(|l| ("console".to_owned(), l.url())));
         let mut config = settings.domain(credentials.keys())?;
         config.public_urls = edge.iter().map(Listener::url).collect();
@@ -136,6 +139,7 @@ impl Server {
         let app = Arc::new(App::new(store, clock.clone(), ids.clone(), me.seal, config, me.id));
         app.follow(clock);
         app.set_fetch(Arc::new(Fetcher::new(Guard { allow_private: settings.webhook_allow_private_ips })));
+        app.set_clouds(Arc::new(clouds(&settings, app.clock.clone())));
         app.set_seal_keys(Arc::new(KeyFile { data: settings.data.clone(), given: settings.seal_key.is_some() }));
         prepare(&app, &settings, &mut credentials, first_start, &listeners).await?;
 
@@ -144,6 +148,9 @@ impl Server {
         app.counters.announce();
         let kit = kit(&app, &settings, &draining)?;
         let edge_surface = reeve_surface_edge::routes::surface(app.clone(), kit.clone())?;
+        let about = reeve_surface_provisioning::About { version: VERSION, started_at: app.now() };
+        let provisioning_surface =
+            reeve_surface_provisioning::routes::surface(app.clone(), kit.clone(), Arc::new(about))?;
         let doctor = Arc::new(Doctor { app: app.clone(), data: settings.data.clone(), listeners: listeners.clone() });
         let info = reeve_surface_console::ServerInfo {
             version: VERSION.to_owned(),
@@ -168,9 +175,15 @@ impl Server {
         if let Some(edge) = edge {
             listening.spawn(edge.serve(edge_surface.router("", probes.router()), draining.clone()));
         }
+        let measured = || metrics_router(metrics.clone(), kit.authenticate.clone());
+        if let Some(provisioning) = provisioning {
+            listening.spawn(provisioning.serve(provisioning_surface.router("", measured()), draining.clone()));
+        }
         if let Some(console) = console {
-            let more = probes.router().merge(metrics_router(metrics.clone(), kit.authenticate.clone()));
-            let router = console_surface.router("", more).nest("/edge", edge_surface.router("/edge", Router::new()));
+            let router = console_surface
+                .router("", probes.router().merge(measured()))
+                .nest("/edge", edge_surface.router("/edge", Router::new()))
+                .nest("/provisioning", provisioning_surface.router("/provisioning", Router::new()));
             listening.spawn(console.serve(router, draining.clone()));
         }
         let mut loops = background::start(&app, &stopping);
@@ -210,6 +223,22 @@ impl Server {
             tracing::warn!(%error, "the other servers were not told; they notice by themselves");
         }
     }
+}
+
+/// The way to accounts with vendors of machines.
+fn clouds(settings: &Settings, clock: Arc<dyn Clock>) -> Clouds {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(Secret::new);
+    let environment = CloudsSettings::variables().filter_map(|name| Some((name.to_owned(), variable(name)?))).collect();
+    let vendors = CloudsSettings {
+        upcloud_url: settings.upcloud_url.clone(),
+        hetzner_url: settings.hetzner_url.clone(),
+        aws_url: settings.aws_url.clone(),
+        aws_subnet_id: settings.aws_subnet_id.clone(),
+        aws_security_group_ids: settings.aws_security_group_ids.clone(),
+        environment,
+        timeout: None,
+    };
+    Clouds::new(vendors, clock)
 }
 
 /// Brings the store into the state that a server expects at its start.

@@ -172,6 +172,8 @@ async fn announce(server: &Server) -> Result<()> {
     say::line("");
     say::line(&format!("  Console    {}", get("console")));
     say::line(&format!("  Edge API   {}/api/v1    docs {}/swaggerui", get("edge"), get("edge")));
+    let provisioning = get("provisioning");
+    say::line(&format!("  Provision  {provisioning}/v1    docs {provisioning}/swaggerui"));
     let c = &server.credentials;
     if server.first_start {
         let password = if c.password.is_empty() { "(as on the first server)" } else { &c.password };

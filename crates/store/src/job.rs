@@ -298,6 +298,16 @@ pub async fn request_cancel(tx: &mut Tx, id: &JobId, now: Timestamp) -> Result<b
     Ok(tx.execute(sql, args![id, now]).await? == 1)
 }
 
+/// Makes a queued job due now.
+///
+/// # Errors
+/// As the store.
+pub async fn hurry(tx: &mut Tx, id: &JobId, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE jobs SET run_at = $2 WHERE id = $1 AND state = 'queued' AND run_at > $2";
+    tx.wake(Topic::Jobs);
+    tx.execute(sql, args![id, now]).await.map(|_| ())
+}
+
 /// Queues a failed or cancelled job once more. False when it is in another state.
 ///
 /// # Errors

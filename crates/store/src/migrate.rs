@@ -34,6 +34,7 @@ migrations! {
     8 "0008_jobs",
     9 "0009_connected_session",
     10 "0010_lists",
+    11 "0011_provisioning",
 }
 
 /// The newest schema number this binary knows.

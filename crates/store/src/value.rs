@@ -204,7 +204,12 @@ ids!(
     SshPublicKeyId,
     SelfUpdateRequestId,
     WebhookId,
-    DeliveryId
+    DeliveryId,
+    WorkspaceId,
+    HostId,
+    TaskservId,
+    OperationId,
+    PlanId
 );
 
 macro_rules! words {
@@ -235,5 +240,10 @@ words!(
     reeve_types::webhook::WebhookState,
     reeve_types::webhook::DeliveryState,
     reeve_types::server::ServerState,
+    reeve_types::host::HostState,
+    reeve_types::taskserv::TaskservState,
+    reeve_types::operation::OperationStatus,
+    reeve_types::operation::OperationKind,
+    reeve_types::operation::PhaseState,
     reeve_types::Role
 );

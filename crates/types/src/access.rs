@@ -83,6 +83,34 @@ permissions! {
     McpUse = "mcp.use",
     /// Use the forward proxies.
     ProxyUse = "proxy.use",
+    /// See hosts and what providers offer.
+    HostsRead = "provisioning.server_read",
+    /// Make hosts, adopt them, switch them on and off.
+    HostsCreate = "provisioning.server_create",
+    /// Delete hosts.
+    HostsDelete = "provisioning.server_delete",
+    /// See taskservs.
+    TaskservsRead = "provisioning.taskserv_read",
+    /// Install and upgrade taskservs.
+    TaskservsCreate = "provisioning.taskserv_create",
+    /// Remove taskservs.
+    TaskservsDelete = "provisioning.taskserv_delete",
+    /// Submit workflows and apply plans.
+    WorkflowsSubmit = "provisioning.workflow_submit",
+    /// See workflows and their steps.
+    WorkflowsRead = "provisioning.workflow_read",
+    /// Cancel workflows.
+    WorkflowsCancel = "provisioning.workflow_cancel",
+    /// See operations, their log and stored plans.
+    OperationsRead = "provisioning.operation_read",
+    /// Cancel and retry operations.
+    OperationsCancel = "provisioning.operation_cancel",
+    /// See workspaces.
+    WorkspacesRead = "provisioning.workspace_read",
+    /// Create, change and delete workspaces, and give them credentials.
+    WorkspacesCreate = "provisioning.workspace_create",
+    /// See how the provisioning service is doing.
+    SystemMetrics = "provisioning.system_metrics",
 }
 
 impl Permission {

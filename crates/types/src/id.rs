@@ -72,6 +72,16 @@ ids! {
     WebhookId,
     /// One event on its way to one webhook.
     DeliveryId,
+    /// A folder of machines and what is installed on them.
+    WorkspaceId,
+    /// A machine that was made or adopted.
+    HostId,
+    /// A piece of software installed on hosts.
+    TaskservId,
+    /// A change of the infrastructure, asked for once.
+    OperationId,
+    /// The stored result of a dry run.
+    PlanId,
 }
 
 /// Where fresh ids and random bytes come from.

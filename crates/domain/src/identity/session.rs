@@ -1,8 +1,8 @@
 //! Logins: a password for a pair of tokens, a refresh token for the next pair, and the end of it.
 //!
 //! Refresh tokens rotate. A second use of one means that two hold it, and nobody knows which is the thief: the whole
-//! session is revoked, access tokens included. The only exception are two uses within one second, the race of one
-//! client with itself: the second is refused, the session stays.
+//! session is revoked, access tokens included. The only exception are two uses shortly after each other, the race of one
+//! client with itself: the session stays. See [`refresh_served`].
 
 use reeve_store::{Tx, refresh_token as rows, user as user_rows};
 use reeve_types::user::{RefreshToken, User};
@@ -81,14 +81,31 @@ async fn failed(app: &App, actor: &Actor, id: Option<UserId>) -> Result<Error> {
 /// # Errors
 /// Unauthenticated for a token that is unknown, used, revoked or past its end, or whose user is disabled.
 pub async fn refresh(app: &App, actor: &Actor, token: &Secret) -> Result<Tokens> {
+    exchange(app, actor, token, RACE_MS, false).await
+}
+
+/// As [`refresh`], for clients that refresh from several processes at once: a second use within `within_ms` of the first is
+/// served too.
+///
+/// # Errors
+/// As [`refresh`].
+pub async fn refresh_served(app: &App, actor: &Actor, token: &Secret, within_ms: i64) -> Result<Tokens> {
+    exchange(app, actor, token, within_ms, true).await
+}
+
+async fn exchange(app: &App, actor: &Actor, token: &Secret, race_ms: i64, served: bool) -> Result<Tokens> {
     let now = app.now();
     let mut tx = app.store.begin().await?;
     let row = rows::lock(&mut tx, &sha256_hex(token.expose())).await?.ok_or_else(refused)?;
     if let Some(used_at) = row.used_at {
-        if row.revoked_at.is_none() && now.ms_since(used_at) >= RACE_MS {
+        let raced = now.ms_since(used_at) < race_ms;
+        if row.revoked_at.is_none() && !raced {
             revoke(app, tx, actor, &row, "session.reuse").await?;
+            return Err(refused());
         }
-        return Err(refused());
+        if !(raced && served) {
+            return Err(refused());
+        }
     }
     if row.revoked_at.is_some() || row.expires_at <= now {
         return Err(refused());

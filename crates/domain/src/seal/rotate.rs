@@ -16,6 +16,12 @@ pub const COLUMNS: &[SealedColumn] = &[
     SealedColumn { table: "settings", column: "value", id: "name" },
     SealedColumn { table: "webhooks", column: "secret_sealed", id: "id" },
     SealedColumn { table: "webhooks", column: "headers_sealed", id: "id" },
+    SealedColumn { table: "provider_credentials", column: "sealed", id: "id" },
+    SealedColumn { table: "workspace_keys", column: "private_key_sealed", id: "workspace_id" },
+    SealedColumn { table: "hosts", column: "ssh_key_sealed", id: "id" },
+    SealedColumn { table: "taskservs", column: "secrets_sealed", id: "id" },
+    SealedColumn { table: "operations", column: "secrets_sealed", id: "id" },
+    SealedColumn { table: "plans", column: "secrets_sealed", id: "id" },
     SealedColumn { table: "webhooks", column: "previous_secret_sealed", id: "id" },
 ];
 

@@ -110,6 +110,7 @@ impl<'d> Loader<'d> {
             permission,
             degraded_gate: ours["degraded_gate"].as_bool().unwrap_or(false),
             stream: ours["stream"].as_bool().unwrap_or(false),
+            lenient_query: self.document["x-reeve"]["lenient_query"].as_bool().unwrap_or(false),
             addition: node["x-reeve-addition"].as_bool().unwrap_or(false),
             statuses: responses.iter().map(|(code, _)| *code).collect(),
             path_params,

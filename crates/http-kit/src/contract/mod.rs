@@ -131,6 +131,7 @@ impl Operation {
         }
         for (name, value) in query {
             match self.query.binary_search_by(|p| p.name.as_str().cmp(&name)) {
+                Err(_) if self.lenient_query => {}
                 Err(_) => check.unexpected(&name),
                 Ok(at) => {
                     let value = check.cast_at(&name, &self.query[at].schema, Value::String(value));

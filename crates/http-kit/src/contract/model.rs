@@ -24,6 +24,8 @@ pub struct Operation {
     pub stream: bool,
     /// Not in the published reference.
     pub addition: bool,
+    /// Query parameters that are not documented are ignored, not refused.
+    pub lenient_query: bool,
     /// Documented statuses.
     pub statuses: Vec<u16>,
     pub(crate) path_params: Vec<Param>,

@@ -5,6 +5,7 @@
 //! [`Removal::Gone`]. Adapters do not retry; the kind of a [`CloudError`] tells whether and when the caller should.
 
 mod error;
+mod factory;
 mod nouns;
 mod spec;
 
@@ -12,6 +13,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 pub use error::{CloudError, CloudErrorKind};
+pub use factory::{CloudFactory, CredentialField, Credentials, NoClouds, Provider};
 pub use nouns::{
     Address, CloudServer, CloudServerId, Created, Image, Labels, Plan, Preview, Price, Removal, ServerState, Stop, Zone,
 };

@@ -4,6 +4,7 @@
 //! (`wire`) and what to remember (`remember`), and retry nothing: that is the caller's, who has a journal.
 
 pub mod aws;
+mod factory;
 pub mod hetzner;
 mod remember;
 mod systems;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use reeve_types::{Clock, Secret};
 
 pub use aws::{Aws, AwsKeys, AwsSettings};
+pub use factory::{Clouds, CloudsSettings};
 pub use hetzner::Hetzner;
 pub use upcloud::{UpCloud, UpCloudKeys};
 
