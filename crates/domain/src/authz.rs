@@ -219,7 +219,7 @@ mod tests {
     ];
 
     fn actor(principal: Principal, permissions: BTreeSet<Permission>) -> Actor {
-        Actor { principal, permissions, request: RequestContext::default() }
+        Actor { principal, permissions: permissions.into(), request: RequestContext::default() }
     }
 
     #[test]
