@@ -26,7 +26,12 @@ fn run(server: &Server, line: &str) -> String {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{line}: {}\n{text}\n{complaints}\n{}", output.status, server.process.last_words());
+    assert!(
+        output.status.success(),
+        "{line}: {}\n{text}\n{complaints}\n{}",
+        output.status,
+        server.process.last_words()
+    );
     text
 }
 
@@ -46,6 +51,37 @@ fn traces(folder: &Path, bridge: &str) -> Vec<String> {
     }
     traces.extend(std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path().display().to_string()));
     traces
+}
+
+/// A machine that exists is adopted with a key that opens it, and with no other.
+fn adopts(server: &Server, folder: &Path, hosts: &Path, list: &str) {
+    for name in ["known", "stranger"] {
+        let path = folder.join(name);
+        let mut keygen = Command::new("ssh-keygen");
+        assert!(keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status().unwrap().success());
+    }
+    // Somebody on the machine lets one of them in.
+    let line = list.lines().find(|line| line.contains("web-1")).unwrap();
+    let address = line.split_whitespace().find(|word| word.starts_with("10.213.77.")).unwrap();
+    let of = |path: &Path| std::fs::read_to_string(path.join("host.json")).unwrap().contains(&format!("\"{address}\""));
+    let host = std::fs::read_dir(hosts).unwrap().map(|entry| entry.unwrap().path()).find(|path| of(path)).unwrap();
+    let authorized = host.join("root/root/.ssh/authorized_keys");
+    let keys =
+        std::fs::read_to_string(&authorized).unwrap() + &std::fs::read_to_string(folder.join("known.pub")).unwrap();
+    std::fs::write(&authorized, keys).unwrap();
+
+    let adopt =
+        |key: &str| format!("reeve server adopt old --address {address} --key {}/{key} --wait", folder.display());
+    let refused = run(server, &format!("{} 2>&1 && echo adopted || true", adopt("stranger")));
+    assert!(refused.contains("does not let root in") && !refused.contains("adopted"), "{refused}");
+    run(server, &adopt("known"));
+    let shown = run(server, "reeve server show old");
+    for words in ["running", "ssh-ed25519 ", "xCPU-"] {
+        assert!(shown.contains(words), "{shown}");
+    }
+    // It is forgotten, not deleted.
+    run(server, "reeve server delete old --wait");
+    assert!(std::net::TcpStream::connect((address, 22)).is_ok());
 }
 
 #[test]
@@ -72,6 +108,8 @@ fn from_nothing_to_three_servers() {
         assert!(line.contains("running") && line.contains("10.213.77."), "{list}");
     }
     let addresses: Vec<&str> = list.split_whitespace().filter(|word| word.starts_with("10.213.77.")).collect();
+
+    adopts(&server, data.path(), &hosts, &list);
 
     // They outlive the server, and it finds them again.
     let server = server.kill_and_restart().unwrap();
