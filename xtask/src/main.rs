@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod migration;
 mod shell;
+mod soak;
 mod test;
 mod tidy;
 mod up;
@@ -31,6 +32,8 @@ enum Task {
     Tidy(tidy::Args),
     /// Measure, and print the figure beside its target
     Bench(bench::Args),
+    /// Kill the server at random moments under load, and look for what was lost or done twice
+    Soak(soak::Args),
     /// Create the pair of files of the next migration
     NewMigration(migration::Args),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Task::Up(args) => up::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::NewMigration(args) => migration::run(&args),
     };
     match result {
