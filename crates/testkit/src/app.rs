@@ -271,6 +271,7 @@ impl Parts {
         let about = server::About { version: "test".to_owned(), listeners: "{}".to_owned() };
         server::join(&app, about).await.expect("a working store");
         app.set_fetch(Arc::new(reeve_providers::fetch::Fetcher::new(Guard { allow_private })));
+        app.set_backup_site(Arc::new(crate::backups::MemorySite::default()));
         let agents = LocalAgents::attach(&app);
         let loops = CancellationToken::new();
         let mut running = background::start(&app, &loops);

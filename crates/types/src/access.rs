@@ -89,6 +89,8 @@ permissions! {
     HostsCreate = "provisioning.server_create",
     /// Delete hosts.
     HostsDelete = "provisioning.server_delete",
+    /// Let a key of one's own in on hosts for a while.
+    HostsSsh = "provisioning.server_ssh",
     /// See taskservs.
     TaskservsRead = "provisioning.taskserv_read",
     /// Install and upgrade taskservs.
