@@ -79,7 +79,8 @@ fn check_member(member: &Member) -> Vec<Finding> {
     for dependency in &member.dependencies {
         let line = line_of(&member.text, &dependency.name);
         if let Some(other) = dependency.name.strip_prefix(PREFIX) {
-            let testing = dependency.dev && matches!(other, "testkit" | "agent" | "simulators");
+            // Tests may hold what stands on the other side: agents, clouds, and the way to log in on hosts.
+            let testing = dependency.dev && matches!(other, "testkit" | "agent" | "simulators" | "provider-ssh");
             if let Some(list) = allowed
                 && !sees_everything
                 && !testing
@@ -153,6 +154,8 @@ mod tests {
             ("reeve-agent-gateway", &["reeve-types", "reeve-ports", "reeve-domain", "reeve-agent-proto"]),
             ("reeve-provider-kube", &["reeve-types", "reeve-ports", "kube"]),
             ("reeve-providers", &["reeve-types", "reeve-ports", "dev:reeve-simulators"]),
+            ("reeve-provider-ssh", &["reeve-types", "reeve-ports", "russh"]),
+            ("reeve-provider-local", &["reeve-types", "reeve-ports", "dev:reeve-provider-ssh"]),
             ("reeve-simulators", &["reeve-types", "axum"]),
             ("reeve-cli", &["reqwest", "dev:axum"]),
             ("reeve-server", &["reeve-store", "reeve-surface-edge", "axum"]),
@@ -202,6 +205,8 @@ mod tests {
             ("reeve-jobs", "dev:rusqlite"),
             ("reeve-agent-gateway", "axum"),
             ("reeve-domain", "kube"),
+            ("reeve-domain", "russh"),
+            ("reeve-provider-local", "dev:russh"),
         ] {
             assert_eq!(findings(name, &[dependency]).len(), 1, "{name} -> {dependency}");
         }
