@@ -12,6 +12,7 @@ mod identity;
 mod jobs;
 mod node_metrics;
 mod planted_secrets;
+mod provisioning;
 mod seal;
 mod self_updates;
 mod servers;
