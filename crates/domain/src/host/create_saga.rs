@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use reeve_jobs::{Failure, Running, Saga, Step, Steps};
 use reeve_ports::CloudErrorKind;
-use reeve_ports::cloud::{CloudServer, CloudServerId, ServerState};
+use reeve_ports::cloud::{CloudServer, CloudServerId, OPERATION_LABEL, ServerState};
 use reeve_store::{Tx, host as table};
 use reeve_types::host::{Host, HostState};
 use reeve_types::{Error, HostId, OperationId, Timestamp};
@@ -220,7 +220,13 @@ impl Step<App, Making> for Boot {
         let deadline = *making.deadline.get_or_insert(now.plus_ms(patience_ms));
         let account = account_of(app, &host, &workspace).await?;
         let id = CloudServerId(host.cloud_ref.clone().unwrap_or_default());
-        let server = self.look(app, &account, &id, host.updated_at).await?;
+        let (server, doubles) = self.look(app, &account, &host, &id).await?;
+        for double in doubles {
+            say(job, &format!("deleting {double}, which the same order made a second time"));
+            if !outside::remove(&*account.cloud, &double).await? {
+                return Err(Failure::wait(app.config.provisioning.poll, "a surplus machine is being deleted"));
+            }
+        }
         match server.as_ref().map(|server| (server.state, server.address())) {
             Some((ServerState::Running, Some(address))) => {
                 say(job, &format!("{} is up at {address}", host.hostname));
@@ -254,35 +260,36 @@ impl Step<App, Making> for Boot {
 
 impl Boot {
     /// The machine as in the list that all operations on the account share; alone only for the address that a list leaves
-    /// out. None while it may be too young to be seen.
+    /// out. None while it may be too young to be seen. And whatever else carries its tag: an order that was slow to show.
     async fn look(
         &self,
         app: &App,
         account: &crate::credential::Account,
+        host: &Host,
         id: &CloudServerId,
-        ordered_at: Timestamp,
-    ) -> Result<Option<CloudServer>, Failure> {
+    ) -> Result<(Option<CloudServer>, Vec<CloudServerId>), Failure> {
         let cloud = &*account.cloud;
         let max_age_ms = app.config.provisioning.poll.as_millis() as i64;
         let (_, servers) = catalogue::sighted(app, account, max_age_ms).await.map_err(|e| failure(cloud, e))?;
-        match servers.iter().find(|server| server.id == *id) {
-            Some(server) if server.state == ServerState::Running && server.addresses.is_none() => {
-                match cloud.get(id).await {
-                    Ok(server) => Ok(Some(server)),
-                    Err(error) if error.kind == CloudErrorKind::NotFound => Ok(None),
-                    Err(error) => Err(failure(cloud, error)),
-                }
+        let ours = |server: &&CloudServer| {
+            server.id != *id && server.labels.get(OPERATION_LABEL) == host.operation_tag.as_ref()
+        };
+        let doubles = servers.iter().filter(ours).map(|server| server.id.clone()).collect();
+        let alone = async |gone: Result<Option<CloudServer>, Failure>| match cloud.get(id).await {
+            Ok(server) => Ok(Some(server)),
+            Err(error) if error.kind == CloudErrorKind::NotFound => gone,
+            Err(error) => Err(failure(cloud, error)),
+        };
+        let server = match servers.iter().find(|server| server.id == *id) {
+            Some(server) if server.state == ServerState::Running && server.addresses.is_none() => alone(Ok(None)).await?,
+            Some(server) => Some(server.clone()),
+            None if app.now().ms_since(host.updated_at) <= cloud.settle_ms() as i64 => None,
+            None => {
+                let gone = Error::conflict("the machine is gone, and nobody here deleted it");
+                alone(Err(Failure::Fail(gone))).await?
             }
-            Some(server) => Ok(Some(server.clone())),
-            None if app.now().ms_since(ordered_at) <= cloud.settle_ms() as i64 => Ok(None),
-            None => match cloud.get(id).await {
-                Ok(server) => Ok(Some(server)),
-                Err(error) if error.kind == CloudErrorKind::NotFound => {
-                    Err(Failure::Fail(Error::conflict("the machine is gone, and nobody here deleted it")))
-                }
-                Err(error) => Err(failure(cloud, error)),
-            },
-        }
+        };
+        Ok((server, doubles))
     }
 }
 

@@ -16,7 +16,7 @@ use reeve_domain::seal::Seal;
 use reeve_domain::{App, background, operation, workspace};
 use reeve_jobs::fault::{Accident, Point};
 use reeve_jobs::{Options, Runner};
-use reeve_ports::cloud::{CloudFactory, LabelFilter};
+use reeve_ports::cloud::LabelFilter;
 use reeve_testkit::clouds::SimulatedClouds;
 use reeve_testkit::db::TestDb;
 use reeve_types::host::{Host, HostFilter};
@@ -36,7 +36,7 @@ pub struct Site {
     pub clock: Arc<ManualClock>,
     pub clouds: SimulatedClouds,
     pub admin: Actor,
-    pub db: TestDb,
+    _db: TestDb,
 }
 
 impl Site {
@@ -54,7 +54,7 @@ impl Site {
         let seal = Seal::new(vec![("k1".into(), Seal::fresh_key(&ids))]).unwrap();
         let app = App::new(db.store.clone(), clock.clone(), Arc::new(SystemIds), seal, config, "s1".into());
         app.set_clouds(clouds.factory(clock.clone()));
-        let site = Self { app: Arc::new(app), clock, clouds, admin: Actor::system(), db };
+        let site = Self { app: Arc::new(app), clock, clouds, admin: Actor::system(), _db: db };
         let defaults = Defaults {
             provider: Some("upcloud".into()),
             plan: Some("1xCPU-1GB".into()),

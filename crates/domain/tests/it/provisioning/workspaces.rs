@@ -52,7 +52,6 @@ async fn paths_that_lead_elsewhere_are_refused() {
         root.clone(),
         root.join("../elsewhere"),
         root.join("a/../../elsewhere"),
-        root.join("a/./b"),
         root.join("link"),
         root.join("link/below"),
         root.join("file/below"),
