@@ -17,6 +17,8 @@ use crate::tls;
 
 /// The prefix of the edge surface under the console listener.
 pub const EDGE: &str = "/edge/api/v1";
+/// The prefix of the provisioning surface under the console listener.
+pub const PROVISIONING: &str = "/provisioning/v1";
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_PAGE: usize = 100;
@@ -116,6 +118,25 @@ impl Api {
             Some(Value::Array(rows)) => Ok(Listing { rows, total: None }),
             _ => Err(self.not_reeve(path)),
         }
+    }
+
+    /// Reads a list that is a bare array, whole.
+    pub async fn rows(&self, path: &str, query: &Query) -> Outcome<Listing> {
+        match self.call(Method::GET, path, query, None).await? {
+            Value::Array(rows) => Ok(Listing { rows, total: None }),
+            _ => Err(self.not_reeve(path)),
+        }
+    }
+
+    /// The newest `limit` rows (0: all) of a list that is a bare array with the oldest first, in that order.
+    pub async fn newest(&self, path: &str, query: &Query, limit: usize) -> Outcome<Listing> {
+        let mut listing = self.rows(path, query).await?;
+        let total = listing.rows.len();
+        if limit > 0 && total > limit {
+            listing.rows.drain(..total - limit);
+        }
+        listing.total = Some(total as u64);
+        Ok(listing)
     }
 
     /// Text of a GET together with the answer's headers.
@@ -302,11 +323,13 @@ impl Api {
         let had_credentials = !matches!(&*self.auth.lock().await, Auth::Nobody);
         let bytes = response.bytes().await.unwrap_or_default();
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let error = body.get("error").cloned().unwrap_or_default();
+        // The provisioning surface says it flat: `error` is the code, the rest stands beside it.
+        let flat = body.get("error").is_some_and(Value::is_string);
+        let error = if flat { body.clone() } else { body.get("error").cloned().unwrap_or_default() };
         let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         Err(Failure::Refused(Box::new(Refusal {
             status: status.as_u16(),
-            code: text(&error, "code").unwrap_or_else(|| "http".to_owned()),
+            code: text(&error, if flat { "error" } else { "code" }).unwrap_or_else(|| "http".to_owned()).to_lowercase(),
             message: text(&error, "message").unwrap_or_else(|| status.canonical_reason().unwrap_or("error").to_owned()),
             details: match permission {
                 Some(permission) => json!({ "permission": permission }),

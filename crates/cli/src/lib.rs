@@ -37,7 +37,8 @@ pub use crate::command::backup;
 pub use crate::command::doctor::Doctor;
 use crate::command::{
     admin, alias, apply, audit, cluster, commands, completions, contexts, doctor, events, execution, export, job, key,
-    login, member, node, run_command, seal, self_update, ssh_user, token, top as fleet, user, webhook, whoami,
+    login, member, node, operation, plan, provider, run_command, seal, self_update, server, ssh_user, token,
+    top as fleet, user, webhook, whoami, workflow, workspace,
 };
 pub use crate::failure::Failure;
 use crate::failure::Outcome;
@@ -86,6 +87,24 @@ pub enum ClientCommand {
     /// Webhooks: URLs that events are posted to, and what came of it
     #[command(visible_alias = "webhooks")]
     Webhook(With<webhook::Noun>),
+    /// Folders of servers, with defaults and credentials
+    #[command(visible_aliases = ["workspaces", "ws"])]
+    Workspace(With<workspace::Noun>),
+    /// Who rents out servers, and what they offer
+    #[command(visible_alias = "providers")]
+    Provider(With<provider::Noun>),
+    /// Servers: create, reach, switch, delete
+    #[command(visible_alias = "servers")]
+    Server(Box<With<server::Noun>>),
+    /// Workflows: clusters, batches
+    #[command(visible_aliases = ["workflows", "wf"])]
+    Workflow(With<workflow::Noun>),
+    /// Changes of servers and what is on them: watch, log, cancel, retry
+    #[command(visible_aliases = ["operations", "op"])]
+    Operation(With<operation::Noun>),
+    /// Plans that dry runs left: show, apply
+    #[command(visible_alias = "plans")]
+    Plan(With<plan::Noun>),
     /// Write the fleet's desired state as YAML
     Export(With<export::Export>),
     /// Bring the server to the state that files describe
@@ -197,6 +216,12 @@ async fn dispatch(world: &mut World, command: ClientCommand, program: clap::Comm
         ClientCommand::Command(with) => with!(with, commands::run),
         ClientCommand::Execution(with) => with!(with, execution::run),
         ClientCommand::Webhook(with) => with!(with, webhook::run),
+        ClientCommand::Workspace(with) => with!(with, workspace::run),
+        ClientCommand::Provider(with) => with!(with, provider::run),
+        ClientCommand::Server(with) => with!(*with, server::run),
+        ClientCommand::Workflow(with) => with!(with, workflow::run),
+        ClientCommand::Operation(with) => with!(with, operation::run),
+        ClientCommand::Plan(with) => with!(with, plan::run),
         ClientCommand::Export(with) => with!(with, export::run),
         ClientCommand::Apply(with) => with!(with, apply::run),
         ClientCommand::Events(with) => with!(with, events::run),

@@ -104,8 +104,9 @@ fn plain(_: &str) -> Option<Style> {
 pub fn state_style(word: &str) -> Option<Style> {
     Some(match word {
         "healthy" | "completed" | "succeeded" | "ok" | "yes" | "0" | "running" | "success" => Style::new().green(),
-        "unhealthy" | "sent" | "pending" | "paused" | "queued" => Style::new().yellow(),
-        "unreachable" | "expired" | "failed" | "stopped" | "FAILED" | "denied" => Style::new().red(),
+        "unhealthy" | "sent" | "pending" | "paused" | "queued" | "creating" | "installing" | "deleting"
+        | "removing" => Style::new().yellow(),
+        "unreachable" | "expired" | "failed" | "stopped" | "FAILED" | "denied" | "error" => Style::new().red(),
         "cancelled" | "aborted" | "disabled" => Style::new().dim(),
         code if code.parse::<i64>().is_ok() => Style::new().red(),
         _ => return None,

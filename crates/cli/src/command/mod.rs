@@ -19,9 +19,15 @@ pub mod login;
 pub mod member;
 pub mod node;
 mod node_metrics;
+pub mod operation;
+mod operation_watch;
+pub mod plan;
+pub mod provider;
 pub mod run_command;
 pub mod seal;
 pub mod self_update;
+pub mod server;
+mod server_ssh;
 pub mod ssh_user;
 pub mod token;
 pub mod top;
@@ -29,6 +35,8 @@ pub mod user;
 mod watch;
 pub mod webhook;
 pub mod whoami;
+pub mod workflow;
+pub mod workspace;
 
 use serde_json::Value;
 

@@ -70,7 +70,8 @@ pub fn empty() -> Reply {
     Reply { status: 204, headers: Vec::new(), body: Body::empty() }
 }
 
-fn raw(status: u16, value: Value) -> Reply {
+/// An answer without an envelope.
+pub fn raw(status: u16, value: Value) -> Reply {
     Reply {
         status,
         headers: vec![("content-type", "application/json".to_owned())],

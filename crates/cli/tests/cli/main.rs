@@ -9,6 +9,7 @@ mod login;
 mod metrics;
 mod nouns;
 mod output;
+mod provisioning;
 mod run;
 mod streams;
 mod tls;
