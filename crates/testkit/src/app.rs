@@ -9,6 +9,7 @@ use axum::Router;
 use axum::extract::Request;
 use futures::future::BoxFuture;
 use reeve_domain::config::{Config, StaticKeys};
+use reeve_domain::identity::user;
 use reeve_domain::seal::Seal;
 use reeve_domain::{App, background, idempotency, identity, server};
 use reeve_http_kit::auth::Authenticate;
@@ -21,14 +22,18 @@ use reeve_providers::fetch::Guard;
 use reeve_types::access::IdempotencyKey;
 use reeve_types::id::{Ids, SystemIds};
 use reeve_types::node_metrics::Sample;
-use reeve_types::{Actor, ErrorKind, NodeId, Result, Secret, ServerId, SystemClock};
+use reeve_types::{Actor, ErrorKind, NodeId, Result, Role, Secret, ServerId, SystemClock};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::agents::{LocalAgents, Updates};
+use crate::clouds::SimulatedClouds;
 use crate::db::TestDb;
 use crate::exchange::{Given, Keys, TestHost};
+
+/// The password of users that exchanges ask for.
+pub const PASSWORD: &str = "long enough for anybody";
 
 /// A running server with its database. Ends when it is dropped.
 pub struct TestApp {
@@ -42,6 +47,10 @@ pub struct TestApp {
     pub keys: Keys,
     /// What the edge surface promises.
     pub contract: Arc<Contract>,
+    /// What the provisioning surface promises; it is below `/provisioning`.
+    pub provisioning: Arc<Contract>,
+    /// The vendors of machines that the application knows.
+    pub clouds: Arc<SimulatedClouds>,
     db: TestDb,
     allow_private: bool,
     seal: Seal,
@@ -97,9 +106,13 @@ impl TestApp {
         };
         let seal = Seal::new(vec![("test".to_owned(), Seal::fresh_key(&ids))]).expect("a sealing key");
         let (degraded, draining) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
-        let parts = Parts::build(&db, &seal, Config::with_keys(keys), &degraded, &draining, allow_private).await;
+        let clouds = Arc::new(SimulatedClouds::open().await);
+        let mut config = Config::with_keys(keys);
+        clouds.configure(&mut config);
+        config.provisioning.poll = std::time::Duration::from_millis(20);
+        let parts = Parts::build(&db, &seal, config, &clouds, &degraded, &draining, allow_private).await;
 
-        let router = Arc::new(RwLock::new(parts.edge.router("", Router::new())));
+        let router = Arc::new(RwLock::new(parts.router()));
         let present = router.clone();
         // Looked up for each request: `given` steps can put another configuration in its place.
         let outer = Router::new().fallback(move |request: Request| {
@@ -111,6 +124,7 @@ impl TestApp {
         let url = listener.url();
         tokio::spawn(listener.serve(outer, draining.clone()));
         let contract = parts.edge.contract().clone();
+        let provisioning = parts.provisioning.contract().clone();
         let Parts { app, agents, loops, .. } = parts;
         Self {
             app,
@@ -118,6 +132,8 @@ impl TestApp {
             url,
             keys: shown,
             contract,
+            provisioning,
+            clouds,
             db,
             allow_private,
             seal,
@@ -134,9 +150,17 @@ impl TestApp {
         let mut config = self.app.config.clone();
         change(&mut config);
         self.loops.cancel();
-        let parts =
-            Parts::build(&self.db, &self.seal, config, &self.degraded, &self.draining, self.allow_private).await;
-        *self.router.write().expect("no panic while it is held") = parts.edge.router("", Router::new());
+        let parts = Parts::build(
+            &self.db,
+            &self.seal,
+            config,
+            &self.clouds,
+            &self.degraded,
+            &self.draining,
+            self.allow_private,
+        )
+        .await;
+        *self.router.write().expect("no panic while it is held") = parts.router();
         (self.app, self.agents, self.loops) = (parts.app, parts.agents, parts.loops);
     }
 
@@ -178,6 +202,11 @@ impl TestApp {
             reeve_domain::node_metrics::flush(&self.app).await.expect("a working store");
         } else if let (Some(name), Some(false)) = (what["agent"].as_str(), what["answers"].as_bool()) {
             self.agents.tell(self.named.get(name)?, None);
+        } else if let (Some(name), Some(role)) = (what["user"].as_str(), what["role"].as_str().and_then(Role::parse)) {
+            let input = user::Create { username: name.to_owned(), password: Secret::new(PASSWORD), role };
+            user::create(&self.app, &Actor::system(), input).await.expect("a user");
+        } else if let Some(still) = what["clouds_stand_still"].as_bool() {
+            self.clouds.stand_still(still);
         } else if let Some(max_peers) = what["max_peers"].as_i64() {
             self.reconfigure(|config| config.max_peers = max_peers).await;
         } else if let Some(cluster) = what.get("default_cluster") {
@@ -215,14 +244,22 @@ struct Parts {
     app: Arc<App>,
     agents: Arc<LocalAgents>,
     edge: Mounted,
+    provisioning: Mounted,
     loops: CancellationToken,
 }
 
 impl Parts {
+    /// As the server's: every surface, one of them below its name.
+    fn router(&self) -> Router {
+        let below = self.provisioning.router("/provisioning", Router::new());
+        self.edge.router("", Router::new()).nest("/provisioning", below)
+    }
+
     async fn build(
         db: &TestDb,
         seal: &Seal,
         config: Config,
+        clouds: &SimulatedClouds,
         degraded: &Arc<AtomicBool>,
         draining: &CancellationToken,
         allow_private: bool,
@@ -233,6 +270,7 @@ impl Parts {
         let about = server::About { version: "test".to_owned(), listeners: "{}".to_owned() };
         server::join(&app, about).await.expect("a working store");
         app.set_fetch(Arc::new(reeve_providers::fetch::Fetcher::new(Guard { allow_private })));
+        app.set_clouds(clouds.factory(clock.clone()));
         let agents = LocalAgents::attach(&app);
         let loops = CancellationToken::new();
         let mut running = background::start(&app, &loops);
@@ -256,8 +294,11 @@ impl Parts {
                 }
             }
         });
-        let edge = reeve_surface_edge::routes::surface(app.clone(), kit).expect("routes that fit the contract");
-        Self { app, agents, edge, loops }
+        let edge = reeve_surface_edge::routes::surface(app.clone(), kit.clone()).expect("routes that fit the contract");
+        let about = Arc::new(reeve_surface_provisioning::About { version: "0.1.0", started_at: app.now() });
+        let provisioning =
+            reeve_surface_provisioning::routes::surface(app.clone(), kit, about).expect("routes that fit the contract");
+        Self { app, agents, edge, provisioning, loops }
     }
 }
 

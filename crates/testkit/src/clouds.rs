@@ -30,6 +30,13 @@ impl SimulatedClouds {
         Self { upcloud, hetzner, folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
+    /// No time passes in the simulators, or it does again.
+    pub fn stand_still(&self, still: bool) {
+        let ms = if still { 0 } else { PER_CALL_MS };
+        self.upcloud.time.advance_per_call_ms(ms);
+        self.hetzner.time.advance_per_call_ms(ms);
+    }
+
     /// Where workspaces are.
     pub fn root(&self) -> std::path::PathBuf {
         self.folder.path().join("workspaces")

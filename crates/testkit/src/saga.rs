@@ -226,7 +226,14 @@ async fn play<W: World>(world: &W, plan: Plan) -> (Job, Visits) {
             let visits = std::mem::take(&mut plan.lock().unwrap().visits);
             return (job, visits);
         }
-        if std::mem::take(&mut plan.lock().unwrap().cancel_when_down) {
+        let down = {
+            let mut plan = plan.lock().unwrap();
+            // A step that waits for something outside lets the runner rest without an accident.
+            let down = plan.cancel_when_down && plan.accidents.is_empty();
+            plan.cancel_when_down &= !down;
+            down
+        };
+        if down {
             let mut tx = store.begin().await.unwrap();
             reeve_jobs::cancel(&mut tx, &id, reeve_types::Clock::now(&*clock)).await.unwrap();
             tx.commit().await.unwrap();

@@ -281,7 +281,9 @@ impl Boot {
             Err(error) => Err(failure(cloud, error)),
         };
         let server = match servers.iter().find(|server| server.id == *id) {
-            Some(server) if server.state == ServerState::Running && server.addresses.is_none() => alone(Ok(None)).await?,
+            Some(server) if server.state == ServerState::Running && server.addresses.is_none() => {
+                alone(Ok(None)).await?
+            }
             Some(server) => Some(server.clone()),
             None if app.now().ms_since(host.updated_at) <= cloud.settle_ms() as i64 => None,
             None => {

@@ -197,7 +197,10 @@ async fn what_a_forced_deletion_could_not_reach_is_named() {
     assert_eq!(done.status, OperationStatus::Completed, "{:?}", done.error);
     let result: serde_json::Value = serde_json::from_str(done.result.as_deref().unwrap()).unwrap();
     assert_eq!(result["storage_removed"], false);
-    assert!(result["warnings"][0].as_str().unwrap().starts_with("web-01 may still exist with its provider"), "{result}");
+    assert!(
+        result["warnings"][0].as_str().unwrap().starts_with("web-01 may still exist with its provider"),
+        "{result}"
+    );
     assert!(site.hosts().await.is_empty());
     site.clouds.upcloud.front.cut_off(false);
     assert_eq!(site.clouds.upcloud.servers(), 1);

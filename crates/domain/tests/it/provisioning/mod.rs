@@ -103,8 +103,7 @@ impl Site {
         }
         let ids = Arc::new(SystemIds);
         let store = self.app.store.clone();
-        let mut runner =
-            Runner::new(self.app.clone(), registry, store, self.clock.clone(), ids, Options::default());
+        let mut runner = Runner::new(self.app.clone(), registry, store, self.clock.clone(), ids, Options::default());
         runner.run_until_idle().await.unwrap();
     }
 

@@ -75,12 +75,17 @@ async fn deletions_and_workflows_have_dry_runs_too() {
     assert_eq!(result(&site.finish(&made.id).await)["summary"], "1 server to delete");
     assert_eq!(site.machines().await.len(), 1);
 
-    let Value::Object(parameters) = json!({"cluster_name": "k8s", "node_count": 3, "taskservs": [], "check_mode": true})
+    let Value::Object(parameters) =
+        json!({"cluster_name": "k8s", "node_count": 3, "taskservs": [], "check_mode": true})
     else {
         unreachable!()
     };
-    let submit =
-        workflow::Submit { workspace: "w".into(), workflow_type: "cluster_create".into(), parameters, ..Default::default() };
+    let submit = workflow::Submit {
+        workspace: "w".into(),
+        workflow_type: "cluster_create".into(),
+        parameters,
+        ..Default::default()
+    };
     let made = workflow::submit(&site.app, &site.admin, submit).await.unwrap();
     assert!(made.check_mode);
     let content = result(&site.finish(&made.id).await);

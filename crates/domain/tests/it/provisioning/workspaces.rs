@@ -17,13 +17,10 @@ async fn at(site: &Site, name: &str, path: &Path) -> Result<reeve_types::workspa
 async fn one_is_active_at_most() {
     on_both(|db| async {
         let site = Site::new(db).await;
-        let made = workspace::create(
-            &site.app,
-            &site.admin,
-            Create { name: "a".into(), activate: true, ..Create::default() },
-        )
-        .await
-        .unwrap();
+        let made =
+            workspace::create(&site.app, &site.admin, Create { name: "a".into(), activate: true, ..Create::default() })
+                .await
+                .unwrap();
         assert!(made.active && made.last_used_at.is_some());
         workspace::activate(&site.app, &site.admin, "w").await.unwrap();
         let all = workspace::list(&site.app, &site.admin).await.unwrap();
