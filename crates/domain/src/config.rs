@@ -1,10 +1,12 @@
 //! What the use cases can be configured with. Reading files and environment is the server's job.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use reeve_jobs::Cron;
 use reeve_types::Secret;
+use reeve_types::workspace::Defaults;
 
 /// The static keys of the edge API. Generated at the first start where unset.
 #[derive(Clone, Debug)]
@@ -153,6 +155,8 @@ pub struct Provisioning {
     pub workspaces_root: PathBuf,
     /// What machines start from when nobody says.
     pub default_image: String,
+    /// What a request for a machine of a provider means where neither it nor the workspace says.
+    pub provider_defaults: BTreeMap<String, Defaults>,
     /// Operations that ended longer ago are dropped.
     pub operation_retention: Duration,
     /// Operations under way or waiting; more are refused.
@@ -175,6 +179,7 @@ impl Default for Provisioning {
         Self {
             workspaces_root: PathBuf::from("reeve-data/workspaces"),
             default_image: "debian-12".into(),
+            provider_defaults: BTreeMap::new(),
             operation_retention: secs(30 * 24 * 3600),
             most_open_operations: 10_000,
             refresh_grace: secs(30),

@@ -7,6 +7,7 @@ use reeve_types::{Actor, Error, Permission, Result};
 use crate::{App, authz};
 
 pub mod check;
+pub mod contact;
 pub mod create;
 pub mod create_saga;
 pub mod delete;
@@ -15,6 +16,7 @@ mod outside;
 pub mod power;
 pub mod spec;
 
+pub use contact::{contact, facts};
 pub use create::{Create, create};
 pub use delete::{Delete, delete};
 pub use power::{Power, power};

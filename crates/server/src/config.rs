@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use reeve_domain::config::{Cron, ExecutionPruning};
+use reeve_types::workspace::Defaults;
 use serde::{Deserialize, Serialize};
 
 /// Seconds of a day.
@@ -138,6 +139,20 @@ pub struct Settings {
     pub aws_subnet_id: Option<String>,
     /// The security groups of EC2 servers; the account's default when empty.
     pub aws_security_group_ids: Vec<String>,
+    /// Whether machines of provider `local` can be made: hosts in namespaces of this machine. Needs root.
+    pub local_enabled: bool,
+    /// Where they are kept; `local` in the data directory when unset.
+    pub local_folder: Option<PathBuf>,
+    /// The bridge they are connected by.
+    pub local_bridge: String,
+    /// Their addresses; the first one is this machine's.
+    pub local_pool: String,
+    /// Whether they reach the world, by NAT through this machine.
+    pub local_egress: bool,
+    /// A folder of this machine that they see, read only, as `/mnt/packages`.
+    pub local_packages: Option<PathBuf>,
+    /// Where debootstrap gets packages for their image debian-12.
+    pub local_mirror: Option<String>,
     /// Whether the API documents and Swagger UI are served.
     pub api_docs_enabled: bool,
     /// Origins of browsers that may call the APIs.
@@ -215,6 +230,13 @@ impl Default for Settings {
             aws_url: None,
             aws_subnet_id: None,
             aws_security_group_ids: Vec::new(),
+            local_enabled: true,
+            local_folder: None,
+            local_bridge: reeve_provider_local::Settings::BRIDGE.into(),
+            local_pool: reeve_provider_local::Settings::POOL.into(),
+            local_egress: false,
+            local_packages: None,
+            local_mirror: None,
             api_docs_enabled: true,
             cors_allowed_origins: Vec::new(),
             requests_per_second: 20_000,
@@ -420,6 +442,11 @@ impl Settings {
         // Paths of workspaces are absolute.
         provisioning.workspaces_root = std::path::absolute(root).context("workspaces_root")?;
         provisioning.default_image.clone_from(&self.default_image);
+        if self.local_enabled {
+            let own = |word: &str| Some(word.to_owned());
+            let words = Defaults { provider: None, plan: own("1xCPU-1GB"), zone: own("local"), image: own("host") };
+            provisioning.provider_defaults.insert("local".to_owned(), words);
+        }
         provisioning.operation_retention = days(self.operation_retention_days);
         config.execution_pruning = self.pruning()?;
         config.webhooks.max_attempts = self.webhook_max_attempts;
@@ -432,6 +459,30 @@ impl Settings {
         let age = self.event_delivery_max_age_seconds;
         config.webhooks.max_age = (age > 0).then(|| Duration::from_secs(age));
         Ok(config)
+    }
+
+    /// How hosts of this machine are made; None when they are not wanted.
+    pub fn local(&self) -> Result<Option<reeve_provider_local::Settings>> {
+        if !self.local_enabled {
+            return Ok(None);
+        }
+        let folder = self.local_folder.clone().unwrap_or_else(|| self.data.join("local"));
+        let pool = self.local_pool.parse().with_context(|| {
+            format!(
+                "local_pool is {:?}; write a network such as {}",
+                self.local_pool,
+                reeve_provider_local::Settings::POOL
+            )
+        })?;
+        let settings = reeve_provider_local::Settings::new(std::path::absolute(folder).context("local_folder")?);
+        Ok(Some(reeve_provider_local::Settings {
+            bridge: self.local_bridge.clone(),
+            pool,
+            egress: self.local_egress,
+            packages: self.local_packages.clone(),
+            mirror: self.local_mirror.clone(),
+            ..settings
+        }))
     }
 
     /// Where the data lives.

@@ -47,6 +47,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A local host starts as this very program, and is no command for people.
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|word| word == reeve_provider_local::Settings::WORD) {
+        return reeve_provider_local::inside::main(args);
+    }
     let program = Program::parse();
     // The agent brings a runtime of its own, smaller than a server's.
     if let Command::Agent(args) = program.command {

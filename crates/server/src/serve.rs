@@ -18,6 +18,8 @@ use reeve_http_kit::measure::Metrics;
 use reeve_http_kit::probes::{Probes, metrics_router};
 use reeve_http_kit::surface::Kit;
 use reeve_http_kit::tls::Identity;
+use reeve_provider_local::Local;
+use reeve_provider_ssh::Ssh;
 use reeve_providers::cloud::{Clouds, CloudsSettings};
 use reeve_providers::fetch::{Fetcher, Guard};
 use reeve_store::Store;
@@ -139,7 +141,8 @@ impl Server {
         let app = Arc::new(App::new(store, clock.clone(), ids.clone(), me.seal, config, me.id));
         app.follow(clock);
         app.set_fetch(Arc::new(Fetcher::new(Guard { allow_private: settings.webhook_allow_private_ips })));
-        app.set_clouds(Arc::new(clouds(&settings, app.clock.clone())));
+        app.set_clouds(Arc::new(clouds(&settings, app.clock.clone())?));
+        app.set_remote(Arc::new(Ssh::new(reeve_provider_ssh::Settings::default())));
         app.set_seal_keys(Arc::new(KeyFile { data: settings.data.clone(), given: settings.seal_key.is_some() }));
         prepare(&app, &settings, &mut credentials, first_start, &listeners).await?;
 
@@ -226,7 +229,7 @@ impl Server {
 }
 
 /// The way to accounts with vendors of machines.
-fn clouds(settings: &Settings, clock: Arc<dyn Clock>) -> Clouds {
+fn clouds(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Clouds> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(Secret::new);
     let environment = CloudsSettings::variables().filter_map(|name| Some((name.to_owned(), variable(name)?))).collect();
     let vendors = CloudsSettings {
@@ -238,7 +241,11 @@ fn clouds(settings: &Settings, clock: Arc<dyn Clock>) -> Clouds {
         environment,
         timeout: None,
     };
-    Clouds::new(vendors, clock)
+    let clouds = Clouds::new(vendors, clock.clone());
+    Ok(match settings.local()? {
+        Some(local) => clouds.with("this machine", Arc::new(Local::new(local, clock))),
+        None => clouds,
+    })
 }
 
 /// Brings the store into the state that a server expects at its start.

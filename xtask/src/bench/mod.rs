@@ -21,6 +21,7 @@ mod reads;
 mod receivers;
 mod report;
 mod rig;
+mod ssh;
 mod start;
 mod webhooks;
 mod writes;
@@ -41,7 +42,7 @@ pub struct Args {
     /// Simulated agents (heartbeats: 2000, fanout: 10000)
     #[arg(long)]
     agents: Option<u64>,
-    /// Hosts with sshd for the comparison with ansible and pssh; 0 leaves it out
+    /// Hosts with sshd for the comparisons with ansible and pssh; 0 leaves that of fanout out
     #[arg(long, default_value_t = 20)]
     hosts: u32,
     /// Rows for the measurements on a large store, in percent of the full size
@@ -60,6 +61,7 @@ enum Name {
     Reads,
     Jobs,
     Webhooks,
+    Ssh,
     Start,
     Footprint,
     All,
@@ -89,14 +91,18 @@ const BENCHES: &[(Name, &str, Run)] = &[
     (Name::Webhooks, "webhooks", webhooks::run),
     (Name::Heartbeats, "heartbeats", heartbeats::run),
     (Name::Fanout, "fanout", fanout::run),
+    (Name::Ssh, "ssh", ssh::run),
 ];
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     if args.name == Name::BareAxum {
         return bare_axum::serve();
     }
-    let Some(reeve) = args.reeve.clone() else {
-        return in_release();
+    let reeve = match &args.reeve {
+        Some(reeve) => reeve.clone(),
+        // Builds a client of its own, and needs no server.
+        None if args.name == Name::Ssh => PathBuf::new(),
+        None => return in_release(),
     };
     rig::raise_file_limit()?;
     let bench = Bench {

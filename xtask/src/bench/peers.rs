@@ -20,9 +20,9 @@ const COMMAND: &str = "uptime";
 type Contestant<'a> = Box<dyn Fn() -> Command + 'a>;
 
 /// Hosts with sshd, and how to log in.
-struct SshHosts {
-    inventory: PathBuf,
-    key: PathBuf,
+pub struct SshHosts {
+    pub inventory: PathBuf,
+    pub key: PathBuf,
     count: usize,
     _daemons: Vec<Process>,
 }
@@ -91,7 +91,7 @@ fn reeve(bench: &Bench, rig: &Rig) -> Command {
 }
 
 impl SshHosts {
-    fn start(hosts: &[Host], folder: &Path) -> Result<Self> {
+    pub fn start(hosts: &[Host], folder: &Path) -> Result<Self> {
         let key = folder.join("id");
         for file in [&key, &folder.join("host_key")] {
             shell::capture(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(file))?;
@@ -143,6 +143,16 @@ impl SshHosts {
         command
     }
 
+    /// As fast as ansible goes: no facts, one connection kept for all steps, no module files copied.
+    pub fn playbook(&self, playbook: &Path, round: usize) -> Command {
+        let mut command = Command::new("ansible-playbook");
+        command.arg("-i").arg(&self.inventory).args(["-u", "root", "-e", &format!("round={round}")]);
+        command.args(["-f", &self.count.to_string()]).arg("--private-key").arg(&self.key).arg(playbook);
+        command.env("ANSIBLE_HOST_KEY_CHECKING", "False").env("ANSIBLE_PYTHON_INTERPRETER", "/usr/bin/python3");
+        command.env("ANSIBLE_PIPELINING", "True").env("ANSIBLE_NOCOLOR", "True");
+        command
+    }
+
     fn pssh(&self) -> Command {
         let mut command = Command::new("parallel-ssh");
         command.arg("-h").arg(&self.inventory).args(["-l", "root", "-i", "-p", &self.count.to_string()]);
@@ -155,7 +165,7 @@ impl SshHosts {
 }
 
 /// The first line of what `--version` says.
-fn version(name: &str, program: impl AsRef<std::ffi::OsStr>) -> Result<String> {
+pub fn version(name: &str, program: impl AsRef<std::ffi::OsStr>) -> Result<String> {
     let text = shell::capture(Command::new(program).arg("--version"))?;
     let line = text.lines().next().unwrap_or_default();
     Ok(if line.contains(name) { line.to_owned() } else { format!("{name} {line}") })

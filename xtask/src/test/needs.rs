@@ -23,6 +23,7 @@ const NEEDS: &[Need] = &[
     Need { program: "node", package: "nodejs", stages: &["services"] },
     Need { program: "npm", package: "npm", stages: &["services"] },
     Need { program: "promtool", package: "prometheus", stages: &["tests"] },
+    Need { program: "shellcheck", package: "shellcheck", stages: &["tests"] },
     Need { program: "ip", package: "iproute2", stages: &["e2e"] },
     Need { program: "nft", package: "nftables", stages: &["e2e"] },
     Need { program: "mount", package: "mount", stages: &["e2e"] },

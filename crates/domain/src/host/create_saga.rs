@@ -39,6 +39,9 @@ pub struct Making {
     /// When the undo first looked for machines and found none.
     looked_at: Option<Timestamp>,
     address: Option<String>,
+    /// The size of an adopted machine, as it says itself.
+    #[serde(default)]
+    found: Option<String>,
     why: Option<Why>,
 }
 
@@ -57,6 +60,7 @@ impl Making {
             deadline: None,
             looked_at: None,
             address: None,
+            found: None,
             why: None,
         }
     }
@@ -209,8 +213,7 @@ impl Step<App, Making> for Boot {
     async fn run(&self, app: &Arc<App>, job: &Running, making: &mut Making) -> Result<(), Failure> {
         let (host, workspace) = must(app, &making.host).await?;
         if host.provider == ADOPTED {
-            making.address = host.address;
-            return Ok(());
+            return adopt(app, job, making, &host).await;
         }
         if outside::is_cancelled(app, &making.operation).await? {
             return Err(Failure::Fail(Error::conflict("the operation was cancelled")));
@@ -248,6 +251,9 @@ impl Step<App, Making> for Boot {
     async fn record(&self, app: &Arc<App>, tx: &mut Tx, making: &mut Making) -> Result<(), Failure> {
         let mut host = table::get(tx, &making.host).await?.ok_or_else(|| Error::not_found("server"))?;
         host.address.clone_from(&making.address);
+        if let Some(plan) = making.found.clone().filter(|_| host.plan == spec::AS_IT_IS) {
+            host.plan = plan;
+        }
         host.updated_at = app.now();
         table::update(tx, &host).await?;
         Ok(())
@@ -256,6 +262,21 @@ impl Step<App, Making> for Boot {
     async fn undo(&self, _: &Arc<App>, _: &Running, _: &mut Making) -> Result<(), Failure> {
         Ok(())
     }
+}
+
+/// Logs in on a machine that is there already, pins its key and asks what it is. A machine that cannot be reached is not
+/// adopted.
+async fn adopt(app: &App, job: &Running, making: &mut Making, host: &Host) -> Result<(), Failure> {
+    say(job, &format!("looking at {} as {}", host.address.as_deref().unwrap_or_default(), host.ssh_user));
+    let facts = super::facts(app, host).await.map_err(Failure::Fail)?;
+    let root = if facts.root { "root" } else { "no root" };
+    let title = if facts.os_title.is_empty() { &facts.os } else { &facts.os_title };
+    say(job, &format!("it is {} ({title}, {}, {root})", facts.hostname, facts.architecture));
+    if let (Some(cpu), Some(memory)) = (facts.cpu_cores, facts.memory_mib) {
+        making.found = Some(format!("{cpu}xCPU-{}GB", memory.div_ceil(1024)));
+    }
+    making.address.clone_from(&host.address);
+    Ok(())
 }
 
 impl Boot {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use reeve_ports::CloudErrorKind;
 use reeve_ports::cloud::{Labels, OperationTag, ServerSpec, SshKey};
 use reeve_types::host::Host;
-use reeve_types::workspace::Workspace;
+use reeve_types::workspace::{Defaults, Workspace};
 use reeve_types::{Error, Result, Secret};
 
 use super::create::Create;
@@ -15,7 +15,7 @@ use crate::{App, catalogue, workspace};
 /// The provider of machines that are only adopted.
 pub const ADOPTED: &str = "ssh";
 /// Stands for plan and zone of an adopted machine where nobody gives others.
-const AS_IT_IS: &str = "existing";
+pub(super) const AS_IT_IS: &str = "existing";
 
 /// A request that is whole and was found to be possible.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +45,12 @@ pub fn whole(app: &App, workspace: &Workspace, input: &Create) -> Result<Whole> 
     let same = input.provider.is_none() || input.provider == defaults.provider;
     let usual = |word: &Option<String>| word.clone().filter(|_| same);
     let existing = || adopted.then(|| AS_IT_IS.to_owned());
-    let plan = given(&input.plan, &usual(&defaults.plan)).or_else(existing);
-    let zone = given(&input.zone, &usual(&defaults.zone)).or_else(existing);
-    let image = given(&input.image, &usual(&defaults.image)).or_else(existing);
+    // A provider without choices to make has its own usual words.
+    let own = provider.as_ref().and_then(|name| app.config.provisioning.provider_defaults.get(name));
+    let own = |pick: fn(&Defaults) -> &Option<String>| own.and_then(|own| pick(own).clone()).or_else(existing);
+    let plan = given(&input.plan, &usual(&defaults.plan)).or_else(|| own(|own| &own.plan));
+    let zone = given(&input.zone, &usual(&defaults.zone)).or_else(|| own(|own| &own.zone));
+    let image = given(&input.image, &usual(&defaults.image)).or_else(|| own(|own| &own.image));
     let image = image.unwrap_or_else(|| app.config.provisioning.default_image.clone());
     let missing: Vec<&str> = [("provider", &provider), ("plan", &plan), ("zone", &zone)]
         .into_iter()
