@@ -1,4 +1,4 @@
-//! A whole server inside the test's process: domain, background loops and the edge surface on a free port.
+//! A whole server inside the test's process: domain, background loops and both surfaces, each on a free port.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -9,9 +9,9 @@ use axum::Router;
 use axum::extract::Request;
 use futures::future::BoxFuture;
 use reeve_domain::config::{Config, StaticKeys};
-use reeve_domain::identity::user;
 use reeve_domain::seal::Seal;
-use reeve_domain::{App, background, idempotency, identity, server};
+use reeve_domain::identity::user;
+use reeve_domain::{App, background, cluster, idempotency, identity, server};
 use reeve_http_kit::auth::Authenticate;
 use reeve_http_kit::idempotency::{IdempotencyStore, Lookup, StoredReply};
 use reeve_http_kit::limits::{LimitRates, Limits};
@@ -43,12 +43,18 @@ pub struct TestApp {
     pub agents: Arc<LocalAgents>,
     /// Base URL of the edge surface.
     pub url: String,
+    /// Base URL of the console's own API.
+    pub console_url: String,
+    /// Base URL of the provisioning surface.
+    pub provisioning_url: String,
     /// Its keys.
     pub keys: Keys,
     /// What the edge surface promises.
     pub contract: Arc<Contract>,
-    /// What the provisioning surface promises; it is below `/provisioning`.
-    pub provisioning: Arc<Contract>,
+    /// What the console's own API promises.
+    pub console_contract: Arc<Contract>,
+    /// What the provisioning surface promises.
+    pub provisioning_contract: Arc<Contract>,
     /// The vendors of machines that the application knows.
     pub clouds: Arc<SimulatedClouds>,
     db: TestDb,
@@ -56,7 +62,7 @@ pub struct TestApp {
     seal: Seal,
     degraded: Arc<AtomicBool>,
     named: BTreeMap<String, NodeId>,
-    router: Arc<RwLock<Router>>,
+    routers: [Arc<RwLock<Router>>; 3],
     loops: CancellationToken,
     draining: CancellationToken,
 }
@@ -112,34 +118,29 @@ impl TestApp {
         config.provisioning.poll = std::time::Duration::from_millis(20);
         let parts = Parts::build(&db, &seal, config, &clouds, &degraded, &draining, allow_private).await;
 
-        let router = Arc::new(RwLock::new(parts.router()));
-        let present = router.clone();
-        // Looked up for each request: `given` steps can put another configuration in its place.
-        let outer = Router::new().fallback(move |request: Request| {
-            let router = present.read().expect("no panic while it is held").clone();
-            async move { router.oneshot(request).await }
-        });
-        let free: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let listener = Listener::bind("edge", free, ListenerOptions::default()).await.expect("a free port");
-        let url = listener.url();
-        tokio::spawn(listener.serve(outer, draining.clone()));
-        let contract = parts.edge.contract().clone();
-        let provisioning = parts.provisioning.contract().clone();
-        let Parts { app, agents, loops, .. } = parts;
+        let (edge, url) = listen(&parts.edge, &draining).await;
+        let (console, console_url) = listen(&parts.console, &draining).await;
+        let (provisioning, provisioning_url) = listen(&parts.provisioning, &draining).await;
+        let (contract, console_contract) = (parts.edge.contract().clone(), parts.console.contract().clone());
+        let provisioning_contract = parts.provisioning.contract().clone();
+        let (routers, Parts { app, agents, loops, .. }) = ([edge, console, provisioning], parts);
         Self {
             app,
             agents,
             url,
+            console_url,
+            provisioning_url,
             keys: shown,
             contract,
-            provisioning,
+            console_contract,
+            provisioning_contract,
             clouds,
             db,
             allow_private,
             seal,
             degraded,
             named: BTreeMap::new(),
-            router,
+            routers,
             loops,
             draining,
         }
@@ -150,17 +151,12 @@ impl TestApp {
         let mut config = self.app.config.clone();
         change(&mut config);
         self.loops.cancel();
-        let parts = Parts::build(
-            &self.db,
-            &self.seal,
-            config,
-            &self.clouds,
-            &self.degraded,
-            &self.draining,
-            self.allow_private,
-        )
-        .await;
-        *self.router.write().expect("no panic while it is held") = parts.router();
+        let parts =
+            Parts::build(&self.db, &self.seal, config, &self.clouds, &self.degraded, &self.draining, self.allow_private)
+                .await;
+        for (router, mounted) in self.routers.iter().zip([&parts.edge, &parts.console, &parts.provisioning]) {
+            *router.write().expect("no panic while it is held") = mounted.router("", Router::new());
+        }
         (self.app, self.agents, self.loops) = (parts.app, parts.agents, parts.loops);
     }
 
@@ -202,6 +198,16 @@ impl TestApp {
             reeve_domain::node_metrics::flush(&self.app).await.expect("a working store");
         } else if let (Some(name), Some(false)) = (what["agent"].as_str(), what["answers"].as_bool()) {
             self.agents.tell(self.named.get(name)?, None);
+        } else if let Some(name) = what["cluster"].as_str() {
+            let fresh = cluster::Create { name: name.to_owned(), ipv4_range: None, node_limit: None };
+            cluster::create(&self.app, &Actor::system(), fresh).await.expect("a cluster");
+        } else if let Some(password) = what["first_admin"].as_str() {
+            let made = identity::bootstrap::first_admin(&self.app, Some(Secret::new(password))).await;
+            made.expect("a working store");
+        } else if let Some(enabled) = what["pruning"].as_bool() {
+            self.reconfigure(|config| config.execution_pruning.enabled = enabled).await;
+        } else if what["seal_keys"] == true {
+            self.app.set_seal_keys(Arc::new(KeptInMemory));
         } else if let (Some(name), Some(role)) = (what["user"].as_str(), what["role"].as_str().and_then(Role::parse)) {
             let input = user::Create { username: name.to_owned(), password: Secret::new(PASSWORD), role };
             user::create(&self.app, &Actor::system(), input).await.expect("a user");
@@ -240,21 +246,44 @@ fn pushed(shown: &str) -> Option<Sample> {
     })
 }
 
+/// Serves `mounted` on a free port. The router is looked up for each request: `given` steps can put another
+/// configuration in its place.
+async fn listen(mounted: &Mounted, draining: &CancellationToken) -> (Arc<RwLock<Router>>, String) {
+    let router = Arc::new(RwLock::new(mounted.router("", Router::new())));
+    let present = router.clone();
+    let outer = Router::new().fallback(move |request: Request| {
+        let router = present.read().expect("no panic while it is held").clone();
+        async move { router.oneshot(request).await }
+    });
+    let free: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let listener = Listener::bind(mounted.name(), free, ListenerOptions::default()).await.expect("a free port");
+    let url = listener.url();
+    tokio::spawn(listener.serve(outer, draining.clone()));
+    (router, url)
+}
+
+/// Sealing keys that may be changed and are kept by the process alone.
+struct KeptInMemory;
+
+impl reeve_ports::SealKeys for KeptInMemory {
+    fn may_change(&self) -> Result<()> {
+        Ok(())
+    }
+    fn keep(&self, _: &[(String, Secret)]) -> Result<()> {
+        Ok(())
+    }
+}
+
 struct Parts {
     app: Arc<App>,
     agents: Arc<LocalAgents>,
     edge: Mounted,
+    console: Mounted,
     provisioning: Mounted,
     loops: CancellationToken,
 }
 
 impl Parts {
-    /// As the server's: every surface, one of them below its name.
-    fn router(&self) -> Router {
-        let below = self.provisioning.router("/provisioning", Router::new());
-        self.edge.router("", Router::new()).nest("/provisioning", below)
-    }
-
     async fn build(
         db: &TestDb,
         seal: &Seal,
@@ -294,11 +323,12 @@ impl Parts {
                 }
             }
         });
-        let edge = reeve_surface_edge::routes::surface(app.clone(), kit.clone()).expect("routes that fit the contract");
+        let fits = "routes that fit the contract";
+        let edge = reeve_surface_edge::routes::surface(app.clone(), kit.clone()).expect(fits);
+        let console = reeve_surface_console::routes::surface(app.clone(), kit.clone(), Arc::default()).expect(fits);
         let about = Arc::new(reeve_surface_provisioning::About { version: "0.1.0", started_at: app.now() });
-        let provisioning =
-            reeve_surface_provisioning::routes::surface(app.clone(), kit, about).expect("routes that fit the contract");
-        Self { app, agents, edge, provisioning, loops }
+        let provisioning = reeve_surface_provisioning::routes::surface(app.clone(), kit, about).expect(fits);
+        Self { app, agents, edge, console, provisioning, loops }
     }
 }
 

@@ -15,6 +15,7 @@ mod fanout;
 mod footprint;
 mod heartbeats;
 mod jobs;
+mod lists;
 mod load;
 mod peers;
 mod reads;
@@ -59,6 +60,7 @@ enum Name {
     Heartbeats,
     Writes,
     Reads,
+    Lists,
     Jobs,
     Webhooks,
     Ssh,
@@ -87,6 +89,7 @@ const BENCHES: &[(Name, &str, Run)] = &[
     (Name::Footprint, "footprint", footprint::run),
     (Name::Writes, "writes", writes::run),
     (Name::Reads, "reads", reads::run),
+    (Name::Lists, "lists", lists::run),
     (Name::Jobs, "jobs", jobs::run),
     (Name::Webhooks, "webhooks", webhooks::run),
     (Name::Heartbeats, "heartbeats", heartbeats::run),

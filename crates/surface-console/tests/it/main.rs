@@ -1,7 +1,8 @@
 //! The console's API through its whole pipeline, on both databases; every answer is held to the contract.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod api;
+mod exchanges;
 mod jobs;
 mod rights;
 

@@ -42,7 +42,7 @@ async fn play(fresh: impl AsyncFn() -> TestApp) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compat/provisioning/exchanges");
     let mut coverage = Coverage::default();
     let (mut failures, mut silent) = (Vec::new(), Vec::new());
-    let contract = fresh().await.provisioning.clone();
+    let contract = fresh().await.provisioning_contract.clone();
     for script in &load_directory(&folder).unwrap() {
         let mut app = fresh().await;
         // The edge API's key opens nothing here.

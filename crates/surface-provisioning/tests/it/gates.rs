@@ -35,7 +35,7 @@ async fn refused(request: RequestBuilder, case: &str) -> u16 {
 async fn every_refusal_is_in_the_surfaces_own_form() {
     let app = TestApp::sqlite().await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    for operation in app.provisioning.operations() {
+    for operation in app.provisioning_contract.operations() {
         let (id, url) = (&operation.id, format!("{}{}", base(&app), path(operation)));
         let request = |method: &Method| client.request(method.clone(), &url);
         let method = &operation.method;
@@ -57,13 +57,13 @@ async fn every_refusal_is_in_the_surfaces_own_form() {
             assert_eq!(refused(large, id).await, 400, "{id}: never 413");
         }
         for wrong in [Method::PUT, Method::PATCH, Method::DELETE, Method::POST, Method::GET, Method::OPTIONS] {
-            if !app.provisioning.operations().iter().any(|o| o.path == operation.path && o.method == wrong) {
+            if !app.provisioning_contract.operations().iter().any(|o| o.path == operation.path && o.method == wrong) {
                 let request = client.request(wrong.clone(), &url).bearer_auth(&app.keys.master);
                 assert_eq!(refused(request, &format!("{wrong} {url}")).await, 404, "{wrong} {url}: never 405");
             }
         }
     }
-    for nowhere in ["/v1", "/v2/servers", "/v1/servers/", "/v1/servers/a/b/c", "/v1/operations/%ff"] {
+    for nowhere in ["/", "/v1", "/v2/servers", "/v1/servers/", "/v1/servers/a/b/c", "/v1/operations/%ff"] {
         let request = client.get(format!("{}{nowhere}", base(&app))).bearer_auth(&app.keys.master);
         let status = refused(request, nowhere).await;
         assert!(matches!(status, 400 | 404), "{nowhere}: {status}");

@@ -9,5 +9,5 @@ use reeve_testkit::app::TestApp;
 
 /// Where the surface is.
 pub fn base(app: &TestApp) -> String {
-    format!("{}/provisioning", app.url)
+    app.provisioning_url.clone()
 }

@@ -87,7 +87,7 @@ async fn hold(app: TestApp) {
         let may = move |permission| key_may(key, permission);
         callers.push(Caller { name: key.word().to_owned(), bearer: Some(bearer.clone()), may: Some(Box::new(may)) });
     }
-    let contract = app.provisioning.clone();
+    let contract = app.provisioning_contract.clone();
     let known: Vec<(&str, Option<Permission>)> = TABLE
         .iter()
         .copied()
