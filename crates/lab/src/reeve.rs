@@ -51,7 +51,9 @@ impl Server {
         }
         let mut command = Command::new(binary);
         command.arg("serve").arg("--data").arg(data);
-        for listen in ["edge=127.0.0.1:0", "provisioning=127.0.0.1:0", "console=127.0.0.1:0", &format!("agents={agents}")] {
+        for listen in
+            ["edge=127.0.0.1:0", "provisioning=127.0.0.1:0", "console=127.0.0.1:0", &format!("agents={agents}")]
+        {
             command.args(["--listen", listen]);
         }
         command.envs(environment.iter().cloned());

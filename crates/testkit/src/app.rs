@@ -9,8 +9,8 @@ use axum::Router;
 use axum::extract::Request;
 use futures::future::BoxFuture;
 use reeve_domain::config::{Config, StaticKeys};
-use reeve_domain::seal::Seal;
 use reeve_domain::identity::user;
+use reeve_domain::seal::Seal;
 use reeve_domain::{App, background, cluster, idempotency, identity, server};
 use reeve_http_kit::auth::Authenticate;
 use reeve_http_kit::idempotency::{IdempotencyStore, Lookup, StoredReply};
@@ -151,9 +151,16 @@ impl TestApp {
         let mut config = self.app.config.clone();
         change(&mut config);
         self.loops.cancel();
-        let parts =
-            Parts::build(&self.db, &self.seal, config, &self.clouds, &self.degraded, &self.draining, self.allow_private)
-                .await;
+        let parts = Parts::build(
+            &self.db,
+            &self.seal,
+            config,
+            &self.clouds,
+            &self.degraded,
+            &self.draining,
+            self.allow_private,
+        )
+        .await;
         for (router, mounted) in self.routers.iter().zip([&parts.edge, &parts.console, &parts.provisioning]) {
             *router.write().expect("no panic while it is held") = mounted.router("", Router::new());
         }

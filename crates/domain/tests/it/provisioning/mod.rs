@@ -42,6 +42,10 @@ pub struct Site {
 impl Site {
     /// With the workspace `w`, whose defaults are UpCloud's.
     pub async fn new(db: TestDb) -> Self {
+        Self::configured(db, |_| {}).await
+    }
+
+    pub async fn configured(db: TestDb, change: impl FnOnce(&mut Config)) -> Self {
         let ids = SystemIds;
         let secret = || Secret::new("k");
         let keys = StaticKeys { master: secret(), api: secret(), metrics: secret(), mcp: secret(), proxy: secret() };
@@ -50,6 +54,7 @@ impl Site {
         clouds.configure(&mut config);
         // The clock jumps far in the fault tests.
         config.provisioning.boot_patience = Duration::from_secs(24 * 3600);
+        change(&mut config);
         let clock = Arc::new(ManualClock::at(START));
         let seal = Seal::new(vec![("k1".into(), Seal::fresh_key(&ids))]).unwrap();
         let app = App::new(db.store.clone(), clock.clone(), Arc::new(SystemIds), seal, config, "s1".into());

@@ -29,7 +29,7 @@ async fn a_host_is_made_and_deleted() {
         assert!(log.text.contains("ordering web-01 (1xCPU-1GB) in de-fra1 from upcloud"), "{}", log.text);
         let detail = operation::detail(&site.app, &site.admin, &made.id).await.unwrap();
         let steps: Vec<&str> = detail.steps.iter().map(|step| step.name.as_str()).collect();
-        assert_eq!((steps, detail.progress()), (vec!["begin", "order", "boot", "finish"], (4, 4)));
+        assert_eq!((steps, detail.progress()), (vec!["begin", "order", "boot", "enroll", "finish"], (5, 5)));
 
         let error = site.create(site.order("web-01")).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Conflict);
@@ -188,4 +188,59 @@ async fn operations_are_dropped_after_their_time() {
         assert_eq!(site.hosts().await.len(), 1);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_is_born_as_a_node() {
+    on_both(|db| async {
+        let site = Site::configured(db, |config| {
+            config.default_cluster = Some("main".into());
+            config.provisioning.agent_url = Some("https://example.org/reeve-agent".into());
+        })
+        .await;
+        let main = reeve_domain::cluster::Create { name: "main".into(), ipv4_range: None, node_limit: None };
+        reeve_domain::cluster::create(&site.app, &site.admin, main).await.unwrap();
+        let made = site.create(host::Create { enroll: true, ..site.order("a") }).await.unwrap();
+        for _ in 0..5 {
+            site.work(None).await;
+            site.clock.advance_ms(61_000);
+        }
+        let still = operation::get(&site.app, &site.admin, &made.id).await.unwrap();
+        assert_eq!(still.status, OperationStatus::Running, "it waits for the agent");
+        let script = site.clouds.upcloud.user_data("a").unwrap();
+        assert!(script.starts_with("#!/bin/sh\n"), "{script}");
+        let key = script.lines().find_map(|line| line.strip_prefix("KEY='")).unwrap().trim_end_matches('\'').to_owned();
+        assert!(!still.request.contains(&key), "the key is in no request");
+
+        let node = reeve_types::NodeId("01900000-0000-7000-8000-00000000beef".into());
+        let enrollment = reeve_domain::agent::Enrollment {
+            key,
+            node_id: node.clone(),
+            id_type: reeve_types::node::NodeIdType::Random,
+            public_key: vec![7; 32],
+            machine: crate::world::machine("1.0.0"),
+        };
+        reeve_domain::agent::enroll(&site.app, enrollment).await.unwrap().unwrap();
+        let done = site.finish(&made.id).await;
+        assert_eq!(done.status, OperationStatus::Completed, "{:?}", done.error);
+        let host = site.hosts().await.remove(0);
+        assert_eq!(host.node_id, Some(node.clone()));
+
+        let made = site.delete(&host, true).await.unwrap();
+        assert_eq!(site.finish(&made.id).await.status, OperationStatus::Completed);
+        let gone = reeve_domain::node::get(&site.app, &site.admin, &node).await.unwrap_err();
+        assert_eq!(gone.kind, ErrorKind::NotFound);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_be_born_enrolled_hears_why() {
+    let site = Site::new(reeve_testkit::db::TestDb::sqlite().await).await;
+    let error = site.create(host::Create { enroll: true, ..site.order("a") }).await.unwrap_err();
+    assert!(error.details["enroll"][0].contains("agent_download_url"), "{error}");
+    let adopt = host::create::Adopt { address: "192.0.2.1".into(), ..Default::default() };
+    let order = host::Create { enroll: true, provider: Some("ssh".into()), adopt: Some(adopt), ..site.order("a") };
+    let error = site.create(order).await.unwrap_err();
+    assert!(error.details["enroll"][0].contains("reeve agent --enroll"), "{error}");
 }
