@@ -18,6 +18,7 @@ mod jobs;
 mod lists;
 mod load;
 mod peers;
+mod provisioning;
 mod reads;
 mod receivers;
 mod report;
@@ -64,6 +65,7 @@ enum Name {
     Jobs,
     Webhooks,
     Ssh,
+    Provisioning,
     Start,
     Footprint,
     All,
@@ -95,6 +97,7 @@ const BENCHES: &[(Name, &str, Run)] = &[
     (Name::Heartbeats, "heartbeats", heartbeats::run),
     (Name::Fanout, "fanout", fanout::run),
     (Name::Ssh, "ssh", ssh::run),
+    (Name::Provisioning, "provisioning", provisioning::run),
 ];
 
 pub fn run(args: &Args) -> Result<ExitCode> {
