@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 use crate::{shell, up};
 
+mod agents;
 mod bare_axum;
 mod fanout;
 mod footprint;
@@ -41,7 +42,7 @@ pub struct Args {
     /// Alternating rounds; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Simulated agents (heartbeats: 2000, fanout: 10000)
+    /// Simulated agents (heartbeats: 2000, fanout: 10000, agents: 20000)
     #[arg(long)]
     agents: Option<u64>,
     /// Hosts with sshd for the comparisons with ansible and pssh; 0 leaves that of fanout out
@@ -68,6 +69,7 @@ enum Name {
     Provisioning,
     Start,
     Footprint,
+    Agents,
     All,
     /// The peer of `reads`: serves one answer until it is killed
     #[value(hide = true)]
@@ -95,6 +97,7 @@ const BENCHES: &[(Name, &str, Run)] = &[
     (Name::Jobs, "jobs", jobs::run),
     (Name::Webhooks, "webhooks", webhooks::run),
     (Name::Heartbeats, "heartbeats", heartbeats::run),
+    (Name::Agents, "agents", agents::run),
     (Name::Fanout, "fanout", fanout::run),
     (Name::Ssh, "ssh", ssh::run),
     (Name::Provisioning, "provisioning", provisioning::run),

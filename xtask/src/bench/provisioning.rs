@@ -71,8 +71,10 @@ fn machines(bench: &Bench, vendor: &UpCloudSimulator, client: &mut Client) -> Re
     Ok(vec![
         Figure::new(format!("{count} servers, calls to the vendor for each"), calls, "", Target::AtMost(5.0))
             .note("a look by label, the order, one look for the address; the rest is shared"),
-        Figure::new(format!("{count} servers, all up"), elapsed.as_secs_f64(), "s", Target::None)
-            .note(format!("accepted in {:.2} s; {PER_CALL_MS} ms pass at the vendor with each call", accepted.as_secs_f64())),
+        Figure::new(format!("{count} servers, all up"), elapsed.as_secs_f64(), "s", Target::None).note(format!(
+            "accepted in {:.2} s; {PER_CALL_MS} ms pass at the vendor with each call",
+            accepted.as_secs_f64()
+        )),
     ])
 }
 
@@ -117,7 +119,12 @@ fn lists(bench: &Bench, client: &mut Client, url: &str, key: &str) -> Result<Vec
         get(format!("/v1/operations?per_page=100&page={}", 1 + (client as u64 * 2_741 + turn * 7_919) % pages))
     })?;
     Ok(vec![
-        Figure::new(format!("list of {count} operations, complete, p99"), whole.percentile_ms(0.99), "ms", Target::None),
+        Figure::new(
+            format!("list of {count} operations, complete, p99"),
+            whole.percentile_ms(0.99),
+            "ms",
+            Target::None,
+        ),
         Figure::new("a page of 100 of them, p99", page.percentile_ms(0.99), "ms", Target::AtMost(50.0)),
     ])
 }

@@ -6,6 +6,7 @@
 mod backup;
 mod disk;
 mod fleet;
+mod local_servers;
 mod nat;
 mod net;
 mod servers;

@@ -39,6 +39,13 @@ const THE_SAME_EVERYWHERE: &[&str] = &[
     "doctor.run 404",
     "server.get 404",
     "servers.list 404",
+    "backups.list 404",
+    "backups.create 404",
+    "backups.create 422",
+    "backups.download 404",
+    "backups.schedule.get 404",
+    "backups.schedule.set 404",
+    "backups.schedule.delete 422",
 ];
 
 async fn play(fresh: impl AsyncFn() -> TestApp) {

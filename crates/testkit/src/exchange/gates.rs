@@ -116,6 +116,8 @@ pub(super) fn sound(operation: &Operation, key: &str) -> RequestSpec {
         "webhooks.create" => Some(
             json!({"url": "https://192.0.2.1/", "secret": "s".repeat(32), "subscribed_events": ["edge.node.registered"]}),
         ),
+        "backups.schedule.set" => Some(json!({"cron": "@daily", "to": "nowhere"})),
+        "backups.download" => Some(json!({"passphrase": "short"})),
         "auth.login" => Some(json!({"username": "gate", "password": "gate"})),
         "auth.refresh" | "auth.logout" => Some(json!({"refresh_token": "gate"})),
         "users.create" => Some(json!({"username": "gate", "password": "a long password", "role": "viewer"})),

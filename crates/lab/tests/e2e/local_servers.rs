@@ -1,0 +1,95 @@
+//! The documented example, as it stands in docs/three-servers.md, and the server killed in its midst.
+
+use std::path::Path;
+use std::process::Command;
+
+use reeve_lab::{Server, ServerOptions};
+
+use super::{binary, free_port};
+
+/// The commands of the document, block by block.
+fn blocks() -> Vec<Vec<String>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/three-servers.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.map(|block| block.lines().map(str::to_owned).collect()).collect()
+}
+
+fn run(server: &Server, line: &str) -> String {
+    let folder = binary().parent().unwrap().display().to_string();
+    let output = Command::new("sh")
+        .args(["-c", line])
+        .env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap()))
+        .env("REEVE_URL", server.url("console").unwrap())
+        .env("REEVE_TOKEN", server.master_key())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{line}: {}\n{text}\n{complaints}\n{}",
+        output.status,
+        server.process.last_words()
+    );
+    text
+}
+
+/// What of local hosts below `folder` is on this machine.
+fn traces(folder: &Path, bridge: &str) -> Vec<String> {
+    let folder = folder.to_str().unwrap();
+    let mut traces = Vec::new();
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains("local-host") && line.contains(folder) {
+            traces.push(line);
+        }
+    }
+    if Path::new("/sys/class/net").join(bridge).exists() {
+        traces.push(format!("interface {bridge}"));
+    }
+    traces.extend(std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path().display().to_string()));
+    traces
+}
+
+#[test]
+fn from_nothing_to_three_servers() {
+    let data = tempfile::tempdir().unwrap();
+    let bridge = format!("rve{}", std::process::id());
+    let environment = vec![
+        ("REEVE_LOCAL_BRIDGE".to_owned(), bridge.clone()),
+        ("REEVE_LOCAL_POOL".to_owned(), "10.213.77.0/24".to_owned()),
+    ];
+    let localhost = std::net::Ipv4Addr::LOCALHOST;
+    let agents = format!("{localhost}:{}", free_port(localhost));
+    let options = ServerOptions { binary: binary(), data: data.path().join("data"), agents, environment };
+    let server = Server::start(&options).unwrap();
+    let [create, delete] = blocks().try_into().unwrap();
+    for line in &create {
+        eprintln!("{line}\n{}", run(&server, line));
+    }
+    let hosts = data.path().join("data/local/hosts");
+    assert_eq!(std::fs::read_dir(&hosts).unwrap().count(), 3);
+    let list = run(&server, "reeve server list");
+    for name in ["web-1", "web-2", "web-3"] {
+        let line = list.lines().find(|line| line.contains(name)).unwrap();
+        assert!(line.contains("running") && line.contains("10.213.77."), "{list}");
+    }
+    let addresses: Vec<&str> = list.split_whitespace().filter(|word| word.starts_with("10.213.77.")).collect();
+
+    // They outlive the server, and it finds them again.
+    let server = server.kill_and_restart().unwrap();
+    for address in &addresses {
+        let mut greeting = [0; 4];
+        let mut socket = std::net::TcpStream::connect((*address, 22)).unwrap();
+        std::io::Read::read_exact(&mut socket, &mut greeting).unwrap();
+        assert_eq!(&greeting, b"SSH-");
+    }
+    assert_eq!(run(&server, "reeve server list").matches("running").count(), 3);
+
+    for line in &delete {
+        eprintln!("{line}\n{}", run(&server, line));
+    }
+    assert_eq!(traces(&hosts, &bridge), Vec::<String>::new());
+}
