@@ -19,6 +19,7 @@ mod jobs;
 mod lists;
 mod load;
 mod peers;
+mod provisioning;
 mod reads;
 mod receivers;
 mod report;
@@ -29,6 +30,7 @@ mod webhooks;
 mod writes;
 
 use report::{Figure, Report};
+pub use rig::folder;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -68,6 +70,7 @@ enum Name {
     Jobs,
     Webhooks,
     Ssh,
+    Provisioning,
     Start,
     Footprint,
     Agents,
@@ -102,6 +105,7 @@ const BENCHES: &[(Name, &str, Run)] = &[
     (Name::Agents, "agents", agents::run),
     (Name::Fanout, "fanout", fanout::run),
     (Name::Ssh, "ssh", ssh::run),
+    (Name::Provisioning, "provisioning", provisioning::run),
 ];
 
 pub fn run(args: &Args) -> Result<ExitCode> {
