@@ -6,6 +6,7 @@
 pub mod agents;
 pub mod app;
 pub mod backups;
+pub mod clouds;
 pub mod db;
 pub mod exchange;
 pub mod hostile;

@@ -19,6 +19,7 @@ mod jobs;
 mod lists;
 mod load;
 mod peers;
+mod provisioning;
 mod reads;
 mod receivers;
 mod report;
@@ -29,6 +30,7 @@ mod webhooks;
 mod writes;
 
 use report::{Figure, Report};
+pub use rig::folder;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -53,6 +55,9 @@ pub struct Args {
     /// Use these binaries instead of building
     #[arg(long, hide = true)]
     reeve: Option<PathBuf>,
+    /// Use this client of `ssh` instead of building it
+    #[arg(long, hide = true)]
+    client: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -65,6 +70,7 @@ enum Name {
     Jobs,
     Webhooks,
     Ssh,
+    Provisioning,
     Start,
     Footprint,
     Agents,
@@ -82,6 +88,7 @@ pub struct Bench {
     agents: Option<u64>,
     hosts: u32,
     percent: u64,
+    client: Option<PathBuf>,
 }
 
 type Run = fn(&Bench) -> Result<Vec<Figure>>;
@@ -98,6 +105,7 @@ const BENCHES: &[(Name, &str, Run)] = &[
     (Name::Agents, "agents", agents::run),
     (Name::Fanout, "fanout", fanout::run),
     (Name::Ssh, "ssh", ssh::run),
+    (Name::Provisioning, "provisioning", provisioning::run),
 ];
 
 pub fn run(args: &Args) -> Result<ExitCode> {
@@ -118,6 +126,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         agents: args.agents,
         hosts: args.hosts,
         percent: args.percent,
+        client: args.client.clone(),
     };
     let mut failed = Vec::new();
     for (name, label, run) in BENCHES {

@@ -157,10 +157,19 @@ impl Step<App, Running> for Nodes {
     /// Everything that is open is called off and awaited; everything that was done is taken back, the last first.
     async fn undo(&self, app: &Arc<App>, job: &Job, running: &mut Running) -> Result<(), Failure> {
         let scene = Scene::look(app, &running.operation).await?;
+        let called_off = job.is_cancelled() || scene.workflow.status == OperationStatus::Cancelled;
+        let kept = running.preserve || keeps(&scene, running);
+        if kept && !called_off {
+            // What goes well beside the failure is worth keeping, too.
+            return match scene.children.iter().filter(|child| !child.status.is_final()).count() {
+                0 => Ok(()),
+                open => Err(Failure::wait(LOOK, format!("{open} operations are under way still"))),
+            };
+        }
         if call_off(app, &scene).await? {
             return Err(Failure::wait(LOOK, "operations are being called off"));
         }
-        if running.preserve || keeps(&scene, running) {
+        if kept {
             return Ok(());
         }
         let order = scene.graph.order().map_err(|_| Error::internal("a circle"))?;
@@ -216,7 +225,7 @@ impl Step<App, Running> for Nodes {
 type Due = BTreeMap<String, Timestamp>;
 
 /// How every node stands, and when those that failed may be tried again.
-fn stand(app: &App, scene: &Scene, running: &Running) -> Result<(BTreeMap<String, Standing>, Due), Failure> {
+fn stand(app: &App, scene: &Scene, running: &Running) -> Result<(BTreeMap<String, Standing>, Due), Error> {
     let mut standing = BTreeMap::new();
     let mut next_at = Due::new();
     for node in &scene.graph.nodes {
@@ -241,7 +250,7 @@ fn stand(app: &App, scene: &Scene, running: &Running) -> Result<(BTreeMap<String
             }
         };
         if now == Standing::Failed && node.on_failure != OnFailure::Continue {
-            return Err(Failure::Fail(Error::conflict(format!("{}: {}", node.id, reason(&tries, refused)))));
+            return Err(Error::conflict(format!("{}: {}", node.id, reason(&tries, refused))));
         }
         standing.insert(node.id.clone(), now);
     }
