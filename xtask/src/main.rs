@@ -1,4 +1,4 @@
-//! Developer tasks: `cargo xtask test`, `up`, `tidy`, `bench`, `new-migration`. Nothing of the product lives here, and
+//! Developer tasks: `cargo xtask test`, `up`, `tidy`, `bench`, `fuzz`, `new-migration`. Nothing of the product lives here, and
 //! nothing here is linked into it.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a task talks to the person who typed it
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod fuzz;
 mod migration;
 mod shell;
 mod test;
@@ -31,6 +32,8 @@ enum Task {
     Tidy(tidy::Args),
     /// Measure, and print the figure beside its target
     Bench(bench::Args),
+    /// Let schemathesis make up requests to a surface, and hold every answer to its OpenAPI document
+    Fuzz(fuzz::Args),
     /// Create the pair of files of the next migration
     NewMigration(migration::Args),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Task::Up(args) => up::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::NewMigration(args) => migration::run(&args),
     };
     match result {

@@ -23,6 +23,9 @@ pub const PROVISIONING: &str = "/provisioning/v1";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_PAGE: usize = 100;
 const TRIES: u32 = 4;
+/// Media types of answers that take as long as they take.
+const EVENTS: &str = "text/event-stream";
+const BYTES: &str = "application/octet-stream, application/json";
 
 /// Query parameters of a request.
 pub type Query = Vec<(&'static str, String)>;
@@ -149,9 +152,16 @@ impl Api {
         Ok((String::from_utf8_lossy(&bytes).into_owned(), headers))
     }
 
+    /// Opens a stream of bytes that a POST is answered with, however long it takes.
+    pub async fn download(&self, path: &str, body: &Value) -> Outcome<Response> {
+        let accept = [(ACCEPT.as_str(), BYTES)];
+        let response = self.send(Method::POST, path, &Query::new(), Some(body), &accept).await?;
+        self.refused(response, "POST", path).await
+    }
+
     /// Opens an event stream, after an event id if one is known.
     pub async fn stream(&self, path: &str, query: &Query, last_event_id: Option<&str>) -> Outcome<Response> {
-        let mut headers = vec![(ACCEPT.as_str(), "text/event-stream")];
+        let mut headers = vec![(ACCEPT.as_str(), EVENTS)];
         headers.extend(last_event_id.map(|id| ("last-event-id", id)));
         let response = self.send(Method::GET, path, query, None, &headers).await?;
         self.refused(response, "GET", path).await
@@ -182,7 +192,7 @@ impl Api {
     ) -> Outcome<Response> {
         #[allow(clippy::disallowed_methods)] // A key only has to differ from every other; nobody reproduces it.
         let key = (method == Method::POST).then(|| Uuid::new_v4().to_string());
-        let streaming = headers.iter().any(|(_, value)| *value == "text/event-stream");
+        let streaming = headers.iter().any(|(_, value)| [EVENTS, BYTES].contains(value));
         // A stream is taken up again by its reader, who knows where.
         let repeatable = !streaming && matches!(method, Method::GET | Method::POST);
         let mut url: reqwest::Url = format!("{}{path}", self.url).parse().map_err(|_| self.not_reeve(path))?;

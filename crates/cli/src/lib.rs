@@ -154,7 +154,7 @@ impl ClientCommand {
     /// The arguments of `backup`, whose work on files is the binary's own business too, and the format of results.
     pub fn local_backup(&self) -> Option<(&backup::Verb, Format)> {
         match self {
-            Self::Backup(with) => Some((&with.own.verb, with.globals.output)),
+            Self::Backup(with) if with.own.verb.is_local() => Some((&with.own.verb, with.globals.output)),
             _ => None,
         }
     }

@@ -7,10 +7,10 @@ use reeve_jobs::{Pokes, Registry};
 use reeve_ports::agents::NoAgents;
 use reeve_ports::fetch::NoFetch;
 use reeve_ports::remote::RemoteHosts;
-use reeve_ports::{AgentLink, Fetch, SealKeys};
+use reeve_ports::{AgentLink, BackupSite, Fetch, SealKeys};
 use reeve_store::{Store, Topic, Tx};
 use reeve_types::id::Ids;
-use reeve_types::{Actor, Clock, Result, ServerId, Timestamp};
+use reeve_types::{Actor, Clock, Error, Result, ServerId, Timestamp};
 
 use crate::agent::dispatch::InFlight;
 use crate::agent::intake::Intake;
@@ -20,7 +20,7 @@ use crate::counters::Counters;
 use crate::node_metrics::Samples;
 use crate::seal::Seal;
 use crate::server::Membership;
-use crate::{audit, background, idempotency, identity, webhook};
+use crate::{audit, background, backup, idempotency, identity, webhook};
 
 /// Everything a use case needs. Shared as `Arc<App>`.
 pub struct App {
@@ -65,6 +65,9 @@ pub struct App {
     remote: OnceLock<Arc<dyn RemoteHosts>>,
     agents: OnceLock<Arc<dyn AgentLink>>,
     seal_keys: OnceLock<Arc<dyn SealKeys>>,
+    backup_site: OnceLock<Arc<dyn BackupSite>>,
+    /// Backups that go out to callers at the same time.
+    pub(crate) backup_downloads: Arc<tokio::sync::Semaphore>,
 }
 
 impl App {
@@ -105,6 +108,8 @@ impl App {
             remote: OnceLock::new(),
             agents: OnceLock::new(),
             seal_keys: OnceLock::new(),
+            backup_site: OnceLock::new(),
+            backup_downloads: Arc::new(tokio::sync::Semaphore::new(backup::download::AT_ONCE)),
         }
     }
 
@@ -196,6 +201,18 @@ impl App {
 
     pub(crate) fn seal_keys(&self) -> Option<&dyn SealKeys> {
         self.seal_keys.get().map(|keys| &**keys)
+    }
+
+    /// Connects the machine that backups are made of. Once, at start; without it the server makes none by itself.
+    pub fn set_backup_site(&self, site: Arc<dyn BackupSite>) {
+        if self.backup_site.set(site).is_err() {
+            tracing::error!("the site of backups was set twice; the first one stays");
+        }
+    }
+
+    pub(crate) fn backup_site(&self) -> Result<&dyn BackupSite> {
+        let site = self.backup_site.get().map(|site| &**site);
+        site.ok_or_else(|| Error::conflict("this server has no data directory to back up"))
     }
 
     /// The way to connected agents.

@@ -49,6 +49,8 @@ pub fn role_may(role: Role, permission: Permission) -> bool {
         Permission::HostsRead => everybody,
         Permission::HostsCreate => matches!(role, Admin | Operator),
         Permission::HostsDelete => matches!(role, Admin | Operator),
+        // As with commands: whoever may run them there may log in.
+        Permission::HostsSsh => matches!(role, Admin | Operator | Developer),
         Permission::TaskservsRead => everybody,
         Permission::TaskservsCreate => matches!(role, Admin | Operator),
         Permission::TaskservsDelete => matches!(role, Admin | Operator),
@@ -157,6 +159,7 @@ mod tests {
         ("provisioning.server_read", [1, 1, 1, 1]),
         ("provisioning.server_create", [1, 1, 0, 0]),
         ("provisioning.server_delete", [1, 1, 0, 0]),
+        ("provisioning.server_ssh", [1, 1, 1, 0]),
         ("provisioning.taskserv_read", [1, 1, 1, 1]),
         ("provisioning.taskserv_create", [1, 1, 0, 0]),
         ("provisioning.taskserv_delete", [1, 1, 0, 0]),
@@ -205,6 +208,7 @@ mod tests {
         ("provisioning.server_read", [1, 0, 0, 0, 0]),
         ("provisioning.server_create", [1, 0, 0, 0, 0]),
         ("provisioning.server_delete", [1, 0, 0, 0, 0]),
+        ("provisioning.server_ssh", [1, 0, 0, 0, 0]),
         ("provisioning.taskserv_read", [1, 0, 0, 0, 0]),
         ("provisioning.taskserv_create", [1, 0, 0, 0, 0]),
         ("provisioning.taskserv_delete", [1, 0, 0, 0, 0]),
@@ -219,7 +223,7 @@ mod tests {
     ];
 
     fn actor(principal: Principal, permissions: BTreeSet<Permission>) -> Actor {
-        Actor { principal, permissions, request: RequestContext::default() }
+        Actor { principal, permissions: permissions.into(), request: RequestContext::default() }
     }
 
     #[test]

@@ -14,6 +14,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{dispatch, intake, presence};
+use crate::backup::run::MakeBackup;
+use crate::backup::schedule;
 use crate::config::Config;
 use crate::execution::PruneExecutions;
 use crate::host::create_saga::CreateHost;
@@ -60,6 +62,7 @@ pub fn registry(config: &Config) -> Registry<App> {
         .looping(Loop::new("node.sweep", secs(20), |app| Box::pin(presence::sweep(app))).on_one_server())
         .looping(Loop::new("operation.settle", secs(5), |app| Box::pin(operation::settle(app))).on_one_server())
         .looping(Loop::new("seal.rotate", 60 * MINUTE, |app| Box::pin(seal::rotate::by_itself(app))).on_one_server())
+        .looping(Loop::new("backup.schedule", secs(15), |app| Box::pin(schedule::tick(app))).on_one_server())
         .looping(Loop::new("webhook.tidy", secs(10), |app| Box::pin(webhook::upkeep::tidy(app))).on_one_server())
         // Every tick once.
         .schedule(tick("event.prune", 10 * MINUTE, |app| Box::pin(event::prune_all(app))))
@@ -77,6 +80,7 @@ pub fn registry(config: &Config) -> Registry<App> {
         )
         .job::<PruneExecutions>()
         .job::<RotateSeal>()
+        .job::<MakeBackup>()
         .job::<CheckOperation>()
         .saga::<CreateHost>()
         .saga::<DeleteHost>()

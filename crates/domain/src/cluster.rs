@@ -115,7 +115,10 @@ pub async fn get(app: &App, actor: &Actor, name: &str) -> Result<WithNodes> {
 
 async fn with_nodes(tx: &mut Tx, name: &str) -> Result<WithNodes> {
     let cluster = table::by_name(tx, name).await?.ok_or_else(|| Error::not_found("cluster"))?;
-    let nodes = node::summaries(tx, std::slice::from_ref(&cluster.id), SUMMARIES_OF_ONE).await?;
+    let nodes = match cluster.node_count {
+        0 => Vec::new(),
+        _ => node::summaries(tx, std::slice::from_ref(&cluster.id), SUMMARIES_OF_ONE).await?,
+    };
     Ok(WithNodes { cluster, nodes })
 }
 

@@ -33,8 +33,10 @@ pub const CATALOG: [&str; 15] = [
 ];
 
 /// Types that the published catalogue does not have.
-pub const OWN: [&str; 13] = [
+pub const OWN: [&str; 15] = [
     WEBHOOK_DISABLED,
+    BACKUP_COMPLETED,
+    BACKUP_FAILED,
     WORKSPACE_CREATED,
     WORKSPACE_ACTIVATED,
     WORKSPACE_DELETED,
@@ -56,6 +58,10 @@ pub fn is_known(kind: &str) -> bool {
 
 /// A webhook was disabled because its endpoint failed.
 pub const WEBHOOK_DISABLED: &str = "reeve.webhook.disabled";
+/// The server made a backup by itself.
+pub const BACKUP_COMPLETED: &str = "reeve.backup.completed";
+/// The server gave up making a backup.
+pub const BACKUP_FAILED: &str = "reeve.backup.failed";
 /// A workspace was made.
 pub const WORKSPACE_CREATED: &str = "provisioning.workspace.created";
 /// A workspace became the active one.

@@ -6,6 +6,7 @@ use reeve_types::{Actor, Error, Permission, Result};
 
 use crate::{App, authz};
 
+pub mod access;
 pub mod check;
 pub mod contact;
 pub mod create;

@@ -89,9 +89,10 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<View> {
 /// NotFound.
 pub async fn get(app: &App, actor: &Actor, id: &SelfUpdateRequestId) -> Result<View> {
     authz::require(actor, Permission::SelfUpdatesRead)?;
-    view(&mut app.store.read().await?, id).await
+    view(&mut app.store.read_consistent().await?, id).await
 }
 
+/// The row and its counts; of one moment only in a consistent read.
 async fn view(tx: &mut Tx, id: &SelfUpdateRequestId) -> Result<View> {
     let request = table::by_id(tx, id).await?.ok_or_else(|| Error::not_found("self-update request"))?;
     let mut progress = table::progress_of(tx, std::slice::from_ref(id)).await?;
@@ -115,7 +116,7 @@ pub async fn list(
     page: Page,
 ) -> Result<Paged<View>> {
     authz::require(actor, Permission::SelfUpdatesRead)?;
-    let mut tx = app.store.read().await?;
+    let mut tx = app.store.read_consistent().await?;
     let found = table::list(&mut tx, filter, sorts, page).await?;
     let unfinished = found.items.iter().filter(|request| request.summary.is_none());
     let ids: Vec<SelfUpdateRequestId> = unfinished.map(|request| request.id.clone()).collect();

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use reeve_store::node::Holder;
-use reeve_store::{Topic, Tx, dialect, node, server as table};
+use reeve_store::{Topic, Tx, dialect, node, schedule, server as table, webhook};
 use reeve_types::server::{Server, ServerState};
 use reeve_types::{Actor, Clock, Error, Permission, Result, SharedClock, Timestamp};
 
@@ -133,6 +133,9 @@ pub async fn beat(app: &App) -> Result<()> {
     for server in lapsed {
         if table::end(&mut tx, &server.id, server.epoch, ServerState::Expelled, now).await? {
             let cut = node::clear_connections_of(&mut tx, &server.id, 0).await?;
+            // Whoever waits for these leases need not wait longer than it took to be sure.
+            webhook::release_of(&mut tx, &server.id).await?;
+            schedule::release_of(&mut tx, &server.id).await?;
             expelled.push((server, cut));
         }
     }

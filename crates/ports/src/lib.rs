@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod agents;
+pub mod backups;
 pub mod cloud;
 pub mod fetch;
 pub mod objects;
@@ -11,6 +12,7 @@ pub mod remote;
 pub mod seal_keys;
 
 pub use agents::{AgentLink, Answer, Order, Question, Unreached};
+pub use backups::{BackupSite, BucketAccess};
 pub use cloud::{Cloud, CloudError, CloudErrorKind, CloudFactory};
 pub use fetch::Fetch;
 pub use objects::{NewObject, ObjectInfo, Objects, OpenObject};

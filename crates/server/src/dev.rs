@@ -113,12 +113,14 @@ fn node_row<'a>(me: &DataDirIdentity, ids: &SystemIds, id: &'a str, cluster: &'a
     ]
 }
 
+/// Ended executions, a minute of history for every thousand: three in a hundred failed, two expired without an end.
 async fn seed_executions(store: &Store, ids: &SystemIds, nodes: &[String], executions: usize, now: i64) -> Result<()> {
     let commands = if nodes.is_empty() { 0 } else { executions.div_ceil(nodes.len()) };
-    let mut left = executions;
+    let mut number = 0;
     let into = "executions (id, command_id, node_id, target_all, status, exit_code, output_bytes, sent_at, completed_at, inserted_at, updated_at)";
     for _ in 0..commands {
         let command = ids.next();
+        let begun = now - (executions - number) as i64 * 60_000;
         let mut tx = store.begin().await?;
         let row = vec![vec![
             Value::from(command.clone()),
@@ -128,35 +130,46 @@ async fn seed_executions(store: &Store, ids: &SystemIds, nodes: &[String], execu
             true.into(),
             "system".into(),
             true.into(),
-            now.into(),
-            now.into(),
+            begun.into(),
+            begun.into(),
         ]];
         let columns =
             "commands (id, command_text, targeting, plan, target_all, created_by, fanned_out, inserted_at, updated_at)";
         tx.insert_many(columns, &row, "").await?;
-        for chunk in nodes[..left.min(nodes.len())].chunks(5_000) {
+        for chunk in nodes[..(executions - number).min(nodes.len())].chunks(5_000) {
             let rows: Vec<Vec<Value<'_>>> = chunk
                 .iter()
                 .map(|node| {
-                    vec![
-                        ids.next().into(),
-                        (&command).into(),
-                        node.into(),
-                        true.into(),
-                        "completed".into(),
-                        0.into(),
-                        0.into(),
-                        now.into(),
-                        now.into(),
-                        now.into(),
-                        now.into(),
-                    ]
+                    number += 1;
+                    execution_row(ids.next(), &command, node, number, now - (executions - number) as i64 * 60_000)
                 })
                 .collect();
             tx.insert_many(into, &rows, "").await?;
         }
         tx.commit().await?;
-        left -= left.min(nodes.len());
     }
     Ok(())
+}
+
+fn execution_row<'a>(id: String, command: &'a str, node: &'a str, number: usize, begun: i64) -> Vec<Value<'a>> {
+    // Not in the order in which they began: executions take their time.
+    let ended = begun + (number * 7_919 % 60_000) as i64 * 1_000;
+    let (status, exit_code) = match number % 100 {
+        0..3 => ("completed", Some(1)),
+        3..5 => ("expired", None),
+        _ => ("completed", Some(0)),
+    };
+    vec![
+        id.into(),
+        command.into(),
+        node.into(),
+        true.into(),
+        status.into(),
+        exit_code.into(),
+        0.into(),
+        begun.into(),
+        exit_code.map(|_| ended).into(),
+        begun.into(),
+        ended.into(),
+    ]
 }

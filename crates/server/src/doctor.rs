@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use reeve_domain::backup::schedule;
 use reeve_domain::{App, job, server};
 use reeve_surface_console::Check;
 use reeve_types::Actor;
@@ -44,6 +45,7 @@ impl reeve_surface_console::Doctor for Doctor {
                 self.members().await,
                 self.clock_skew().await,
                 self.jobs().await,
+                self.backups().await,
                 self.listeners(),
                 space(&self.data),
                 permissions(&self.data),
@@ -162,6 +164,35 @@ impl Doctor {
             return bad("jobs", detail, "reeve job list --state queued,running shows what is in the way");
         }
         ok("jobs", detail)
+    }
+
+    async fn backups(&self) -> Check {
+        let status = match schedule::status(&self.app, &Actor::system()).await {
+            Ok(status) => status,
+            Err(error) => return bad("backups", error.message, "see the checks of the store and of the keys"),
+        };
+        let Some(schedule) = status.schedule else {
+            let detail = "the server makes none by itself; `reeve backup schedule set` changes that";
+            return ok("backups", detail.to_owned());
+        };
+        let to = schedule.to;
+        let last = status.outcome.last_success;
+        let made = last.as_ref().map_or_else(|| "none yet".to_owned(), |last| last.at.rfc3339_secs());
+        if let Some(failure) = status.outcome.last_failure {
+            let at = failure.at.rfc3339_secs();
+            let detail = format!("the last one to {to} failed at {at}: {}; the newest is {made}", failure.error);
+            return bad("backups", detail, "correct that, then `reeve backup schedule run`");
+        }
+        if let Some(due) = status.late_since {
+            let detail = format!("one to {to} was due at {}; the newest is {made}", due.rfc3339_secs());
+            return bad("backups", detail, "`reeve job list --kind backup.create` shows what became of it");
+        }
+        if let Some(why) = last.and_then(|last| last.not_deleted) {
+            let detail = format!("old ones in {to} could not be deleted: {why}");
+            return bad("backups", detail, "allow the server to delete there, or delete them by hand");
+        }
+        let next = status.next_at.map_or_else(|| "never".to_owned(), |at| at.rfc3339_secs());
+        ok("backups", format!("the newest in {to} is {made}, the next one comes at {next}"))
     }
 
     fn listeners(&self) -> Check {

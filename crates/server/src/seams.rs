@@ -16,15 +16,11 @@ use reeve_types::{Actor, ErrorKind, Result};
 pub struct Bearers(pub Arc<App>);
 
 impl Authenticate for Bearers {
-    fn authenticate<'a>(
-        &'a self,
-        bearer: Option<&'a str>,
-        peer: Option<IpAddr>,
-    ) -> BoxFuture<'a, Result<Option<Actor>>> {
+    fn authenticate<'a>(&'a self, bearer: Option<&'a str>, _: Option<IpAddr>) -> BoxFuture<'a, Result<Option<Actor>>> {
         Box::pin(async move {
             let Some(bearer) = bearer else { return Ok(None) };
-            let remote = peer.map(|p| p.to_string()).unwrap_or_default();
-            match identity::authenticate::authenticate(&self.0, bearer, &remote).await {
+            // Where the request comes from is filled in with the rest of its context.
+            match identity::authenticate::authenticate(&self.0, bearer, "").await {
                 Ok(actor) => Ok(Some(actor)),
                 Err(error) if error.kind == ErrorKind::Unauthenticated => Ok(None),
                 Err(error) => Err(error),

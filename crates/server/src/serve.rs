@@ -144,6 +144,7 @@ impl Server {
         app.set_clouds(Arc::new(clouds(&settings, app.clock.clone())?));
         app.set_remote(Arc::new(Ssh::new(reeve_provider_ssh::Settings::default())));
         app.set_seal_keys(Arc::new(KeyFile { data: settings.data.clone(), given: settings.seal_key.is_some() }));
+        app.set_backup_site(Arc::new(backup::Site { data: settings.data.clone() }));
         prepare(&app, &settings, &mut credentials, first_start, &listeners).await?;
 
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());

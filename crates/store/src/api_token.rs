@@ -3,7 +3,7 @@
 use reeve_types::user::{ApiToken, User};
 use reeve_types::{ApiTokenId, Error, Page, Paged, Result, Timestamp, UserId};
 
-use crate::filter::{self, Where};
+use crate::filter::{self, Order, Where};
 use crate::{Row, Tx, args, user};
 
 const COLUMNS: &str = "id, user_id, name, prefix, hash, scopes, expires_at, last_used_at, inserted_at";
@@ -62,8 +62,8 @@ pub async fn get(tx: &mut Tx, id: &ApiTokenId) -> Result<Option<ApiToken>> {
 pub async fn list(tx: &mut Tx, user: Option<&UserId>, page: Page) -> Result<Paged<ApiToken>> {
     let mut w = Where::new();
     w.eq("user_id", user);
-    let order = " ORDER BY inserted_at DESC, id DESC";
-    let (rows, total) = filter::page(tx, COLUMNS, "api_tokens", "api_tokens", w, order, page).await?;
+    let order = Order::by("inserted_at", true).then("id", true);
+    let (rows, total) = filter::page(tx, COLUMNS, "api_tokens", "api_tokens", w, &order, page).await?;
     Ok(Paged { items: rows.into_iter().map(|mut r| read(&mut r)).collect::<Result<_>>()?, total, page })
 }
 

@@ -3,7 +3,7 @@
 use reeve_types::audit::{AuditEntry, AuditFilter};
 use reeve_types::{Page, Paged, Result};
 
-use crate::filter::{self, Where};
+use crate::filter::{self, Order, Where};
 use crate::{Row, Tx, args};
 
 /// The end of the chain.
@@ -94,7 +94,7 @@ pub async fn list(tx: &mut Tx, filter: &AuditFilter, page: Page) -> Result<Paged
     w.text("actor", &filter.actor);
     w.text("subject", &filter.subject);
     w.range("at", &filter.at);
-    let (rows, total) =
-        filter::page(tx, COLUMNS, "audit_entries", "audit_entries", w, " ORDER BY seq DESC", page).await?;
+    let (from, order) = ("audit_entries", Order::by("seq", true));
+    let (rows, total) = filter::page(tx, COLUMNS, from, from, w, &order, page).await?;
     Ok(Paged { items: rows.into_iter().map(read).collect::<Result<_>>()?, total, page })
 }

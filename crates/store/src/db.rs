@@ -183,6 +183,18 @@ impl Store {
         Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; TOPICS], mailed: BTreeSet::new() })
     }
 
+    /// As [`read`](Self::read), where several statements have to see one moment: on PostgreSQL each would see its own.
+    ///
+    /// # Errors
+    /// Unavailable when the database is away.
+    pub async fn read_consistent(&self) -> Result<Tx> {
+        let inner = match &*self.backend {
+            Backend::Sqlite(db) => Inner::Sqlite(db.read().await?),
+            Backend::Postgres(db) => Inner::Postgres(db.read_consistent().await?),
+        };
+        Ok(Tx { inner, wakes: self.wakes.clone(), woken: [false; TOPICS], mailed: BTreeSet::new() })
+    }
+
     /// Starts a transaction that reads one consistent state of the whole database for as long as it is open, beside
     /// writers. On SQLite the log cannot be copied back completely meanwhile, on PostgreSQL old rows are kept.
     ///

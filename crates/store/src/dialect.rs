@@ -121,14 +121,14 @@ pub async fn lock_table(tx: &mut Tx, table: &'static str) -> Result<()> {
     Ok(())
 }
 
-/// Names of our tables, `schema_migrations` left out: a column `name`, in order.
+/// Names of our tables, `schema_migrations` and what triggers fill left out: a column `name`, in order.
 pub(crate) fn tables_sql(tx: &Tx) -> &'static str {
     if tx.is_postgres() {
         "SELECT CAST(c.relname AS TEXT) AS name FROM pg_class c WHERE c.relnamespace = CAST(current_schema() AS regnamespace)
-            AND c.relkind IN ('r', 'p') AND c.relname <> 'schema_migrations' ORDER BY 1"
+            AND c.relkind IN ('r', 'p') AND c.relname NOT IN ('schema_migrations', 'execution_counts') ORDER BY 1"
     } else {
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'
-            AND name <> 'schema_migrations' ORDER BY 1"
+            AND name NOT IN ('schema_migrations', 'execution_counts') ORDER BY 1"
     }
 }
 

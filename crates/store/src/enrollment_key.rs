@@ -118,7 +118,8 @@ pub async fn list(
     w.range("k.inserted_at", &filter.inserted_at);
     w.range("k.updated_at", &filter.updated_at);
     let order = order_by(sorts, SORTABLE, "k.inserted_at", "k.id");
-    let (rows, total) = page(tx, COLUMNS, FROM, FROM, w, &order, at).await?;
+    let count_from = if filter.cluster_name.is_some() { FROM } else { "enrollment_keys k" };
+    let (rows, total) = page(tx, COLUMNS, FROM, count_from, w, &order, at).await?;
     Ok(Paged { items: rows.into_iter().map(read).collect::<Result<_>>()?, total, page: at })
 }
 

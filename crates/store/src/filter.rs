@@ -40,8 +40,10 @@ impl<'a> Where<'a> {
     /// `column` is one of `values`; an empty list is no condition.
     pub fn any_of<V: Into<Value<'a>>>(&mut self, column: &str, values: impl IntoIterator<Item = V>) {
         let placeholders: Vec<String> = values.into_iter().map(|v| self.arg(v)).collect();
-        if !placeholders.is_empty() {
-            self.raw(format!("{column} IN ({})", placeholders.join(",")));
+        match placeholders.as_slice() {
+            [] => {}
+            [one] => self.raw(format!("{column} = {one}")),
+            several => self.raw(format!("{column} IN ({})", several.join(","))),
         }
     }
 
@@ -60,7 +62,11 @@ impl<'a> Where<'a> {
     }
 
     /// Both sides of the range on `column`.
-    pub fn range<T: Copy + Into<Value<'a>>>(&mut self, column: &str, range: &Range<T>) {
+    pub fn range<T: Copy + PartialEq + Into<Value<'a>>>(&mut self, column: &str, range: &Range<T>) {
+        if range.gte == range.lte {
+            // One value leaves an index in the order of its next column.
+            return self.eq(column, range.gte);
+        }
         if let Some(lowest) = range.gte {
             let placeholder = self.arg(lowest);
             self.raw(format!("{column} >= {placeholder}"));
@@ -91,26 +97,75 @@ impl<'a> Where<'a> {
     }
 }
 
-/// ` ORDER BY ...` from the wire's sort keys: unknown fields are ignored, the id breaks ties, the newest come first
-/// when nothing is asked for. `sortable` pairs the public name with the column.
-pub fn order_by(sorts: &[Sort], sortable: &[(&str, &str)], newest_first: &str, id: &str) -> String {
-    let mut keys: Vec<String> = Vec::new();
+/// The order of a list. Its last key is unique, so that pages neither overlap nor leave anything out.
+#[derive(Clone, Debug, Default)]
+pub struct Order(Vec<Key>);
+
+#[derive(Clone, Debug)]
+struct Key {
+    column: String,
+    descending: bool,
+    /// Whether the column may be NULL: then it is said where NULLs stand, in the words of an index read in either
+    /// direction, so that both databases can take the rows from it.
+    nullable: bool,
+}
+
+impl Order {
+    /// By one column without NULLs, the highest first if `descending`.
+    pub fn by(column: &str, descending: bool) -> Self {
+        Self::default().then(column, descending)
+    }
+
+    /// Within equal rows by another column without NULLs.
+    #[must_use]
+    pub fn then(mut self, column: &str, descending: bool) -> Self {
+        self.0.push(Key { column: column.to_owned(), descending, nullable: false });
+        self
+    }
+
+    /// The column that tells rows apart.
+    fn id(&self) -> &str {
+        self.0.last().map_or("", |key| &key.column)
+    }
+
+    fn reversed(&self) -> Self {
+        Self(self.0.iter().map(|key| Key { descending: !key.descending, ..key.clone() }).collect())
+    }
+
+    /// ` ORDER BY ...`.
+    fn sql(&self) -> String {
+        let key = |key: &Key| {
+            let direction = match (key.descending, key.nullable) {
+                (true, false) => "DESC",
+                (false, false) => "ASC",
+                (true, true) => "DESC NULLS FIRST",
+                (false, true) => "ASC NULLS LAST",
+            };
+            format!("{} {direction}", key.column)
+        };
+        format!(" ORDER BY {}", self.0.iter().map(key).collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// The order of the wire's sort keys: unknown fields are ignored, NULLs come last going up, the id breaks ties, the newest
+/// come first when nothing is asked for. `sortable` pairs the public name with the column.
+pub fn order_by(sorts: &[Sort], sortable: &[(&str, &str)], newest_first: &str, id: &str) -> Order {
+    let mut keys: Vec<Key> = Vec::new();
     let mut last_descending = true;
     for sort in sorts {
         if let Some((_, column)) = sortable.iter().find(|(name, _)| *name == sort.field) {
-            // NULLs come last going up on both databases.
-            let (nulls, direction) = if sort.descending { ("DESC", "DESC") } else { ("ASC", "ASC") };
-            keys.push(format!("({column} IS NULL) {nulls}, {column} {direction}"));
+            keys.push(Key { column: (*column).to_owned(), descending: sort.descending, nullable: true });
             last_descending = sort.descending;
         }
     }
     if keys.is_empty() {
-        return format!(" ORDER BY {newest_first} DESC, {id} DESC");
+        return Order::by(newest_first, true).then(id, true);
     }
-    format!(" ORDER BY {}, {id} {}", keys.join(", "), if last_descending { "DESC" } else { "ASC" })
+    Order(keys).then(id, last_descending)
 }
 
-/// Counts and reads one page: `SELECT <columns> FROM <from> <where> <order> LIMIT OFFSET`.
+/// Counts and reads one page of `columns` out of `from`. `count_from` is as much of `from` as `filter` and `order` speak of,
+/// with the same rows.
 ///
 /// # Errors
 /// As [`Tx::all`].
@@ -119,18 +174,46 @@ pub async fn page(
     columns: &str,
     from: &str,
     count_from: &str,
-    mut filter: Where<'_>,
-    order: &str,
+    filter: Where<'_>,
+    order: &Order,
     page: Page,
 ) -> Result<(Vec<Row>, u64)> {
     let count_sql = format!("SELECT count(*) FROM {count_from}{}", filter.sql());
     let total: i64 = tx.one(&count_sql, filter.args()).await?.get()?;
+    Ok((page_of(tx, columns, from, count_from, filter, order, page, total).await?, total as u64))
+}
+
+/// As [`page`], where it is known that there are `total` rows in all.
+///
+/// # Errors
+/// As [`Tx::all`].
+#[allow(clippy::too_many_arguments)] // the parts of one SELECT
+pub async fn page_of(
+    tx: &mut Tx,
+    columns: &str,
+    from: &str,
+    pick_from: &str,
+    mut filter: Where<'_>,
+    order: &Order,
+    page: Page,
+    total: i64,
+) -> Result<Vec<Row>> {
     if page.offset() >= total {
-        return Ok((Vec::new(), total as u64));
+        return Ok(Vec::new());
     }
-    let conditions = filter.sql();
-    let limit = filter.arg(i64::try_from(page.size).unwrap_or(i64::MAX));
-    let offset = filter.arg(page.offset());
-    let sql = format!("SELECT {columns} FROM {from}{conditions}{order} LIMIT {limit} OFFSET {offset}");
-    Ok((tx.all(&sql, filter.args()).await?, total as u64))
+    let rows = total.saturating_sub(page.offset()).min(i64::try_from(page.size).unwrap_or(i64::MAX));
+    // Rows that are passed over cost time too: a page of the second half is counted off from the end.
+    let from_the_end = page.offset() > total / 2;
+    let (picking, offset) =
+        if from_the_end { (order.reversed(), total - page.offset() - rows) } else { (order.clone(), page.offset()) };
+    let (conditions, id) = (filter.sql(), order.id());
+    let (limit, offset) = (filter.arg(rows), filter.arg(offset));
+    // Only the ids are sorted and passed over, from an index where there is one; whole rows are read for this page alone.
+    let sql = format!(
+        "SELECT {columns} FROM (SELECT {id} AS page_id FROM {pick_from}{conditions}{} LIMIT {limit} OFFSET {offset}) AS picked
+         CROSS JOIN {from} WHERE {id} = picked.page_id{}",
+        picking.sql(),
+        order.sql()
+    );
+    tx.all(&sql, filter.args()).await
 }

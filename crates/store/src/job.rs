@@ -7,7 +7,7 @@
 use reeve_types::job::{Job, JobState};
 use reeve_types::{JobId, Page, Paged, Result, TextMatch, Timestamp};
 
-use crate::filter::{Where, page};
+use crate::filter::{Order, Where, page};
 use crate::{Row, Topic, Tx, Value, args, dialect};
 
 const COLUMNS: &str = "id, kind, payload, subject, unique_key, state, progress, done, total, attempts, run_at, cancel_requested, \
@@ -109,7 +109,7 @@ pub async fn list(tx: &mut Tx, filter: &Filter, asked: Page) -> Result<Paged<Job
         w.raw("subject <> ''");
     }
     // Ids are made in the order of time.
-    let (rows, total) = page(tx, COLUMNS, "jobs", "jobs", w, " ORDER BY id DESC", asked).await?;
+    let (rows, total) = page(tx, COLUMNS, "jobs", "jobs", w, &Order::by("id", true), asked).await?;
     Ok(Paged { items: rows.into_iter().map(read).collect::<Result<_>>()?, total, page: asked })
 }
 

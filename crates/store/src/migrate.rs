@@ -33,6 +33,7 @@ migrations! {
     7 "0007_servers",
     8 "0008_jobs",
     9 "0009_connected_session",
+    10 "0010_lists",
     11 "0011_provisioning",
 }
 

@@ -202,6 +202,8 @@ fn read_with_secrets(mut row: Row) -> Result<(Node, NodeSecrets)> {
 /// As the store.
 pub async fn list(tx: &mut Tx, filter: &NodeFilter, sorts: &[Sort], at: Page) -> Result<Paged<(Node, NodeSecrets)>> {
     let mut conditions = Where::new();
+    // As the indexes for lists have it, word by word.
+    conditions.raw("n.id <> ''");
     conditions_of(&mut conditions, filter);
     let order = order_by(sorts, SORTABLE, "n.inserted_at", "n.id");
     let columns = format!("{COLUMNS}, n.api_token_sealed, n.proxy_password_sealed");
@@ -254,8 +256,13 @@ pub(crate) fn selector_conditions<'a>(w: &mut Where<'a>, selector: &'a Selector)
 /// # Errors
 /// As the store.
 pub async fn summaries(tx: &mut Tx, clusters: &[ClusterId], per_cluster: i64) -> Result<Vec<NodeSummary>> {
+    let read = |mut r: Row| Ok(NodeSummary { id: r.get()?, cluster_id: r.get()?, id_type: r.get()?, status: r.get()? });
     if clusters.is_empty() {
         return Ok(Vec::new());
+    }
+    if let [one] = clusters {
+        let sql = "SELECT id, cluster_id, id_type, status FROM nodes WHERE cluster_id = $1 ORDER BY id LIMIT $2";
+        return tx.all(sql, args![one, per_cluster]).await?.into_iter().map(read).collect();
     }
     let mut w = Where::new();
     w.any_of("n.cluster_id", clusters);
@@ -268,10 +275,7 @@ pub async fn summaries(tx: &mut Tx, clusters: &[ClusterId], per_cluster: i64) ->
            FROM nodes n{conditions}) AS numbered
          WHERE place <= {most} ORDER BY cluster_id, place"
     );
-    let rows = tx.all(&sql, w.args()).await?;
-    rows.into_iter()
-        .map(|mut r| Ok(NodeSummary { id: r.get()?, cluster_id: r.get()?, id_type: r.get()?, status: r.get()? }))
-        .collect()
+    tx.all(&sql, w.args()).await?.into_iter().map(read).collect()
 }
 
 /// Moves a node to another cluster. False when it is not in `from` any more.

@@ -4,7 +4,7 @@ use reeve_types::node::{Node, NodeFilter};
 use reeve_types::node_metrics::{Figures, Reading, Sample};
 use reeve_types::{Error, NodeId, Page, Paged, Result, Sort, Timestamp};
 
-use crate::filter::{Where, page};
+use crate::filter::{Order, Where, page};
 use crate::{Row, Tx, Value, args, dialect, node};
 
 const COLUMNS: &str = "node_id, taken_at, load, cpu, memory, disk, network, uptime, sample";
@@ -120,18 +120,15 @@ pub fn sort_again<T>(rows: &mut [T], sorts: &[Sort], sample: impl Fn(&T) -> &Sam
     });
 }
 
-fn order(sorts: &[Sort]) -> String {
-    let mut keys = Vec::new();
-    for sort in sorts {
-        if let Some((_, column)) = SORTABLE.iter().find(|(name, _)| *name == sort.field) {
-            let direction = if sort.descending { "DESC" } else { "ASC" };
-            keys.push(format!("({column} IS NULL), {column} {direction}"));
-        }
-    }
+fn order(sorts: &[Sort]) -> Order {
+    let known = |sort: &Sort| Some((SORTABLE.iter().find(|(name, _)| *name == sort.field)?.1, sort.descending));
+    let mut keys: Vec<(&str, bool)> = sorts.iter().filter_map(known).collect();
     if keys.is_empty() {
-        keys.push("(m.load IS NULL), m.load DESC".to_owned());
+        keys.push(("m.load", true));
     }
-    format!(" ORDER BY {}, n.id", keys.join(", "))
+    let sorted =
+        |order: Order, (column, descending)| order.then(&format!("({column} IS NULL)"), false).then(column, descending);
+    keys.into_iter().fold(Order::default(), sorted).then("n.id", false)
 }
 
 /// Nodes that can be asked for metrics, with their clusters, in order of their ids from after `after` on: those that are

@@ -3,7 +3,7 @@
 use reeve_types::operation::{Operation, OperationFilter, OperationLine, OperationStatus};
 use reeve_types::{JobId, OperationId, Page, Paged, Result, Timestamp};
 
-use crate::filter::{Where, page};
+use crate::filter::{Order, Where, page};
 use crate::{Row, Topic, Tx, args, dialect};
 
 const COLUMNS: &str = "id, kind, is_workflow, workspace_id, workspace, parent_id, node, job_id, status, check_mode, \
@@ -134,8 +134,8 @@ pub async fn lines(tx: &mut Tx, filter: &OperationFilter, most: i64) -> Result<V
 /// # Errors
 /// As the store.
 pub async fn list(tx: &mut Tx, filter: &OperationFilter, newest_first: bool, at: Page) -> Result<Paged<Operation>> {
-    let order = if newest_first { " ORDER BY inserted_at DESC, id DESC" } else { " ORDER BY inserted_at, id" };
-    let (rows, total) = page(tx, COLUMNS, "operations", "operations", conditions(filter), order, at).await?;
+    let order = Order::by("inserted_at", newest_first).then("id", newest_first);
+    let (rows, total) = page(tx, COLUMNS, "operations", "operations", conditions(filter), &order, at).await?;
     Ok(Paged { items: rows.into_iter().map(read).collect::<Result<_>>()?, total, page: at })
 }
 

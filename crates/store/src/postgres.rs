@@ -75,6 +75,10 @@ impl Postgres {
         self.start("BEGIN READ ONLY", &self.pool.permits).await
     }
 
+    pub async fn read_consistent(&self) -> Result<PostgresTx> {
+        self.start("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", &self.pool.permits).await
+    }
+
     /// Reads for as long as it takes: it holds no lock that others wait for, so nobody ends it.
     pub async fn snapshot(&self) -> Result<PostgresTx> {
         let begin =

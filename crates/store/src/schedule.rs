@@ -1,6 +1,6 @@
 //! Times of recurring work, claimed by compare-and-set so that one server does each tick.
 
-use reeve_types::{Result, Timestamp};
+use reeve_types::{Result, ServerId, Timestamp};
 
 use crate::{Row, Topic, Tx, args};
 
@@ -93,6 +93,24 @@ pub async fn bring_forward(tx: &mut Tx, name: &str, next: Timestamp) -> Result<b
     Ok(tx.execute(sql, args![name, next]).await? == 1)
 }
 
+/// Sets the next tick, whatever it was.
+///
+/// # Errors
+/// As the store.
+pub async fn set_next(tx: &mut Tx, name: &str, next: Timestamp) -> Result<()> {
+    let sql = "INSERT INTO schedules (name, next_at) VALUES ($1, $2)
+        ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at";
+    tx.execute(sql, args![name, next]).await.map(|_| ())
+}
+
+/// Forgets the times of something that does not recur any more.
+///
+/// # Errors
+/// As the store.
+pub async fn forget(tx: &mut Tx, name: &str) -> Result<()> {
+    tx.execute("DELETE FROM schedules WHERE name = $1", args![name]).await.map(|_| ())
+}
+
 /// Takes or prolongs the lease. False while another owner holds it.
 ///
 /// # Errors
@@ -110,4 +128,17 @@ pub async fn lease(tx: &mut Tx, name: &str, owner: &str, now: Timestamp, until: 
 pub async fn release(tx: &mut Tx, owner: &str) -> Result<u64> {
     let sql = "UPDATE schedules SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = $1";
     tx.execute(sql, args![owner]).await
+}
+
+/// Gives back the leases of a server that is gone. An owner is `SERVER/RUN`.
+///
+/// # Errors
+/// As the store.
+pub async fn release_of(tx: &mut Tx, server: &ServerId) -> Result<u64> {
+    let prefix = format!("{server}/");
+    let sql = format!(
+        "UPDATE schedules SET lease_owner = NULL, lease_until = NULL WHERE substr(lease_owner, 1, {}) = $1",
+        prefix.chars().count()
+    );
+    tx.execute(&sql, args![&prefix]).await
 }

@@ -7,7 +7,7 @@ use reeve_types::self_update::{
 };
 use reeve_types::{NodeId, Page, Paged, Result, SelfUpdateRequestId, ServerId, Sort, Timestamp};
 
-use crate::filter::{Where, order_by, page};
+use crate::filter::{Order, Where, order_by, page};
 use crate::{Row, Tx, Value, args, rollout};
 
 const COLUMNS: &str = "q.id, q.targeting, q.status, q.created_by, q.total, q.triggered, q.failed, q.cancelled, \
@@ -377,7 +377,8 @@ pub async fn targets(
     w.eq("t.request_id", Some(id));
     w.any_of("t.state", states.iter().copied());
     let (from, columns) = ("self_update_targets t", "t.node_id, t.batch, t.state, t.reason, t.sent_at, t.answered_at");
-    let (rows, total) = page(tx, columns, from, from, w, " ORDER BY t.batch, t.id", at).await?;
+    let order = Order::by("t.batch", false).then("t.id", false);
+    let (rows, total) = page(tx, columns, from, from, w, &order, at).await?;
     let read = |mut row: Row| {
         Ok(SelfUpdateTarget {
             node_id: row.get()?,

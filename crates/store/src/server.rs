@@ -151,3 +151,17 @@ pub async fn forget(tx: &mut Tx, before: Timestamp) -> Result<u64> {
 pub async fn others(tx: &mut Tx, me: &ServerId, since: Timestamp) -> Result<i64> {
     tx.one("SELECT count(*) FROM servers WHERE id <> $1 AND last_seen_at >= $2", args![me, since]).await?.get()
 }
+
+/// Members whose lease has not passed, in a database that may be of an older schema: ids.
+///
+/// # Errors
+/// As the store.
+pub async fn alive(tx: &mut Tx, now: Timestamp) -> Result<Vec<ServerId>> {
+    // The state of a member came with this schema; before it there was one server.
+    const MEMBERS: i64 = 7;
+    if crate::migrate::number(tx).await? < MEMBERS {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT id FROM servers WHERE state = 'member' AND lease_until >= $1 ORDER BY id";
+    tx.all(sql, args![now]).await?.into_iter().map(|mut row| row.get()).collect()
+}

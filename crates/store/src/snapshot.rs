@@ -242,7 +242,7 @@ pub async fn drop_all(tx: &mut Tx) -> Result<()> {
     if !names.iter().any(|name| name == "audit_entries") && !names.is_empty() {
         return Err(Error::conflict("the database holds tables that are not Reeve's; name another database"));
     }
-    for name in names.iter().map(String::as_str).chain(["schema_migrations"]) {
+    for name in names.iter().map(String::as_str).chain(["schema_migrations", "execution_counts"]) {
         tx.execute(&format!("DROP TABLE IF EXISTS \"{name}\" CASCADE"), &[]).await?;
     }
     Ok(())

@@ -175,7 +175,7 @@ impl SqliteTx {
 impl Drop for SqliteTx {
     fn drop(&mut self) {
         if self.open
-            && let Err(error) = self.connection().execute_batch("ROLLBACK")
+            && let Err(error) = run(self.connection(), "ROLLBACK")
             && !self.connection().is_autocommit()
         {
             tracing::error!(%error, "a transaction could not be rolled back");

@@ -3,7 +3,7 @@
 use reeve_types::user::User;
 use reeve_types::{Page, Paged, Result, Role, Timestamp, UserId};
 
-use crate::filter::{self, Where};
+use crate::filter::{self, Order, Where};
 use crate::{Row, Tx, args, dialect};
 
 const COLUMNS: &str =
@@ -104,7 +104,8 @@ pub async fn by_name(tx: &mut Tx, username: &str) -> Result<Option<User>> {
 /// # Errors
 /// As the store.
 pub async fn list(tx: &mut Tx, page: Page) -> Result<Paged<User>> {
-    let (rows, total) = filter::page(tx, COLUMNS, "users", "users", Where::new(), " ORDER BY username", page).await?;
+    let order = Order::by("username", false);
+    let (rows, total) = filter::page(tx, COLUMNS, "users", "users", Where::new(), &order, page).await?;
     Ok(Paged { items: rows.into_iter().map(read).collect::<Result<_>>()?, total, page })
 }
 

@@ -1,7 +1,7 @@
 //! Webhooks: the subscriptions, who sends for them, and how far the feed was read.
 
 use reeve_types::webhook::{Webhook, WebhookFilter, WebhookState};
-use reeve_types::{Error, Page, Paged, Result, Sort, Timestamp, WebhookId};
+use reeve_types::{Error, Page, Paged, Result, ServerId, Sort, Timestamp, WebhookId};
 
 use crate::filter::{Where, order_by, page};
 use crate::{Row, Topic, Tx, args, dialect};
@@ -243,6 +243,20 @@ pub async fn release(tx: &mut Tx, owner: &str, now: Timestamp, most: i64) -> Res
         WHERE id IN (SELECT id FROM webhooks WHERE lease_owner = $1 ORDER BY id LIMIT $3)";
     tx.wake(Topic::Webhooks);
     tx.execute(sql, args![owner, now, most]).await
+}
+
+/// Frees what a server that is gone held, at once. An owner is `SERVER/RUN`.
+///
+/// # Errors
+/// As the store.
+pub async fn release_of(tx: &mut Tx, server: &ServerId) -> Result<u64> {
+    let prefix = format!("{server}/");
+    let sql = format!(
+        "UPDATE webhooks SET lease_owner = NULL, lease_until = 0 WHERE substr(lease_owner, 1, {}) = $1",
+        prefix.chars().count()
+    );
+    tx.wake(Topic::Webhooks);
+    tx.execute(&sql, args![&prefix]).await
 }
 
 /// Notes successes: these webhooks (a JSON array of ids) do not fail any more.

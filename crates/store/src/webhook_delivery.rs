@@ -6,7 +6,7 @@
 use reeve_types::webhook::{Delivery, DeliveryFilter, DeliveryState};
 use reeve_types::{DeliveryId, Error, Page, Paged, Result, Timestamp, WebhookId};
 
-use crate::filter::{Where, page};
+use crate::filter::{Order, Where, page};
 use crate::{Row, Tx, Value, args, dialect};
 
 const COLUMNS: &str = "id, webhook_id, event_seq, event_id, kind, event_at, state, attempts, tries, next_at, attempted_at, \
@@ -82,7 +82,7 @@ pub async fn list(tx: &mut Tx, filter: &DeliveryFilter, at: Page) -> Result<Page
     w.text("error", &filter.error);
     w.range("inserted_at", &filter.inserted_at);
     let from = "webhook_deliveries";
-    let (rows, total) = page(tx, COLUMNS, from, from, w, " ORDER BY id DESC", at).await?;
+    let (rows, total) = page(tx, COLUMNS, from, from, w, &Order::by("id", true), at).await?;
     Ok(Paged { items: rows.into_iter().map(read).collect::<Result<_>>()?, total, page: at })
 }
 

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod auth;
+mod backups;
 pub mod dto;
 pub mod envelope;
 pub mod events;

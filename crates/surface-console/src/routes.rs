@@ -10,7 +10,7 @@ use reeve_types::{Error, Permission, Result};
 
 use crate::envelope::ConsoleEnvelope;
 use crate::server::ServerInfo;
-use crate::{audit, auth, events, jobs, seal, server, tokens, users};
+use crate::{audit, auth, backups, events, jobs, seal, server, tokens, users};
 
 /// The contract, as text.
 pub const CONTRACT: &str = include_str!("../../../compat/console/openapi.yaml");
@@ -39,7 +39,7 @@ pub fn surface(app: Arc<App>, kit: Kit, info: Arc<ServerInfo>) -> Result<Mounted
         .route(post.clone(), "/api/users/{id}/password", "users.set_password", need(P::SelfManage), users::set_password)
         .route(get.clone(), "/api/tokens", "tokens.list", need(P::SelfManage), tokens::list)
         .route(post.clone(), "/api/tokens", "tokens.create", need(P::SelfManage), tokens::create)
-        .route(delete, "/api/tokens/{id}", "tokens.delete", need(P::SelfManage), tokens::delete)
+        .route(delete.clone(), "/api/tokens/{id}", "tokens.delete", need(P::SelfManage), tokens::delete)
         .route(get.clone(), "/api/audit", "audit.list", need(P::AuditRead), audit::list)
         .route(get.clone(), "/api/audit/verify", "audit.verify", need(P::AuditRead), audit::verify)
         .route(get.clone(), "/api/events", "events.list", need(P::EventsRead), events::list)
@@ -56,6 +56,12 @@ pub fn surface(app: Arc<App>, kit: Kit, info: Arc<ServerInfo>) -> Result<Mounted
         .route(post.clone(), "/api/reconcilers/{name}/poke", "reconcilers.poke", need(P::JobsWrite), jobs::poke_reconciler)
         .route(get.clone(), "/api/seal", "seal.get", need(P::ServerRead), seal::get)
         .route(post.clone(), "/api/seal/rotations", "seal.rotate", need(P::ServerWrite), seal::rotate)
+        .route(get.clone(), "/api/backups", "backups.list", need(P::ServerRead), backups::list)
+        .route(post.clone(), "/api/backups", "backups.create", need(P::ServerWrite), backups::create)
+        .route(post, "/api/backups/download", "backups.download", need(P::ServerWrite), backups::download)
+        .route(get.clone(), "/api/backups/schedule", "backups.schedule.get", need(P::ServerRead), backups::status)
+        .route(Method::PUT, "/api/backups/schedule", "backups.schedule.set", need(P::ServerWrite), backups::set)
+        .route(delete, "/api/backups/schedule", "backups.schedule.delete", need(P::ServerWrite), backups::unset)
         .route(get.clone(), "/api/doctor", "doctor.run", need(P::ServerRead), server::doctor(info.clone()))
         .route(get, "/api/server", "server.get", need(P::ServerRead), server::get(info))
         .build()

@@ -38,16 +38,15 @@ struct Shown<'a> {
 impl Envelope for EdgeEnvelope {
     fn data(&self, json: &str, pagination: Option<&Pagination>, meta: Meta<'_>) -> String {
         let (request_id, timestamp) = (meta.request_id, meta.now.rfc3339_micros());
-        match pagination {
-            None => format!(r#"{{"data":{json},"meta":{{"request_id":"{request_id}","timestamp":"{timestamp}"}}}}"#),
-            Some(pagination) => {
-                // Eight numbers and booleans: serialising them cannot fail.
-                let pagination = serde_json::to_string(pagination).unwrap_or_default();
-                format!(
-                    r#"{{"data":{json},"meta":{{"pagination":{pagination},"request_id":"{request_id}","timestamp":"{timestamp}"}}}}"#
-                )
-            }
+        // Eight numbers and booleans: serialising them cannot fail.
+        let pagination = pagination.map(|pagination| serde_json::to_string(pagination).unwrap_or_default());
+        let mut text = String::with_capacity(json.len() + pagination.as_ref().map_or(0, String::len) + 160);
+        text.extend([r#"{"data":"#, json, r#","meta":{"#]);
+        if let Some(pagination) = &pagination {
+            text.extend([r#""pagination":"#, pagination, ","]);
         }
+        text.extend([r#""request_id":""#, request_id, r#"","timestamp":""#, &timestamp, r#""}}"#]);
+        text
     }
 
     fn fault(&self, fault: &Fault, meta: Meta<'_>) -> (StatusCode, String) {

@@ -38,6 +38,7 @@ pub fn surface(app: Arc<App>, kit: Kit, about: Arc<About>) -> Result<Mounted> {
         .route(post.clone(), "/v1/servers/{id}/start", "servers.start", need(P::HostsCreate), servers::start)
         .route(post.clone(), "/v1/servers/{id}/stop", "servers.stop", need(P::HostsCreate), servers::stop)
         .route(post.clone(), "/v1/servers/{id}/reboot", "servers.reboot", need(P::HostsCreate), servers::reboot)
+        .route(post.clone(), "/v1/servers/{id}/ssh", "servers.ssh", need(P::HostsSsh), servers::ssh)
         .route(get.clone(), "/v1/providers", "providers.list", need(P::HostsRead), providers::list)
         .route(get.clone(), "/v1/providers/{provider}/plans", "providers.plans", need(P::HostsRead), providers::plans)
         .route(get.clone(), "/v1/providers/{provider}/zones", "providers.zones", need(P::HostsRead), providers::zones)

@@ -1,6 +1,7 @@
 //! Servers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reeve_domain::App;
 use reeve_domain::host::{self, Delete, Power};
@@ -8,7 +9,7 @@ use reeve_http_kit::{Call, Reply};
 use reeve_types::{Error, Result};
 
 use crate::dto::operation;
-use crate::dto::server::{CreateServer, DeleteServer, Detail, Query, View};
+use crate::dto::server::{AccessView, CreateServer, DeleteServer, Detail, OpenAccess, Query, View};
 
 /// GET /v1/servers
 pub async fn list(app: Arc<App>, call: Call) -> Result<Reply> {
@@ -61,4 +62,12 @@ pub async fn reboot(app: Arc<App>, call: Call) -> Result<Reply> {
 
 async fn power(app: &App, call: &Call, power: Power) -> Result<Reply> {
     Reply::ok(&operation::View::from(host::power(app, &call.actor, call.param("id"), power).await?))
+}
+
+/// POST /v1/servers/{id}/ssh
+pub async fn ssh(app: Arc<App>, mut call: Call) -> Result<Reply> {
+    let body: OpenAccess = call.body()?;
+    let life = Duration::from_secs(body.ttl_seconds);
+    let access = host::access::grant(&app, &call.actor, call.param("id"), &body.public_key, life).await?;
+    Reply::ok(&AccessView::from(access))
 }

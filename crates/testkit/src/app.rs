@@ -1,4 +1,4 @@
-//! A whole server inside the test's process: domain, background loops and the edge surface on a free port.
+//! A whole server inside the test's process: domain, background loops and both surfaces, each on a free port.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +10,7 @@ use axum::extract::Request;
 use futures::future::BoxFuture;
 use reeve_domain::config::{Config, StaticKeys};
 use reeve_domain::seal::Seal;
-use reeve_domain::{App, background, idempotency, identity, server};
+use reeve_domain::{App, background, cluster, idempotency, identity, server};
 use reeve_http_kit::auth::Authenticate;
 use reeve_http_kit::idempotency::{IdempotencyStore, Lookup, StoredReply};
 use reeve_http_kit::limits::{LimitRates, Limits};
@@ -38,16 +38,20 @@ pub struct TestApp {
     pub agents: Arc<LocalAgents>,
     /// Base URL of the edge surface.
     pub url: String,
+    /// Base URL of the console's own API.
+    pub console_url: String,
     /// Its keys.
     pub keys: Keys,
     /// What the edge surface promises.
     pub contract: Arc<Contract>,
+    /// What the console's own API promises.
+    pub console_contract: Arc<Contract>,
     db: TestDb,
     allow_private: bool,
     seal: Seal,
     degraded: Arc<AtomicBool>,
     named: BTreeMap<String, NodeId>,
-    router: Arc<RwLock<Router>>,
+    routers: [Arc<RwLock<Router>>; 2],
     loops: CancellationToken,
     draining: CancellationToken,
 }
@@ -99,31 +103,24 @@ impl TestApp {
         let (degraded, draining) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
         let parts = Parts::build(&db, &seal, Config::with_keys(keys), &degraded, &draining, allow_private).await;
 
-        let router = Arc::new(RwLock::new(parts.edge.router("", Router::new())));
-        let present = router.clone();
-        // Looked up for each request: `given` steps can put another configuration in its place.
-        let outer = Router::new().fallback(move |request: Request| {
-            let router = present.read().expect("no panic while it is held").clone();
-            async move { router.oneshot(request).await }
-        });
-        let free: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let listener = Listener::bind("edge", free, ListenerOptions::default()).await.expect("a free port");
-        let url = listener.url();
-        tokio::spawn(listener.serve(outer, draining.clone()));
-        let contract = parts.edge.contract().clone();
-        let Parts { app, agents, loops, .. } = parts;
+        let (edge, url) = listen(&parts.edge, &draining).await;
+        let (console, console_url) = listen(&parts.console, &draining).await;
+        let (contract, console_contract) = (parts.edge.contract().clone(), parts.console.contract().clone());
+        let (routers, Parts { app, agents, loops, .. }) = ([edge, console], parts);
         Self {
             app,
             agents,
             url,
+            console_url,
             keys: shown,
             contract,
+            console_contract,
             db,
             allow_private,
             seal,
             degraded,
             named: BTreeMap::new(),
-            router,
+            routers,
             loops,
             draining,
         }
@@ -136,7 +133,9 @@ impl TestApp {
         self.loops.cancel();
         let parts =
             Parts::build(&self.db, &self.seal, config, &self.degraded, &self.draining, self.allow_private).await;
-        *self.router.write().expect("no panic while it is held") = parts.edge.router("", Router::new());
+        for (router, mounted) in self.routers.iter().zip([&parts.edge, &parts.console]) {
+            *router.write().expect("no panic while it is held") = mounted.router("", Router::new());
+        }
         (self.app, self.agents, self.loops) = (parts.app, parts.agents, parts.loops);
     }
 
@@ -178,6 +177,16 @@ impl TestApp {
             reeve_domain::node_metrics::flush(&self.app).await.expect("a working store");
         } else if let (Some(name), Some(false)) = (what["agent"].as_str(), what["answers"].as_bool()) {
             self.agents.tell(self.named.get(name)?, None);
+        } else if let Some(name) = what["cluster"].as_str() {
+            let fresh = cluster::Create { name: name.to_owned(), ipv4_range: None, node_limit: None };
+            cluster::create(&self.app, &Actor::system(), fresh).await.expect("a cluster");
+        } else if let Some(password) = what["first_admin"].as_str() {
+            let made = identity::bootstrap::first_admin(&self.app, Some(Secret::new(password))).await;
+            made.expect("a working store");
+        } else if let Some(enabled) = what["pruning"].as_bool() {
+            self.reconfigure(|config| config.execution_pruning.enabled = enabled).await;
+        } else if what["seal_keys"] == true {
+            self.app.set_seal_keys(Arc::new(KeptInMemory));
         } else if let Some(max_peers) = what["max_peers"].as_i64() {
             self.reconfigure(|config| config.max_peers = max_peers).await;
         } else if let Some(cluster) = what.get("default_cluster") {
@@ -211,10 +220,39 @@ fn pushed(shown: &str) -> Option<Sample> {
     })
 }
 
+/// Serves `mounted` on a free port. The router is looked up for each request: `given` steps can put another
+/// configuration in its place.
+async fn listen(mounted: &Mounted, draining: &CancellationToken) -> (Arc<RwLock<Router>>, String) {
+    let router = Arc::new(RwLock::new(mounted.router("", Router::new())));
+    let present = router.clone();
+    let outer = Router::new().fallback(move |request: Request| {
+        let router = present.read().expect("no panic while it is held").clone();
+        async move { router.oneshot(request).await }
+    });
+    let free: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let listener = Listener::bind(mounted.name(), free, ListenerOptions::default()).await.expect("a free port");
+    let url = listener.url();
+    tokio::spawn(listener.serve(outer, draining.clone()));
+    (router, url)
+}
+
+/// Sealing keys that may be changed and are kept by the process alone.
+struct KeptInMemory;
+
+impl reeve_ports::SealKeys for KeptInMemory {
+    fn may_change(&self) -> Result<()> {
+        Ok(())
+    }
+    fn keep(&self, _: &[(String, Secret)]) -> Result<()> {
+        Ok(())
+    }
+}
+
 struct Parts {
     app: Arc<App>,
     agents: Arc<LocalAgents>,
     edge: Mounted,
+    console: Mounted,
     loops: CancellationToken,
 }
 
@@ -233,6 +271,7 @@ impl Parts {
         let about = server::About { version: "test".to_owned(), listeners: "{}".to_owned() };
         server::join(&app, about).await.expect("a working store");
         app.set_fetch(Arc::new(reeve_providers::fetch::Fetcher::new(Guard { allow_private })));
+        app.set_backup_site(Arc::new(crate::backups::MemorySite::default()));
         let agents = LocalAgents::attach(&app);
         let loops = CancellationToken::new();
         let mut running = background::start(&app, &loops);
@@ -256,8 +295,10 @@ impl Parts {
                 }
             }
         });
-        let edge = reeve_surface_edge::routes::surface(app.clone(), kit).expect("routes that fit the contract");
-        Self { app, agents, edge, loops }
+        let fits = "routes that fit the contract";
+        let edge = reeve_surface_edge::routes::surface(app.clone(), kit.clone()).expect(fits);
+        let console = reeve_surface_console::routes::surface(app.clone(), kit, Arc::default()).expect(fits);
+        Self { app, agents, edge, console, loops }
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod agents;
 pub mod app;
+pub mod backups;
 pub mod db;
 pub mod exchange;
 pub mod hostile;

@@ -1,6 +1,7 @@
 //! Who asks, and what they may do. The role table itself is a rule and stands in `domain::authz`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::id::{ApiTokenId, UserId};
 
@@ -88,6 +89,8 @@ permissions! {
     HostsCreate = "provisioning.server_create",
     /// Delete hosts.
     HostsDelete = "provisioning.server_delete",
+    /// Let a key of one's own in on hosts for a while.
+    HostsSsh = "provisioning.server_ssh",
     /// See taskservs.
     TaskservsRead = "provisioning.taskserv_read",
     /// Install and upgrade taskservs.
@@ -255,7 +258,7 @@ pub struct Actor {
     /// Who.
     pub principal: Principal,
     /// May do what.
-    pub permissions: BTreeSet<Permission>,
+    pub permissions: Arc<BTreeSet<Permission>>,
     /// Asked how.
     pub request: RequestContext,
 }
@@ -265,13 +268,13 @@ impl Actor {
     pub fn system() -> Self {
         Self {
             principal: Principal::System,
-            permissions: Permission::ALL.iter().copied().collect(),
+            permissions: Arc::new(Permission::ALL.iter().copied().collect()),
             request: RequestContext::default(),
         }
     }
     /// Nobody, allowed nothing.
     pub fn anonymous() -> Self {
-        Self { principal: Principal::Anonymous, permissions: BTreeSet::new(), request: RequestContext::default() }
+        Self { principal: Principal::Anonymous, permissions: Arc::default(), request: RequestContext::default() }
     }
     /// Whether the actor holds `permission`.
     pub fn may(&self, permission: Permission) -> bool {

@@ -10,11 +10,13 @@ use clap::ValueEnum;
 
 use crate::{shell, up};
 
+mod agents;
 mod bare_axum;
 mod fanout;
 mod footprint;
 mod heartbeats;
 mod jobs;
+mod lists;
 mod load;
 mod peers;
 mod reads;
@@ -39,7 +41,7 @@ pub struct Args {
     /// Alternating rounds; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Simulated agents (heartbeats: 2000, fanout: 10000)
+    /// Simulated agents (heartbeats: 2000, fanout: 10000, agents: 20000)
     #[arg(long)]
     agents: Option<u64>,
     /// Hosts with sshd for the comparisons with ansible and pssh; 0 leaves that of fanout out
@@ -59,11 +61,13 @@ enum Name {
     Heartbeats,
     Writes,
     Reads,
+    Lists,
     Jobs,
     Webhooks,
     Ssh,
     Start,
     Footprint,
+    Agents,
     All,
     /// The peer of `reads`: serves one answer until it is killed
     #[value(hide = true)]
@@ -87,9 +91,11 @@ const BENCHES: &[(Name, &str, Run)] = &[
     (Name::Footprint, "footprint", footprint::run),
     (Name::Writes, "writes", writes::run),
     (Name::Reads, "reads", reads::run),
+    (Name::Lists, "lists", lists::run),
     (Name::Jobs, "jobs", jobs::run),
     (Name::Webhooks, "webhooks", webhooks::run),
     (Name::Heartbeats, "heartbeats", heartbeats::run),
+    (Name::Agents, "agents", agents::run),
     (Name::Fanout, "fanout", fanout::run),
     (Name::Ssh, "ssh", ssh::run),
 ];

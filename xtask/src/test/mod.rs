@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use console::style;
 
-use crate::{shell, tidy, up};
+use crate::{fuzz, shell, tidy, up};
 
 mod needs;
 mod node;
@@ -24,7 +24,7 @@ use tally::Tally;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Run only these stages (repeatable): needs, fmt, tidy, clippy, services, tests, doc, e2e
+    /// Run only these stages (repeatable): needs, fmt, tidy, clippy, services, tests, doc, fuzz, e2e
     #[arg(long, value_name = "STAGE", value_parser = clap::builder::PossibleValuesParser::new(STAGES.iter().map(|s| s.name)))]
     only: Vec<String>,
     /// Go on after a stage has failed
@@ -56,6 +56,12 @@ const STAGES: &[Stage] = &[
     },
     Stage { name: "tests", about: "unit and integration tests", after: &["needs", "services"], run: tests },
     Stage { name: "doc", about: "examples in the docs", after: &[], run: doc },
+    Stage {
+        name: "fuzz",
+        about: "schemathesis over the surfaces' documents",
+        after: &["needs", "services"],
+        run: fuzz,
+    },
     Stage { name: "e2e", about: "real processes in network namespaces", after: &["needs", "services"], run: e2e },
 ];
 
@@ -170,6 +176,17 @@ fn tests(session: &mut Session) -> Result<()> {
 
 fn doc(session: &mut Session) -> Result<()> {
     session.cargo_test(&["--workspace", "--doc", "--no-fail-fast"], &[])
+}
+
+fn fuzz(session: &mut Session) -> Result<()> {
+    let binary = up::reeve("dev")?;
+    let python = session.python.as_deref().context("the stage `services` made no Python")?;
+    fuzz::briefly(python, &binary)
+}
+
+/// The interpreter with the packages that tests need, made where it is not there.
+pub fn python() -> Result<PathBuf> {
+    python::prepare()
 }
 
 fn e2e(session: &mut Session) -> Result<()> {

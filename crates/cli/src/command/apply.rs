@@ -9,6 +9,7 @@ use clap::Args;
 use crate::Session;
 use crate::api::Api;
 use crate::desired::document::{self, MOST_BYTES};
+use crate::desired::fleet::Fleet;
 use crate::desired::plan::{Plan, Removal, Task};
 use crate::desired::{Kind, Section, Step};
 use crate::failure::{FAILED, Failure, OK, Outcome};
@@ -44,11 +45,14 @@ struct Counts {
 pub async fn run(args: Apply, session: &mut Session<'_>) -> Outcome<u8> {
     let wanted = read_all(&args.files, session)?;
     let api = session.api()?;
-    let mut found = BTreeMap::new();
+    let (mut found, mut fleet) = (BTreeMap::new(), Fleet::default());
     for kind in wanted.keys() {
-        found.insert(*kind, kind.read(&api, session.now()).await?);
+        found.insert(*kind, kind.read(&api, session.now(), &mut fleet).await?);
     }
     let plan = Plan::make(wanted, found, args.prune);
+    for words in &plan.incomparable {
+        session.world.out.note(words)?;
+    }
     if args.dry_run {
         plan.show(&mut session.world.out)?;
         let refused = plan.tasks.iter().any(|task| matches!(task.step, Step::Refuse(_)));
@@ -113,7 +117,14 @@ async fn carry_out(api: &Api, task: &Task, counts: &mut Counts, session: &mut Se
             return session.world.out.line(&format!("{title} {why}"));
         }
         (Step::Refuse(why), _) => Err(Failure::local(why.clone())),
-        (Step::Create, _) => kind.create(api, name, &task.wanted).await.map(|()| "created"),
+        (Step::Create, _) => match kind.create(api, name, &task.wanted).await {
+            Ok(None) => Ok("created"),
+            Ok(Some(secret)) => {
+                session.world.out.note(&format!("the secret of {title}, which is not shown again:  {secret}"))?;
+                Ok("created")
+            }
+            Err(failure) => Err(failure),
+        },
         (Step::Change(_), Some(present)) => kind.change(api, name, present, &task.wanted).await.map(|()| "changed"),
         (Step::Change(_), None) => return Ok(()),
     };

@@ -1,11 +1,13 @@
 //! `reeve backup`: copies of a whole server. Most verbs work on files and data directories of this machine and are the
-//! binary's own business; this module knows their command lines.
+//! binary's own business; this module knows their command lines. What asks a server is in `backup_schedule`.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+use super::backup_schedule;
+pub use super::backup_schedule::{Download, ScheduleVerb};
 use crate::Session;
 use crate::failure::{Failure, Outcome};
 use crate::world::World;
@@ -35,6 +37,14 @@ pub enum Verb {
     /// List the backups in a folder or bucket
     #[command(visible_alias = "ls")]
     List(List),
+    /// Fetch a backup of this moment from a server, over the network
+    Download(Download),
+    /// Let the server back itself up by a schedule
+    Schedule {
+        /// What to do.
+        #[command(subcommand)]
+        verb: ScheduleVerb,
+    },
     /// Make a key file, with which backups can be made and opened instead of a passphrase
     Key {
         /// The file to make
@@ -106,6 +116,16 @@ pub struct List {
     pub place: Option<String>,
 }
 
+impl Verb {
+    /// Whether it works on files of this machine rather than asking a server.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Create(_) | Self::Verify(_) | Self::Restore(_) | Self::List(_) | Self::Key { .. } => true,
+            Self::Download(_) | Self::Schedule { .. } => false,
+        }
+    }
+}
+
 /// A passphrase or the content of a key file, not yet looked at.
 pub enum KeyText {
     /// A passphrase.
@@ -154,7 +174,13 @@ fn read(file: &Path) -> Outcome<String> {
     Ok(text)
 }
 
-/// Runs `reeve backup` where the binary did not.
-pub(crate) async fn run(_: Noun, _: &mut Session<'_>) -> Outcome<u8> {
-    Err(Failure::usage("this program cannot look into a data directory", "run the `reeve` of the server"))
+/// Runs what asks a server, and refuses the rest where the binary did not do it.
+pub(crate) async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
+    match noun.verb {
+        Verb::Download(args) => backup_schedule::download(args, session).await,
+        Verb::Schedule { verb } => backup_schedule::run(verb, session).await,
+        Verb::Create(_) | Verb::Verify(_) | Verb::Restore(_) | Verb::List(_) | Verb::Key { .. } => {
+            Err(Failure::usage("this program cannot look into a data directory", "run the `reeve` of the server"))
+        }
+    }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::Session;
+use crate::desired::fleet::Fleet;
 use crate::desired::{Kind, write};
 use crate::failure::{Failure, OK, Outcome};
 use crate::view::Format;
@@ -13,7 +14,7 @@ use crate::view::Format;
 /// What to export.
 #[derive(Debug, Clone, Args)]
 pub struct Export {
-    /// Only these sections: clusters, enrollment_keys, nodes
+    /// Only these sections: clusters, enrollment_keys, nodes, aliases, ssh_usernames, webhooks
     #[arg(long, value_name = "SECTION", value_delimiter = ',', value_parser = section)]
     pub only: Vec<Kind>,
 }
@@ -30,9 +31,11 @@ pub async fn run(args: Export, session: &mut Session<'_>) -> Outcome<u8> {
     let now = session.now();
     let mut sections = BTreeMap::new();
     let mut notes = Vec::new();
+    let mut fleet = Fleet::default();
     for kind in Kind::ALL.into_iter().filter(|kind| args.only.is_empty() || args.only.contains(kind)) {
-        let mut found = kind.read(&api, now).await?;
+        let mut found = kind.read(&api, now, &mut fleet).await?;
         notes.append(&mut found.nameless);
+        notes.extend(found.unread.into_values());
         found.objects.retain(|_, present| match &present.left_out {
             Some(why) => {
                 notes.push(why.clone());

@@ -5,6 +5,7 @@ pub mod alias;
 pub mod apply;
 pub mod audit;
 pub mod backup;
+mod backup_schedule;
 pub mod cluster;
 pub mod commands;
 pub mod completions;

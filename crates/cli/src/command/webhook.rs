@@ -343,7 +343,7 @@ fn show_secret(session: &mut Session<'_>, secret: Option<String>) -> Outcome<u8>
 
 /// 32 bytes in the form that libraries of Standard Webhooks read.
 #[allow(clippy::disallowed_methods)] // A secret has to be random.
-fn new_secret() -> String {
+pub(crate) fn new_secret() -> String {
     use base64::Engine as _;
     let (one, two, three) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
     // A random UUID has six bits that are not; three of them have more than enough that are.

@@ -8,9 +8,12 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::alias::Alias;
 use super::cluster::Cluster;
 use super::key::EnrollmentKey;
 use super::node::Node;
+use super::ssh_username::SshUsername;
+use super::webhook::Webhook;
 use super::{Kind, Section, Spec};
 use crate::failure::{Failure, Outcome};
 
@@ -32,6 +35,12 @@ struct Document {
     enrollment_keys: Option<BTreeMap<KeyName, EnrollmentKey>>,
     #[serde(default)]
     nodes: Option<BTreeMap<NodeId, Node>>,
+    #[serde(default)]
+    aliases: Option<BTreeMap<AliasName, Alias>>,
+    #[serde(default)]
+    ssh_usernames: Option<BTreeMap<UserName, SshUsername>>,
+    #[serde(default)]
+    webhooks: Option<BTreeMap<HookUrl, Webhook>>,
 }
 
 #[derive(Debug, Default)]
@@ -50,8 +59,10 @@ impl<'de> Deserialize<'de> for Version {
 
 macro_rules! names {
     ($($name:ident $check:ident),*) => {$(
-        #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-        struct $name(String);
+        /// A name of the file that was checked.
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(deserializer)?;
@@ -68,7 +79,10 @@ macro_rules! names {
         }
     )*};
 }
-names!(ClusterName cluster_problem, KeyName key_problem, NodeId node_problem);
+names!(
+    ClusterName cluster_problem, KeyName key_problem, NodeId node_problem, AliasName alias_problem, UserName user_problem,
+    HookUrl url_problem
+);
 
 fn cluster_problem(text: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -90,6 +104,44 @@ fn key_problem(text: &str) -> Option<String> {
 fn node_problem(text: &str) -> Option<String> {
     let fits = text.len() == 36 && text.parse::<uuid::Uuid>().is_ok() && text == text.to_ascii_lowercase();
     (!fits).then(|| format!("`{text}` is not the id of a node; `reeve node list -o name` prints them"))
+}
+
+fn alias_problem(text: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let fits = |name: &str| {
+        (1..=63).contains(&name.len()) && name.chars().all(plain) && !name.starts_with('-') && !name.ends_with('-')
+    };
+    let fits = text.split_once('/').is_some_and(|(cluster, name)| cluster_problem(cluster).is_none() && fits(name));
+    (!fits).then(|| {
+        format!(
+            "`{text}` is not the name of an alias: write it as CLUSTER/NAME, in lower-case letters, digits and hyphens"
+        )
+    })
+}
+
+fn user_problem(text: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+    let fits = |name: &str| {
+        (3..=32).contains(&name.len())
+            && name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && name.chars().all(plain)
+    };
+    let fits = text.rsplit_once('@').is_some_and(|(name, node)| fits(name) && node_problem(node).is_none());
+    (!fits).then(|| {
+        format!(
+            "`{text}` is not an SSH username: write it as USERNAME@NODE-ID; `reeve node list -o name` prints the ids"
+        )
+    })
+}
+
+fn url_problem(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let fits = rest.is_some_and(|rest| !rest.is_empty()) && text.len() <= 2_048 && !text.chars().any(char::is_control);
+    (!fits).then(|| format!("`{}` is not the URL of a webhook: http:// or https://, at most 2048 bytes", short(text)))
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(100).collect()
 }
 
 /// A field that was given, maybe as null.
@@ -124,6 +176,9 @@ pub fn read(origin: &str, text: &str) -> Outcome<BTreeMap<Kind, Section>> {
     insert(&mut sections, Kind::Cluster, document.clusters)?;
     insert(&mut sections, Kind::EnrollmentKey, document.enrollment_keys)?;
     insert(&mut sections, Kind::Node, document.nodes)?;
+    insert(&mut sections, Kind::Alias, document.aliases)?;
+    insert(&mut sections, Kind::SshUsername, document.ssh_usernames)?;
+    insert(&mut sections, Kind::Webhook, document.webhooks)?;
     Ok(sections)
 }
 
@@ -219,6 +274,32 @@ mod tests {
             ("version: 1\nenrollment_keys:\n  p/rack: {uses: lots}", "3:18", "`unlimited`"),
             ("version: 1\nenrollment_keys:\n  p/rack: {expires_at: tomorrow}", "3:24", "2026-01-31T08:00:00Z"),
             ("version: 1\nnodes:\n  web-1: {}", "3:3", "reeve node list -o name"),
+            ("version: 1\naliases:\n  db: {}", "3:3", "CLUSTER/NAME"),
+            ("version: 1\naliases:\n  prod/DB: {}", "3:3", "CLUSTER/NAME"),
+            ("version: 1\naliases:\n  prod/db: {}", "3", "node"),
+            ("version: 1\naliases:\n  prod/db: {node: web-1}", "3:19", "reeve node list -o name"),
+            ("version: 1\nssh_usernames:\n  ann: {}", "3:3", "USERNAME@NODE-ID"),
+            ("version: 1\nssh_usernames:\n  Ann@0193c0de-89ab-4def-8123-456789abcdef: {}", "3:3", "USERNAME@NODE-ID"),
+            (
+                "version: 1\nssh_usernames:\n  ann@0193c0de-89ab-4def-8123-456789abcdef: {public_keys: {a: nonsense}}",
+                "3",
+                "public_keys.a is no public key",
+            ),
+            (
+                "version: 1\nssh_usernames:\n  ann@0193c0de-89ab-4def-8123-456789abcdef: {public_keys: {a: 'BEGIN PRIVATE KEY'}}",
+                "3",
+                "public_keys.a is a private key",
+            ),
+            (
+                "version: 1\nssh_usernames:\n  ann@0193c0de-89ab-4def-8123-456789abcdef: {public_keys: [x]}",
+                "3",
+                "mapping",
+            ),
+            ("version: 1\nssh_usernames:\n  ann@0193c0de-89ab-4def-8123-456789abcdef: {shell: sh}", "3", "shell"),
+            ("version: 1\nwebhooks:\n  example.com: {}", "3:3", "http:// or https://"),
+            ("version: 1\nwebhooks:\n  https://x/: {events: all}", "3", "sequence"),
+            ("version: 1\nwebhooks:\n  https://x/: {paused: maybe}", "3", "bool"),
+            ("version: 1\nwebhooks:\n  https://x/: {secrets: x}", "3", "secrets"),
             ("version: 1\nclusters: {a: {", "2", ""),
             ("version: 1\n\tclusters: {}", "1:10", "a tab"),
         ] {

@@ -106,7 +106,7 @@ pub async fn read(api: &Api, now: Timestamp) -> Outcome<Found> {
         let mut spec = Spec::new();
         spec.insert("uses".into(), if uses.is_null() { UNLIMITED.into() } else { uses });
         spec.insert("expires_at".into(), expires.map_or(Value::Null, |at| whole_seconds(at).into()));
-        let fresh = Present { spec, id: id.to_owned(), comment: None, left_out };
+        let fresh = Present { spec, id: id.to_owned(), left_out, ..Present::default() };
         match found.objects.get(&full) {
             // The newest that can still be used stands for its name.
             Some(kept) if kept.left_out.is_none() || fresh.left_out.is_some() => {

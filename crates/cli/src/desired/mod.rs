@@ -1,15 +1,20 @@
 //! The desired state of a fleet as a file: what `reeve export` writes and `reeve apply` brings about, through the public
 //! API. Each kind of object is a section of the file and a module here.
 
+pub mod alias;
 pub mod cluster;
 pub mod document;
+pub mod fleet;
 pub mod key;
 pub mod node;
 pub mod plan;
+pub mod ssh_username;
+pub mod webhook;
 pub mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use fleet::Fleet;
 use serde_json::{Map, Value};
 
 use crate::api::Api;
@@ -30,6 +35,8 @@ pub struct Present {
     pub id: String,
     /// For people who read the file.
     pub comment: Option<String>,
+    /// It has something that the server never shows.
+    pub has_secret: bool,
     /// Why an export leaves it out.
     pub left_out: Option<String>,
 }
@@ -41,6 +48,10 @@ pub struct Found {
     pub objects: BTreeMap<String, Present>,
     /// What cannot be named in a file, in words.
     pub nameless: Vec<String>,
+    /// What the server never shows of an object, by its name, in words.
+    pub unread: BTreeMap<String, String>,
+    /// The nodes that the server has, where objects need one.
+    pub nodes: BTreeSet<String>,
 }
 
 /// What is to be done about one object.
@@ -67,11 +78,18 @@ pub enum Kind {
     EnrollmentKey,
     /// Nodes; they need the cluster they are moved to.
     Node,
+    /// Aliases; they need their node, in its cluster.
+    Alias,
+    /// SSH usernames with their keys; they need their node.
+    SshUsername,
+    /// Webhooks.
+    Webhook,
 }
 
 impl Kind {
     /// Every kind, in order.
-    pub const ALL: [Self; 3] = [Self::Cluster, Self::EnrollmentKey, Self::Node];
+    pub const ALL: [Self; 6] =
+        [Self::Cluster, Self::EnrollmentKey, Self::Node, Self::Alias, Self::SshUsername, Self::Webhook];
 
     /// The section's name in the file.
     pub fn section(self) -> &'static str {
@@ -79,6 +97,9 @@ impl Kind {
             Self::Cluster => "clusters",
             Self::EnrollmentKey => "enrollment_keys",
             Self::Node => "nodes",
+            Self::Alias => "aliases",
+            Self::SshUsername => "ssh_usernames",
+            Self::Webhook => "webhooks",
         }
     }
 
@@ -88,43 +109,77 @@ impl Kind {
             Self::Cluster => "cluster",
             Self::EnrollmentKey => "enrollment key",
             Self::Node => "node",
+            Self::Alias => "alias",
+            Self::SshUsername => "SSH username",
+            Self::Webhook => "webhook",
         }
     }
 
     /// Whether what the file does not name may be deleted. A machine is never taken out of the fleet by a file.
     pub fn is_pruned(self) -> bool {
         match self {
-            Self::Cluster | Self::EnrollmentKey => true,
+            Self::Cluster | Self::EnrollmentKey | Self::Alias | Self::SshUsername | Self::Webhook => true,
             Self::Node => false,
         }
     }
 
+    /// Fields that are written and never read.
+    pub fn secrets(self) -> &'static [&'static str] {
+        match self {
+            Self::SshUsername => &["password"],
+            Self::Webhook => &webhook::SECRETS,
+            Self::Cluster | Self::EnrollmentKey | Self::Node | Self::Alias => &[],
+        }
+    }
+
+    /// What of `wanted` cannot be held against an object that is there, in words.
+    pub fn incomparable(self, name: &str, wanted: &Spec, present: &Present) -> Option<String> {
+        let known_absent = |field: &str| field == "headers" && !present.has_secret;
+        let fields: Vec<&str> = self.secrets().iter().copied().filter(|f| wanted.contains_key(*f)).collect();
+        let fields: Vec<&str> = fields.into_iter().filter(|field| !known_absent(field)).collect();
+        if fields.is_empty() {
+            return None;
+        }
+        let noun = self.noun();
+        Some(format!("{noun} {name}: its {} cannot be compared and stays as it is", fields.join(" and ")))
+    }
+
     /// What the server has.
-    pub async fn read(self, api: &Api, now: jiff::Timestamp) -> Outcome<Found> {
+    pub async fn read(self, api: &Api, now: jiff::Timestamp, fleet: &mut Fleet) -> Outcome<Found> {
         match self {
             Self::Cluster => cluster::read(api).await,
             Self::EnrollmentKey => key::read(api, now).await,
-            Self::Node => node::read(api).await,
+            Self::Node => node::read(api, fleet).await,
+            Self::Alias => alias::read(api, fleet).await,
+            Self::SshUsername => ssh_username::read(api, fleet).await,
+            Self::Webhook => webhook::read(api).await,
         }
     }
 
     /// What is to be done so that the object becomes `wanted`.
-    pub fn step(self, wanted: &Spec, present: Option<&Present>) -> Step {
+    pub fn step(self, name: &str, wanted: &Spec, present: Option<&Present>, found: &Found) -> Step {
         match self {
             Self::Cluster => cluster::step(wanted, present),
             Self::EnrollmentKey => key::step(wanted, present),
             Self::Node => node::step(wanted, present),
+            Self::Alias => alias::step(wanted, present, found),
+            Self::SshUsername => ssh_username::step(name, wanted, present, found),
+            Self::Webhook => webhook::step(wanted, present),
         }
     }
 
-    /// Makes an object.
-    pub async fn create(self, api: &Api, name: &str, wanted: &Spec) -> Outcome<()> {
+    /// Makes an object; a secret that was drawn for it is told here and never again.
+    pub async fn create(self, api: &Api, name: &str, wanted: &Spec) -> Outcome<Option<String>> {
         match self {
-            Self::Cluster => cluster::create(api, name, wanted).await,
-            Self::EnrollmentKey => key::create(api, name, wanted).await,
+            Self::Cluster => cluster::create(api, name, wanted).await?,
+            Self::EnrollmentKey => key::create(api, name, wanted).await?,
             // A step of a node is never this one.
-            Self::Node => Ok(()),
+            Self::Node => {}
+            Self::Alias => alias::create(api, name, wanted).await?,
+            Self::SshUsername => ssh_username::create(api, name, wanted).await?,
+            Self::Webhook => return webhook::create(api, name, wanted).await,
         }
+        Ok(None)
     }
 
     /// Changes an object.
@@ -133,6 +188,9 @@ impl Kind {
             Self::Cluster => cluster::change(api, name, wanted).await,
             Self::EnrollmentKey => key::change(api, present, wanted).await,
             Self::Node => node::change(api, present, wanted).await,
+            Self::Alias => alias::change(api, name, present, wanted).await,
+            Self::SshUsername => ssh_username::change(api, present, wanted).await,
+            Self::Webhook => webhook::change(api, present, wanted).await,
         }
     }
 
@@ -142,8 +200,17 @@ impl Kind {
             Self::Cluster => cluster::delete(api, name).await,
             Self::EnrollmentKey => key::delete(api, present).await,
             Self::Node => Ok(()),
+            Self::Alias => alias::delete(api, present).await,
+            Self::SshUsername => ssh_username::delete(api, present).await,
+            Self::Webhook => webhook::delete(api, present).await,
         }
     }
+}
+
+/// What is on a node that has not enrolled cannot be made yet.
+fn waits_for(node: &str, found: &Found) -> Option<Step> {
+    let why = format!("needs node {node}, which has not enrolled with this server yet; apply again once it has");
+    (!found.nodes.contains(node)).then_some(Step::Wait(why))
 }
 
 /// The fields of `wanted` that differ from the present ones.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::fleet::Fleet;
 use super::{Found, Present, Spec, Step, step_by_fields};
 use crate::api::{Api, EDGE};
 use crate::command::segment;
@@ -24,16 +25,14 @@ pub struct Node {
     pub labels: Option<BTreeMap<String, String>>,
 }
 
-pub async fn read(api: &Api) -> Outcome<Found> {
-    let order = vec![("order_by", "inserted_at".to_owned()), ("order_directions", "asc".to_owned())];
+pub async fn read(api: &Api, fleet: &mut Fleet) -> Outcome<Found> {
     let mut found = Found::default();
-    for row in api.list(&format!("{EDGE}/nodes"), &order, 0).await?.rows {
-        let Some(id) = row.get("id").and_then(Value::as_str) else { continue };
+    for (id, row) in fleet.nodes(api).await? {
         let mut spec = Spec::new();
         spec.insert("cluster".into(), row.get("cluster_name").cloned().unwrap_or_default());
         spec.insert("labels".into(), row.get("labels").cloned().unwrap_or_else(|| json!({})));
-        let present = Present { spec, id: id.to_owned(), comment: Some(names::of_node(&row)), left_out: None };
-        found.objects.insert(id.to_owned(), present);
+        let present = Present { spec, id: id.clone(), comment: Some(names::of_node(row)), ..Present::default() };
+        found.objects.insert(id.clone(), present);
     }
     Ok(found)
 }

@@ -40,6 +40,8 @@ pub struct Plan {
     pub tasks: Vec<Task>,
     /// After that, in order.
     pub removals: Vec<Removal>,
+    /// What of the file cannot be held against what is there, in words.
+    pub incomparable: Vec<String>,
 }
 
 impl Plan {
@@ -47,10 +49,12 @@ impl Plan {
     pub fn make(wanted: BTreeMap<Kind, Section>, mut found: BTreeMap<Kind, Found>, prune: bool) -> Self {
         let mut plan = Self::default();
         for (kind, section) in wanted {
-            let mut objects = found.remove(&kind).unwrap_or_default().objects;
+            let mut found = found.remove(&kind).unwrap_or_default();
+            let mut objects = std::mem::take(&mut found.objects);
             for (name, spec) in section {
                 let present = objects.remove(&name);
-                let step = kind.step(&spec, present.as_ref());
+                let step = kind.step(&name, &spec, present.as_ref(), &found);
+                plan.incomparable.extend(present.as_ref().and_then(|p| kind.incomparable(&name, &spec, p)));
                 plan.tasks.push(Task { kind, name, step, wanted: spec, present });
             }
             // A kind that the file does not speak of is left alone: it never got here.
@@ -79,7 +83,9 @@ impl Plan {
                 Step::Create => {
                     line(out, &format!("+ {title}"), &added)?;
                     for (field, value) in &task.wanted {
-                        line(out, &format!("+   {field}: {}", shown(value)), &added)?;
+                        let hidden = task.kind.secrets().contains(&field.as_str());
+                        let value = if hidden { "not shown".to_owned() } else { shown(value) };
+                        line(out, &format!("+   {field}: {value}"), &added)?;
                     }
                 }
                 Step::Change(changes) => {

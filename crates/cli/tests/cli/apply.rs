@@ -163,3 +163,184 @@ async fn failures_are_told_per_object_and_the_rest_is_done() {
     let ran = user.run("apply -f /no/such/file").await;
     assert_eq!(ran.code, 2);
 }
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDhVX/7vyodHPimN2fnuT1inLDnEkkMwov/ZqBn3Fzos ann@laptop";
+
+/// A fleet with an alias, a user with a password and webhooks.
+async fn dressed() -> Fake {
+    let fake = fleet().await;
+    fake.on("GET /edge/api/v1/aliases", |_| {
+        let row = json!({"id": "a1", "name": "db", "cluster_name": "prod", "node_id": node_id(2)});
+        page(vec![row], 1, false)
+    });
+    fake.on("GET /edge/api/v1/ssh_usernames", |_| {
+        let keys = json!([{"key_name": "laptop", "public_key": KEY}]);
+        let row =
+            json!({"id": "u1", "username": "ann", "node_id": node_id(1), "has_password": true, "public_keys": keys});
+        page(vec![row], 1, false)
+    });
+    fake.on("GET /edge/api/v1/webhooks", |_| {
+        let hook = |id: &str, url: &str, state: &str, headers: bool| {
+            json!({"id": id, "url": url, "state": state, "has_headers": headers, "state_reason": "410",
+                "subscribed_events": ["edge.node.registered", "edge.command_execution.completed"]})
+        };
+        let rows = vec![
+            hook("w1", "https://a.example/in", "paused", true),
+            hook("w2", "https://a.example/in", "active", false),
+            hook("w3", "https://b.example/in", "disabled", false),
+        ];
+        page(rows, 3, false)
+    });
+    fake
+}
+
+#[tokio::test]
+async fn an_export_holds_no_secret_and_says_so() {
+    let fake = dressed().await;
+    let ran = User::of(&fake).run("export --only aliases,ssh_usernames,webhooks").await;
+    let (one, two) = (node_id(1), node_id(2));
+    let expected = format!(
+        "# The desired state of a fleet, written by `reeve export`. `reeve apply -f FILE` brings a server to it.
+version: 1
+
+aliases:
+  prod/db: # db
+    node: {two}
+
+ssh_usernames:
+  ann@{one}: # web-1, with a password
+    public_keys:
+      laptop: >-
+        ssh-ed25519
+        AAAAC3NzaC1lZDI1NTE5AAAAIDhVX/7vyodHPimN2fnuT1inLDnEkkMwov/ZqBn3Fzos ann@laptop
+
+webhooks:
+  \"https://a.example/in\":
+    events:
+    - edge.command_execution.completed
+    - edge.node.registered
+    paused: true
+  \"https://b.example/in\": # disabled: 410
+    events:
+    - edge.command_execution.completed
+    - edge.node.registered
+    paused: false
+"
+    );
+    assert_eq!((ran.code, ran.stdout.clone()), (0, expected), "{}", ran.stderr);
+    assert_eq!(
+        ran.stderr,
+        format!(
+            "left out: the password of ann@{one}\n\
+             left out: another webhook that posts to https://a.example/in (id w2)\n\
+             left out: the secret and the headers of webhook https://a.example/in\n\
+             left out: the secret of webhook https://b.example/in\n"
+        )
+    );
+    // Applied to where it comes from it changes nothing.
+    let mut user = User::of(&fake);
+    let path = file(&user, "f.yaml", &ran.stdout);
+    let again = user.run(&format!("apply -f {path}")).await;
+    assert_eq!((again.code, again.stdout.as_str()), (0, ""), "{again:?}");
+    assert_eq!(again.stderr, "0 created, 0 changed, 0 deleted, 4 as they should be\n");
+}
+
+#[tokio::test]
+async fn secrets_are_written_hidden_and_not_compared() {
+    let fake = dressed().await;
+    fake.on("POST /edge/api/v1/webhooks", |seen| data(json!({"id": "w9", "url": seen.body["url"]})));
+    fake.on("POST /edge/api/v1/webhooks/w9/pause", |_| data(json!({"id": "w9"})));
+    fake.on(&format!("POST /edge/api/v1/nodes/{}/ssh_usernames", node_id(2)), |_| data(json!({"id": "u9"})));
+    let mut user = User::of(&fake);
+    let (one, two) = (node_id(1), node_id(2));
+    let text = format!(
+        "version: 1
+ssh_usernames:
+  ann@{one}: {{password: planted-one-planted}}
+  bob@{two}: {{password: planted-two-planted, public_keys: {{key: '{KEY}'}}}}
+webhooks:
+  https://a.example/in: {{secret: planted-three-planted-three-planted, headers: {{x: planted-four}}}}
+  https://c.example/in: {{events: [edge.node.registered], secret: planted-five-planted-five-planted-, paused: true}}
+  https://d.example/in: {{events: [edge.node.registered]}}
+  https://e.example/in: {{}}
+"
+    );
+    let path = file(&user, "f.yaml", &text);
+    let ran = user.run(&format!("apply -f {path} --dry-run")).await;
+    let shown = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(!shown.contains("planted"), "{shown}");
+    assert!(ran.stdout.contains("+   password: not shown") && ran.stdout.contains("+   secret: not shown"), "{shown}");
+    assert!(
+        ran.stdout.contains("! webhook https://e.example/in: it is not there yet and cannot be made without `events`")
+    );
+    for words in [
+        &format!("SSH username ann@{one}: its password cannot be compared and stays as it is"),
+        "webhook https://a.example/in: its secret and headers cannot be compared and stays as it is",
+    ] {
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+    let ran = user.run(&format!("apply -f {path}")).await;
+    assert_eq!(ran.code, 1, "one cannot be made: {ran:?}");
+    let made = fake.asked("POST /edge/api/v1/webhooks");
+    assert_eq!(made[0].body["secret"], "planted-five-planted-five-planted-");
+    // One that was drawn is told once; one that was given is not repeated.
+    let drawn = made[1].body["secret"].as_str().unwrap();
+    assert!(drawn.starts_with("whsec_") && ran.stderr.contains(drawn), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("planted"));
+    let bob = &fake.asked(&format!("POST /edge/api/v1/nodes/{two}/ssh_usernames"))[0].body;
+    assert_eq!(
+        bob,
+        &json!({"username": "bob", "password": "planted-two-planted", "public_keys": [{"key_name": "key", "public_key": KEY}]})
+    );
+}
+
+#[tokio::test]
+async fn aliases_keys_and_webhooks_become_what_the_file_says() {
+    let fake = dressed().await;
+    let (one, two, three) = (node_id(1), node_id(2), node_id(3));
+    fake.on("DELETE /edge/api/v1/aliases/a1", |_| empty());
+    fake.on(&format!("GET /edge/api/v1/nodes/{one}"), |_| data(node(1, "web-1", "healthy")));
+    fake.on(&format!("POST /edge/api/v1/nodes/{one}/aliases"), |_| data(json!({"id": "a2"})));
+    fake.on("GET /edge/api/v1/ssh_public_keys", |_| {
+        page(vec![json!({"id": "k1", "key_name": "laptop", "public_key": KEY})], 1, false)
+    });
+    fake.on("DELETE /edge/api/v1/ssh_public_keys/k1", |_| empty());
+    fake.on("POST /edge/api/v1/ssh_usernames/u1/ssh_public_keys", |_| data(json!({"id": "k2"})));
+    fake.on("PATCH /edge/api/v1/webhooks/w1", |_| data(json!({"id": "w1"})));
+    fake.on("POST /edge/api/v1/webhooks/w1/resume", |_| data(json!({"id": "w1"})));
+    fake.on("DELETE /edge/api/v1/webhooks/w3", |_| empty());
+    let mut user = User::of(&fake);
+    let other = KEY.replace("ann@laptop", "ann@desk");
+    let text = format!(
+        "version: 1
+aliases:
+  prod/db: {{node: {one}}}
+  prod/far: {{node: {three}}}
+  lab/web: {{node: {one}}}
+ssh_usernames:
+  ann@{one}: {{public_keys: {{desk: '{other}'}}}}
+  eve@{three}: {{}}
+webhooks:
+  https://a.example/in: {{events: [edge.node.registered], paused: false, headers: {{}}}}
+"
+    );
+    let path = file(&user, "f.yaml", &text);
+    let ran = user.run(&format!("apply -f {path} --prune --yes")).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let waiting = format!("needs node {three}, which has not enrolled with this server yet; apply again once it has");
+    assert_eq!(
+        ran.stdout,
+        format!(
+            "alias prod/db changed\nalias prod/far {waiting}\nSSH username ann@{one} changed\nSSH username eve@{three} {waiting}\n\
+             webhook https://a.example/in changed\nwebhook https://b.example/in deleted\n"
+        )
+    );
+    let failed = format!("alias lab/web failed: node {one} is in cluster prod, so it has no name in lab");
+    assert!(ran.stderr.contains(&failed), "{}", ran.stderr);
+    assert_eq!(fake.asked(&format!("POST /edge/api/v1/nodes/{one}/aliases")).len(), 1);
+    let added = &fake.asked("POST /edge/api/v1/ssh_usernames/u1/ssh_public_keys")[0].body;
+    assert_eq!(added, &json!({"key_name": "desk", "public_key": other}));
+    let patched = &fake.asked("PATCH /edge/api/v1/webhooks/w1")[0].body;
+    assert_eq!(patched, &json!({"subscribed_events": ["edge.node.registered"], "headers": {}}));
+    assert!(two != one);
+}

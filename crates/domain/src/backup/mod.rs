@@ -4,10 +4,13 @@
 //! The file's form is described in `docs/backup-format.md`. Must not know where backups are kept.
 
 pub mod create;
+pub mod download;
 pub mod header;
 pub mod key;
 mod record;
 pub mod restore;
+pub mod run;
+pub mod schedule;
 mod stream;
 pub mod verify;
 
@@ -30,6 +33,8 @@ pub const CHANGED: &str = "backup_changed";
 pub const WRONG_KEY: &str = "backup_wrong_key";
 /// `reason` of an error: a later version made it.
 pub const NEWER: &str = "backup_newer";
+/// `reason` of an error: servers work on the database that is to be replaced.
+pub const IN_USE: &str = "backup_in_use";
 /// `reason` of an error: the place to restore to is not empty.
 pub const NOT_EMPTY: &str = "backup_not_empty";
 

@@ -1,15 +1,15 @@
 //! Filling an empty database from a backup. All or nothing: one transaction.
 
 use reeve_store::snapshot::{self, Column, Load};
-use reeve_store::{Store, migrate};
-use reeve_types::{Error, Result};
+use reeve_store::{Store, Tx, dialect, migrate, server};
+use reeve_types::{Error, Result, Timestamp};
 use tokio::io::AsyncRead;
 
 use super::header::Header;
 use super::key::BackupKey;
 use super::record::{File, Manifest, unfit};
 use super::verify::{Contents, Item};
-use super::{NOT_EMPTY, newer};
+use super::{IN_USE, NOT_EMPTY, newer, refusal};
 
 /// What was restored.
 #[derive(Clone)]
@@ -48,6 +48,10 @@ pub async fn restore<R: AsyncRead + Unpin + Send>(
     }
     let mut tx = store.begin().await?;
     if replace {
+        // Of a SQLite file there is one server, which the lock of its data directory keeps out.
+        if store.is_shared() {
+            unused(&mut tx).await?;
+        }
         snapshot::drop_all(&mut tx).await?;
     } else if !snapshot::is_empty(&mut tx).await? {
         let problem = "the database to restore to is not empty: nothing was changed; name an empty one, or replace what \
@@ -83,4 +87,22 @@ pub async fn restore<R: AsyncRead + Unpin + Send>(
     place(&files)?;
     tx.commit().await?;
     Ok(Restored { header, manifest, files })
+}
+
+/// Refuses to pull a database away from under servers that work on it.
+async fn unused(tx: &mut Tx) -> Result<()> {
+    let now = dialect::database_now(tx, Timestamp(0)).await?;
+    let alive = server::alive(tx, now).await?;
+    if alive.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = alive.iter().map(|id| format!("admin-{id}")).collect();
+    Err(refusal(
+        IN_USE,
+        format!(
+            "the database is in use by {}: nothing was changed; stop these servers first, or wait a few seconds for the \
+             lease of one that was killed to pass",
+            names.join(", ")
+        ),
+    ))
 }

@@ -37,10 +37,10 @@ pub struct View {
 /// NotFound.
 pub async fn get(app: &App, actor: &Actor, id: &CommandId) -> Result<View> {
     authz::require(actor, Permission::CommandsRead)?;
-    let mut tx = app.store.read().await?;
-    view(&mut tx, id).await
+    view(&mut app.store.read_consistent().await?, id).await
 }
 
+/// The row and its counts; of one moment only in a consistent read.
 async fn view(tx: &mut reeve_store::Tx, id: &CommandId) -> Result<View> {
     let command = table::by_id(tx, id).await?.ok_or_else(|| Error::not_found("command"))?;
     let summary = summary_of(tx, id).await?;
@@ -58,7 +58,7 @@ async fn summary_of(tx: &mut reeve_store::Tx, id: &CommandId) -> Result<CommandS
 /// As the store.
 pub async fn list(app: &App, actor: &Actor, filter: &CommandFilter, sorts: &[Sort], page: Page) -> Result<Paged<View>> {
     authz::require(actor, Permission::CommandsRead)?;
-    let mut tx = app.store.read().await?;
+    let mut tx = app.store.read_consistent().await?;
     let found = table::list(&mut tx, filter, sorts, page).await?;
     let ids: Vec<CommandId> = found.items.iter().map(|c| c.id.clone()).collect();
     let mut summaries = table::summaries(&mut tx, &ids).await?.into_iter();

@@ -53,11 +53,10 @@ async fn change(app: &App, actor: &Actor, id: &CommandId, happened: RolloutEvent
     }
     audit::record(app, &mut tx, actor, action, id.as_str(), json!({"from": before.state, "to": after.state})).await?;
     feed::append(&mut tx, &*app.ids, now, &events).await?;
-    let changed = super::view(&mut tx, id).await?;
     tx.wake(Topic::Output);
     tx.commit().await?;
     app.rollouts_changed();
-    Ok(changed)
+    super::view(&mut app.store.read_consistent().await?, id).await
 }
 
 /// Moves every running rollout as far as it can go. Called by its reconciler when executions ended.

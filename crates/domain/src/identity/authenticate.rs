@@ -150,7 +150,7 @@ async fn by_access_token(app: &App, bearer: &str) -> Result<Answer> {
 }
 
 fn actor(principal: Principal, permissions: BTreeSet<Permission>) -> Actor {
-    Actor { principal, permissions, request: RequestContext::default() }
+    Actor { principal, permissions: Arc::new(permissions), request: RequestContext::default() }
 }
 
 fn unknown() -> Error {

@@ -57,11 +57,10 @@ async fn change(
         table::cancel_held(&mut tx, id, "the rollout was given up", now).await?;
     }
     audit::record(app, &mut tx, actor, action, id.as_str(), json!({"from": before.state, "to": after.state})).await?;
-    let changed = super::view(&mut tx, id).await?;
     if app.store.is_shared() {
         tx.wake(Topic::Commands);
     }
     tx.commit().await?;
     app.self_updates_changed();
-    Ok(changed)
+    super::view(&mut app.store.read_consistent().await?, id).await
 }

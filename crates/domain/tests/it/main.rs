@@ -5,6 +5,7 @@ mod agents;
 mod aliases;
 mod audit;
 mod backup;
+mod backup_schedule;
 mod clusters;
 mod commands;
 mod idempotency;

@@ -155,7 +155,7 @@ async fn only_who_manages_the_fleet_lets_people_in() {
     let w = World::new(reeve_testkit::db::TestDb::sqlite().await).await;
     let a = w.node("main").await;
     let developer = Actor {
-        permissions: reeve_domain::authz::of_role(reeve_types::Role::Developer),
+        permissions: reeve_domain::authz::of_role(reeve_types::Role::Developer).into(),
         principal: reeve_types::Principal::User { id: "u".into(), name: "u".into() },
         ..Actor::anonymous()
     };

@@ -71,6 +71,18 @@ async fn documentation_is_served_from_the_binary_without_inline_scripts() {
         assert!(html.contains(&format!("swaggerui/{file}")));
         assert_eq!(toy.request(Method::GET, &format!("/swaggerui/{file}"), "").send().await.unwrap().status(), 200);
     }
+    let style = |accept: &'static str| {
+        let request = toy.request(Method::GET, "/swaggerui/swagger-ui.css", "").header("accept-encoding", accept);
+        async { request.send().await.unwrap() }
+    };
+    for accept in ["identity", "br, gzip;q=0"] {
+        let plain = style(accept).await;
+        assert!(plain.headers().get("content-encoding").is_none() && plain.headers()["vary"] == "accept-encoding");
+        assert!(plain.text().await.unwrap().contains(".swagger-ui"));
+    }
+    let packed = style("deflate, gzip").await;
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    assert_eq!(packed.bytes().await.unwrap()[..2], [0x1f, 0x8b]);
     let mut closed = kit();
     closed.docs = false;
     let toy = Toy::start(closed).await;

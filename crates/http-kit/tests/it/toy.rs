@@ -174,7 +174,7 @@ impl Authenticate for Keys {
         };
         let actor = Actor {
             principal: Principal::Key(key),
-            permissions: BTreeSet::from_iter(permissions),
+            permissions: Arc::new(BTreeSet::from_iter(permissions)),
             request: Default::default(),
         };
         async move { Ok(Some(actor)) }.boxed()

@@ -212,3 +212,75 @@ fn a_fleets_desired_state_moves_to_another_server_as_a_file() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "cluster later created\n");
     refused(output, "cluster prod failed: its ipv4_range is");
 }
+
+#[test]
+fn what_hangs_on_nodes_moves_along_with_them() {
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDhVX/7vyodHPimN2fnuT1inLDnEkkMwov/ZqBn3Fzos ann@laptop";
+    let folder = tempfile::tempdir().unwrap();
+    let agents = |address| format!("{address}:{}", free_port(address));
+    let first = server(&folder.path().join("first"), &agents(HERE), &[]);
+    let second = server(&folder.path().join("second"), &agents(ELSEWHERE), &[]);
+    let of = |server: &Server, args: &[&str], stdin: &str| {
+        let (url, key) = (server.url("console").unwrap(), server.master_key());
+        let args: Vec<&str> = args.iter().copied().chain(["--url", url, "--token", key]).collect();
+        reeve(folder.path(), &args, stdin)
+    };
+    let data = folder.path().join("agent");
+    let mut agent = Agent::enroll(&binary(), None, &data, &first.enrollment_key("prod").unwrap()).unwrap();
+    first.await_agents(1, LIMIT).unwrap();
+    let node = ok(of(&first, &["node", "list", "-o", "name"], "")).trim().to_owned();
+    fs::write(folder.path().join("laptop.pub"), KEY).unwrap();
+    ok(of(&first, &["node", "label", &node, "env=prod"], ""));
+    ok(of(&first, &["alias", "create", &node, "db", "db-2"], ""));
+    ok(of(&first, &["ssh-user", "create", &format!("ann@{node}"), "--key", "laptop.pub"], ""));
+    let password = "planted-in-the-password\n";
+    ok(of(&first, &["ssh-user", "create", &format!("bob@{node}"), "--password"], password));
+    let events = ["--event", "edge.node.registered", "--event", "edge.command_execution.completed"];
+    for (url, secret) in [
+        ("https://192.0.2.1/a?b=c#d", "planted-planted-planted-planted-1\n"),
+        ("https://192.0.2.2/", "planted-planted-planted-planted-2\n"),
+    ] {
+        let args: Vec<&str> = ["webhook", "create", url, "--secret-stdin", "--header", "x-token: planted"]
+            .into_iter()
+            .chain(events)
+            .collect();
+        ok(of(&first, &args, secret));
+    }
+
+    let exported = ok(of(&first, &["export"], ""));
+    assert!(!exported.contains("planted"), "{exported}");
+    for words in [&format!("prod/db: # {}", node), &format!("ann@{node}"), "with a password", "https://192.0.2.1/a?b=c"]
+    {
+        let words = words.split(": #").next().unwrap();
+        assert!(exported.contains(words), "{words} in {exported}");
+    }
+    // The node is not there: what hangs on it waits, the rest is made.
+    let said = ok(of(&second, &["apply", "-f", "-"], &exported));
+    assert!(
+        said.contains(&format!("alias prod/db needs node {node}"))
+            && said.contains("webhook https://192.0.2.2/ created"),
+        "{said}"
+    );
+    // The same machine joins the other server.
+    agent.process.kill().unwrap();
+    drop(agent);
+    let key = ok(of(&second, &["key", "create", "--cluster", "prod", "-o", "json"], ""));
+    let key: Value = serde_json::from_str(&key).unwrap();
+    let _agent = Agent::enroll(&binary(), None, &data, key["key"].as_str().unwrap()).unwrap();
+    second.await_agents(1, LIMIT).unwrap();
+    assert_eq!(ok(of(&second, &["node", "list", "-o", "name"], "")).trim(), node);
+    ok(of(&second, &["apply", "-f", "-"], &exported));
+    let plain = |text: &str| text.replace(", with a password", "");
+    assert_eq!(plain(&ok(of(&second, &["export"], ""))), plain(&exported));
+    assert_eq!(ok(of(&second, &["apply", "-f", "-", "--dry-run"], &exported)), "");
+    // What a file takes away goes.
+    let fewer =
+        format!("version: 1\naliases: {{}}\nssh_usernames:\n  ann@{node}: {{public_keys: {{}}}}\nwebhooks: {{}}\n");
+    ok(of(&second, &["apply", "-f", "-", "--prune", "--yes"], &fewer));
+    let left = ok(of(&second, &["export", "--only", "aliases,ssh_usernames,webhooks"], ""));
+    assert!(
+        left.contains("aliases: {}") && left.contains("webhooks: {}") && left.contains("public_keys: {}"),
+        "{left}"
+    );
+    assert!(!left.contains("bob"), "{left}");
+}

@@ -1,7 +1,10 @@
 //! `reeve backup` on this machine: a data directory and its database into a sealed file, and back.
 
 mod restore;
+mod site;
 mod staging;
+
+pub use site::Site;
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -36,6 +39,8 @@ pub async fn run(verb: &Verb, format: Format) -> ExitCode {
         Verb::Restore(args) => restore::run(args, format, &mut world).await,
         Verb::List(args) => list(args, format, &mut world).await,
         Verb::Key { file } => make_key(file, &mut world),
+        // Asks a server; the client's own.
+        Verb::Download(_) | Verb::Schedule { .. } => return ExitCode::from(2),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -329,6 +334,7 @@ fn refused(error: Error) -> Failure {
         backup::WRONG_KEY => "give the passphrase or key file that the backup was made with",
         backup::NEWER => "install that version of reeve",
         backup::NOT_A_BACKUP => "give a file made by `reeve backup create`",
+        backup::IN_USE => "stop the servers on this database, or restore into another one with --store",
         backup::NOT_EMPTY => "restore elsewhere, or add --force",
         _ => return Failure::local(words(&error)),
     };

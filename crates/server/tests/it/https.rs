@@ -31,7 +31,16 @@ impl Place {
         self.reeve(arguments).output().unwrap()
     }
     fn serve(&self) -> Server {
-        let free = ["--listen", "edge=127.0.0.1:0", "--listen", "console=127.0.0.1:0", "--listen", "agents=off"];
+        let free = [
+            "--listen",
+            "provisioning=off",
+            "--listen",
+            "edge=127.0.0.1:0",
+            "--listen",
+            "console=127.0.0.1:0",
+            "--listen",
+            "agents=off",
+        ];
         let mut serve = self.reeve(&["serve", "--data", "data", "--tls", "tls", "--log", "warn"]);
         let log = fs::File::create(self.path("log")).unwrap();
         let process = serve.args(free).stdout(Stdio::null()).stderr(log).spawn().unwrap();
@@ -85,7 +94,7 @@ fn a_self_signed_pair_is_made_pinned_and_kept() {
     let place = Place::new();
     let server = place.serve();
     assert!(server.url.starts_with("https://127.0.0.1:"), "{}", server.url);
-    let by_url = ["server", "--url", &server.url, "--token", &server.key];
+    let by_url = ["member", "--url", &server.url, "--token", &server.key];
     let unknown = place.run(&by_url);
     assert_eq!(unknown.status.code(), Some(3), "{}", shown(&unknown));
     assert!(shown(&unknown).contains("its certificate is not trusted"), "{}", shown(&unknown));
@@ -120,7 +129,7 @@ fn a_given_pair_is_trusted_by_its_authority() {
     fs::write(place.path("tls/cert.pem"), params.signed_by(&key, &issuer).unwrap().pem()).unwrap();
     fs::write(place.path("tls/key.pem"), key.serialize_pem()).unwrap();
     let server = place.serve();
-    let by = |ca: &str| place.run(&["server", "--url", &server.url, "--token", &server.key, "--ca", ca]);
+    let by = |ca: &str| place.run(&["member", "--url", &server.url, "--token", &server.key, "--ca", ca]);
     let trusted = by("ca.pem");
     assert!(trusted.status.success(), "{}", shown(&trusted));
     assert_eq!(by("other-ca.pem").status.code(), Some(3));
@@ -133,7 +142,16 @@ fn a_pair_that_is_of_no_use_keeps_the_server_from_starting_and_says_why() {
     for (cert, key, problem) in [("nothing", "nothing", "cert.pem"), ("", "", "cert.pem")] {
         fs::write(place.path("tls/cert.pem"), cert).unwrap();
         fs::write(place.path("tls/key.pem"), key).unwrap();
-        let listen = ["--listen", "edge=off", "--listen", "console=127.0.0.1:0", "--listen", "agents=off"];
+        let listen = [
+            "--listen",
+            "provisioning=off",
+            "--listen",
+            "edge=off",
+            "--listen",
+            "console=127.0.0.1:0",
+            "--listen",
+            "agents=off",
+        ];
         let ended = place.run(&[&["serve", "--data", "data", "--tls", "tls"][..], &listen].concat());
         assert_eq!(ended.status.code(), Some(1));
         let words = shown(&ended);

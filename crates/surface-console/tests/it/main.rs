@@ -1,7 +1,9 @@
 //! The console's API through its whole pipeline, on both databases; every answer is held to the contract.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod api;
+mod backups;
+mod exchanges;
 mod jobs;
 mod rights;
 
@@ -151,6 +153,16 @@ impl Console {
 
     pub(crate) async fn send(&self, method: &str, path: &str, bearer: &str, body: Value) -> Answer {
         self.ask(Ask { method, path, bearer, body, header: None }).await
+    }
+
+    /// The bytes of an answer that is a stream of them.
+    pub(crate) async fn bytes(&self, path: &str, body: &Value) -> (HeaderMap, Vec<u8>) {
+        let request = Request::post(path).header("authorization", "Bearer master-key");
+        let request = request.header("content-type", "application/json").body(Body::from(body.to_string())).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let headers = response.headers().clone();
+        (headers, response.into_body().collect().await.unwrap().to_bytes().to_vec())
     }
 
     pub(crate) async fn sql(&self, sql: &str) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use reeve_domain::host::access::Access;
 use reeve_domain::host::create::{Adopt, Create, Secrets};
 use reeve_types::host::{Host, HostFilter, HostState};
 use reeve_types::{Error, Result, Secret};
@@ -156,6 +157,37 @@ impl From<Host> for Detail {
             delete_lock: host.delete_lock,
             node_id: host.node_id.as_ref().map(|id| id.0.clone()),
             server: View::from(host),
+        }
+    }
+}
+
+/// POST /v1/servers/{id}/ssh
+#[derive(Debug, Deserialize)]
+pub struct OpenAccess {
+    /// One line.
+    pub public_key: String,
+    /// For how long.
+    pub ttl_seconds: u64,
+}
+
+/// How to log in.
+#[derive(Debug, Serialize)]
+pub struct AccessView {
+    user: String,
+    address: String,
+    port: u16,
+    host_key: String,
+    expires_at: String,
+}
+
+impl From<Access> for AccessView {
+    fn from(access: Access) -> Self {
+        Self {
+            user: access.user,
+            address: access.address,
+            port: access.port,
+            host_key: access.host_key,
+            expires_at: shown(access.expires_at),
         }
     }
 }

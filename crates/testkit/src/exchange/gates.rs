@@ -16,8 +16,17 @@ const UUIDS: [&str; 3] = ["{id}", "{node_id}", "{ssh_username_id}"];
 /// A key that can be read.
 const PUBLIC_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDhVX/7vyodHPimN2fnuT1inLDnEkkMwov/ZqBn3Fzos ann@laptop";
 
-/// A script of refusals, one operation after the other. Nothing in it changes anything.
+/// A script of refusals of the edge surface, one operation after the other. Nothing in it changes anything.
 pub fn gates(contract: &Contract) -> Script {
+    script(contract, keys, "Forbidden")
+}
+
+/// The same for the console's own API, which only the master key opens among the static ones.
+pub fn console_gates(contract: &Contract) -> Script {
+    script(contract, |_| ("master", "metrics"), "<string>")
+}
+
+fn script(contract: &Contract, keys: fn(&Operation) -> (&'static str, &'static str), forbidden: &str) -> Script {
     let mut steps = Vec::new();
     for operation in contract.operations() {
         let public = operation.permission.is_none();
@@ -27,7 +36,7 @@ pub fn gates(contract: &Contract) -> Script {
             let mut refused =
                 step(operation, "with a key for something else", sound(operation, wrong_key), 403, "forbidden", false);
             let why = json!({"permission": ["~^`[a-z_.]+` is missing$"]});
-            refused.response.error = Some(json!({"code": "forbidden", "message": "Forbidden", "+details": why}));
+            refused.response.error = Some(json!({"code": "forbidden", "message": forbidden, "+details": why}));
             steps.push(refused);
         }
         if UUIDS.iter().any(|parameter| operation.path.contains(parameter)) {
@@ -107,6 +116,13 @@ pub(super) fn sound(operation: &Operation, key: &str) -> RequestSpec {
         "webhooks.create" => Some(
             json!({"url": "https://192.0.2.1/", "secret": "s".repeat(32), "subscribed_events": ["edge.node.registered"]}),
         ),
+        "backups.schedule.set" => Some(json!({"cron": "@daily", "to": "nowhere"})),
+        "backups.download" => Some(json!({"passphrase": "short"})),
+        "auth.login" => Some(json!({"username": "gate", "password": "gate"})),
+        "auth.refresh" | "auth.logout" => Some(json!({"refresh_token": "gate"})),
+        "users.create" => Some(json!({"username": "gate", "password": "a long password", "role": "viewer"})),
+        "users.set_password" => Some(json!({"password": "a long password"})),
+        "tokens.create" => Some(json!({"name": "gate"})),
         "webhooks.redeliver" => Some(json!({"since": "2026-01-01T00:00:00Z"})),
         _ if operation.has_body() => Some(json!({})),
         _ => None,

@@ -40,7 +40,7 @@ mod script;
 mod tests;
 
 pub use coverage::Coverage;
-pub use gates::gates;
+pub use gates::{console_gates, gates};
 pub use player::{Given, Keys, NoHost, Player, Report, TestHost};
 pub use rights::{Caller, hold_to_rights};
 pub use script::{Script, Step, load_directory};

@@ -315,7 +315,10 @@ fn fill_request(request: &RequestSpec, variables: &BTreeMap<String, Value>) -> O
     Some(RequestSpec {
         method: request.method.clone(),
         path: text(&request.path, variables)?,
-        key: request.key.clone(),
+        key: match &request.key {
+            None => None,
+            Some(key) => Some(text(key, variables)?),
+        },
         headers,
         needs: Vec::new(),
         body: match &request.body {
