@@ -37,8 +37,8 @@ pub use crate::command::backup;
 pub use crate::command::doctor::Doctor;
 use crate::command::{
     admin, alias, apply, audit, cluster, commands, completions, contexts, doctor, events, execution, export, job, key,
-    login, member, node, operation, plan, provider, run_command, seal, self_update, server, ssh_user, token,
-    top as fleet, user, webhook, whoami, workflow, workspace,
+    login, member, node, operation, plan, provider, run_command, seal, self_update, server, ssh_user, taskserv,
+    token, top as fleet, user, webhook, whoami, workflow, workspace,
 };
 pub use crate::failure::Failure;
 use crate::failure::Outcome;
@@ -96,6 +96,9 @@ pub enum ClientCommand {
     /// Servers: create, reach, switch, delete
     #[command(visible_alias = "servers")]
     Server(Box<With<server::Noun>>),
+    /// Software on servers: install, upgrade, ask, remove
+    #[command(visible_alias = "taskservs")]
+    Taskserv(Box<With<taskserv::Noun>>),
     /// Workflows: clusters, batches
     #[command(visible_aliases = ["workflows", "wf"])]
     Workflow(With<workflow::Noun>),
@@ -219,6 +222,7 @@ async fn dispatch(world: &mut World, command: ClientCommand, program: clap::Comm
         ClientCommand::Workspace(with) => with!(with, workspace::run),
         ClientCommand::Provider(with) => with!(with, provider::run),
         ClientCommand::Server(with) => with!(*with, server::run),
+        ClientCommand::Taskserv(with) => with!(*with, taskserv::run),
         ClientCommand::Workflow(with) => with!(with, workflow::run),
         ClientCommand::Operation(with) => with!(with, operation::run),
         ClientCommand::Plan(with) => with!(with, plan::run),

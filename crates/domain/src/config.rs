@@ -171,6 +171,10 @@ pub struct Provisioning {
     pub boot_patience: Duration,
     /// How long a system inside may take to shut down before the plug is pulled.
     pub stop_patience: Duration,
+    /// Where new machines fetch the agent from; None enrolls none.
+    pub agent_url: Option<String>,
+    /// What it has to be, hex SHA-256.
+    pub agent_sha256: Option<String>,
     /// A provider's catalogue is believed for this long.
     pub catalogue_life: Duration,
 }
@@ -189,6 +193,8 @@ impl Default for Provisioning {
             poll: secs(5),
             boot_patience: secs(15 * 60),
             stop_patience: secs(120),
+            agent_url: None,
+            agent_sha256: None,
             catalogue_life: secs(600),
         }
     }

@@ -78,10 +78,26 @@ pub async fn create_public(app: &App, actor: &Actor) -> Result<Opened> {
 
 async fn insert(app: &App, actor: &Actor, cluster_name: &str, input: Create) -> Result<Opened> {
     let mut tx = app.begin(actor).await?;
-    let cluster = cluster::by_name(&mut tx, cluster_name).await?.ok_or_else(|| Error::not_found("cluster"))?;
+    let opened = insert_in(app, &mut tx, actor, cluster_name, input).await?;
+    tx.commit().await?;
+    Ok(opened)
+}
+
+/// Makes a key in the caller's transaction.
+///
+/// # Errors
+/// NotFound for the cluster.
+pub(crate) async fn insert_in(
+    app: &App,
+    tx: &mut reeve_store::Tx,
+    actor: &Actor,
+    cluster_name: &str,
+    input: Create,
+) -> Result<Opened> {
+    let cluster = cluster::by_name(tx, cluster_name).await?.ok_or_else(|| Error::not_found("cluster"))?;
     let now = app.now();
     let id = EnrollmentKeyId(app.ids.next());
-    let (endpoints, urls) = crate::server::of_members(app, &mut tx).await?;
+    let (endpoints, urls) = crate::server::of_members(app, tx).await?;
     let blob = new_blob(app, &endpoints, &urls);
     let sealed_key = app.seal.seal(&*app.ids, aad(&id), &blob);
     let row = EnrollmentKey {
@@ -96,10 +112,9 @@ async fn insert(app: &App, actor: &Actor, cluster_name: &str, input: Create) -> 
         inserted_at: now,
         updated_at: now,
     };
-    table::insert(&mut tx, &row, &hash(&blob)).await?;
+    table::insert(tx, &row, &hash(&blob)).await?;
     let details = json!({"cluster": row.cluster_name, "name": row.name, "uses": row.uses_remaining});
-    audit::record(app, &mut tx, actor, "enrollment_key.create", row.id.as_str(), details).await?;
-    tx.commit().await?;
+    audit::record(app, tx, actor, "enrollment_key.create", row.id.as_str(), details).await?;
     Ok(Opened { row, key: Secret::new(blob) })
 }
 

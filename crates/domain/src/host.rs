@@ -13,6 +13,7 @@ pub mod create;
 pub mod create_saga;
 pub mod delete;
 pub mod delete_saga;
+pub mod enroll;
 mod outside;
 pub mod power;
 pub mod spec;

@@ -127,6 +127,10 @@ pub struct Settings {
     pub workspaces_root: Option<PathBuf>,
     /// What servers start from when neither the request nor the workspace says.
     pub default_image: String,
+    /// Where new machines fetch the agent from, to be born as nodes; unset enrolls none.
+    pub agent_download_url: Option<String>,
+    /// What it has to be, hex SHA-256.
+    pub agent_download_sha256: Option<String>,
     /// Operations that ended longer ago are dropped.
     pub operation_retention_days: u32,
     /// Another address of UpCloud's API, for a proxy or a simulator.
@@ -224,6 +228,8 @@ impl Default for Settings {
             event_delivery_max_age_seconds: webhooks.max_age.map_or(0, |age| age.as_secs()),
             workspaces_root: None,
             default_image: "debian-12".into(),
+            agent_download_url: None,
+            agent_download_sha256: None,
             operation_retention_days: 30,
             upcloud_url: None,
             hetzner_url: None,
@@ -442,6 +448,8 @@ impl Settings {
         // Paths of workspaces are absolute.
         provisioning.workspaces_root = std::path::absolute(root).context("workspaces_root")?;
         provisioning.default_image.clone_from(&self.default_image);
+        provisioning.agent_url.clone_from(&self.agent_download_url);
+        provisioning.agent_sha256.clone_from(&self.agent_download_sha256);
         if self.local_enabled {
             let own = |word: &str| Some(word.to_owned());
             let words = Defaults { provider: None, plan: own("1xCPU-1GB"), zone: own("local"), image: own("host") };

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::extract::Request;
 use futures::future::BoxFuture;
 use reeve_domain::config::{Config, StaticKeys};
+use reeve_domain::identity::user;
 use reeve_domain::seal::Seal;
 use reeve_domain::{App, background, cluster, idempotency, identity, server};
 use reeve_http_kit::auth::Authenticate;
@@ -21,14 +22,18 @@ use reeve_providers::fetch::Guard;
 use reeve_types::access::IdempotencyKey;
 use reeve_types::id::{Ids, SystemIds};
 use reeve_types::node_metrics::Sample;
-use reeve_types::{Actor, ErrorKind, NodeId, Result, Secret, ServerId, SystemClock};
+use reeve_types::{Actor, ErrorKind, NodeId, Result, Role, Secret, ServerId, SystemClock};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::agents::{LocalAgents, Updates};
+use crate::clouds::SimulatedClouds;
 use crate::db::TestDb;
 use crate::exchange::{Given, Keys, TestHost};
+
+/// The password of users that exchanges ask for.
+pub const PASSWORD: &str = "long enough for anybody";
 
 /// A running server with its database. Ends when it is dropped.
 pub struct TestApp {
@@ -40,18 +45,24 @@ pub struct TestApp {
     pub url: String,
     /// Base URL of the console's own API.
     pub console_url: String,
+    /// Base URL of the provisioning surface.
+    pub provisioning_url: String,
     /// Its keys.
     pub keys: Keys,
     /// What the edge surface promises.
     pub contract: Arc<Contract>,
     /// What the console's own API promises.
     pub console_contract: Arc<Contract>,
+    /// What the provisioning surface promises.
+    pub provisioning_contract: Arc<Contract>,
+    /// The vendors of machines that the application knows.
+    pub clouds: Arc<SimulatedClouds>,
     db: TestDb,
     allow_private: bool,
     seal: Seal,
     degraded: Arc<AtomicBool>,
     named: BTreeMap<String, NodeId>,
-    routers: [Arc<RwLock<Router>>; 2],
+    routers: [Arc<RwLock<Router>>; 3],
     loops: CancellationToken,
     draining: CancellationToken,
 }
@@ -101,20 +112,29 @@ impl TestApp {
         };
         let seal = Seal::new(vec![("test".to_owned(), Seal::fresh_key(&ids))]).expect("a sealing key");
         let (degraded, draining) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
-        let parts = Parts::build(&db, &seal, Config::with_keys(keys), &degraded, &draining, allow_private).await;
+        let clouds = Arc::new(SimulatedClouds::open().await);
+        let mut config = Config::with_keys(keys);
+        clouds.configure(&mut config);
+        config.provisioning.poll = std::time::Duration::from_millis(20);
+        let parts = Parts::build(&db, &seal, config, &clouds, &degraded, &draining, allow_private).await;
 
         let (edge, url) = listen(&parts.edge, &draining).await;
         let (console, console_url) = listen(&parts.console, &draining).await;
+        let (provisioning, provisioning_url) = listen(&parts.provisioning, &draining).await;
         let (contract, console_contract) = (parts.edge.contract().clone(), parts.console.contract().clone());
-        let (routers, Parts { app, agents, loops, .. }) = ([edge, console], parts);
+        let provisioning_contract = parts.provisioning.contract().clone();
+        let (routers, Parts { app, agents, loops, .. }) = ([edge, console, provisioning], parts);
         Self {
             app,
             agents,
             url,
             console_url,
+            provisioning_url,
             keys: shown,
             contract,
             console_contract,
+            provisioning_contract,
+            clouds,
             db,
             allow_private,
             seal,
@@ -131,9 +151,17 @@ impl TestApp {
         let mut config = self.app.config.clone();
         change(&mut config);
         self.loops.cancel();
-        let parts =
-            Parts::build(&self.db, &self.seal, config, &self.degraded, &self.draining, self.allow_private).await;
-        for (router, mounted) in self.routers.iter().zip([&parts.edge, &parts.console]) {
+        let parts = Parts::build(
+            &self.db,
+            &self.seal,
+            config,
+            &self.clouds,
+            &self.degraded,
+            &self.draining,
+            self.allow_private,
+        )
+        .await;
+        for (router, mounted) in self.routers.iter().zip([&parts.edge, &parts.console, &parts.provisioning]) {
             *router.write().expect("no panic while it is held") = mounted.router("", Router::new());
         }
         (self.app, self.agents, self.loops) = (parts.app, parts.agents, parts.loops);
@@ -187,6 +215,11 @@ impl TestApp {
             self.reconfigure(|config| config.execution_pruning.enabled = enabled).await;
         } else if what["seal_keys"] == true {
             self.app.set_seal_keys(Arc::new(KeptInMemory));
+        } else if let (Some(name), Some(role)) = (what["user"].as_str(), what["role"].as_str().and_then(Role::parse)) {
+            let input = user::Create { username: name.to_owned(), password: Secret::new(PASSWORD), role };
+            user::create(&self.app, &Actor::system(), input).await.expect("a user");
+        } else if let Some(still) = what["clouds_stand_still"].as_bool() {
+            self.clouds.stand_still(still);
         } else if let Some(max_peers) = what["max_peers"].as_i64() {
             self.reconfigure(|config| config.max_peers = max_peers).await;
         } else if let Some(cluster) = what.get("default_cluster") {
@@ -253,6 +286,7 @@ struct Parts {
     agents: Arc<LocalAgents>,
     edge: Mounted,
     console: Mounted,
+    provisioning: Mounted,
     loops: CancellationToken,
 }
 
@@ -261,6 +295,7 @@ impl Parts {
         db: &TestDb,
         seal: &Seal,
         config: Config,
+        clouds: &SimulatedClouds,
         degraded: &Arc<AtomicBool>,
         draining: &CancellationToken,
         allow_private: bool,
@@ -272,6 +307,7 @@ impl Parts {
         server::join(&app, about).await.expect("a working store");
         app.set_fetch(Arc::new(reeve_providers::fetch::Fetcher::new(Guard { allow_private })));
         app.set_backup_site(Arc::new(crate::backups::MemorySite::default()));
+        app.set_clouds(clouds.factory(clock.clone()));
         let agents = LocalAgents::attach(&app);
         let loops = CancellationToken::new();
         let mut running = background::start(&app, &loops);
@@ -297,8 +333,10 @@ impl Parts {
         });
         let fits = "routes that fit the contract";
         let edge = reeve_surface_edge::routes::surface(app.clone(), kit.clone()).expect(fits);
-        let console = reeve_surface_console::routes::surface(app.clone(), kit, Arc::default()).expect(fits);
-        Self { app, agents, edge, console, loops }
+        let console = reeve_surface_console::routes::surface(app.clone(), kit.clone(), Arc::default()).expect(fits);
+        let about = Arc::new(reeve_surface_provisioning::About { version: "0.1.0", started_at: app.now() });
+        let provisioning = reeve_surface_provisioning::routes::surface(app.clone(), kit, about).expect(fits);
+        Self { app, agents, edge, console, provisioning, loops }
     }
 }
 

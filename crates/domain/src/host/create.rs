@@ -166,6 +166,7 @@ pub(crate) async fn prepare(
         inserted_at: now,
         updated_at: now,
     };
+    super::enroll::possible(app, &whole.provider, &input)?;
     let order = spec::order(app, workspace, &host, More { disk_gb: input.disk_gb, user_data: None }).await?;
     if adopted {
         if adopt.address.is_empty() {
@@ -213,6 +214,10 @@ pub(crate) async fn enter(
         let aad = super::outside::aad(&host.id);
         host.ssh_key_sealed = Some(app.seal.seal(&*app.ids, aad, key.expose()));
     }
+    let key = match input.enroll {
+        true => Some(super::enroll::key(app, tx, actor, &mut host).await?),
+        false => None,
+    };
     table::insert(tx, &host).await.map_err(|error| {
         if dialect::is_unique_violation(&error, "hosts_workspace_id_hostname") {
             let text = format!("workspace {} has a server {} already", workspace.name, host.hostname);
@@ -222,7 +227,7 @@ pub(crate) async fn enter(
     })?;
     new.secrets = secrets;
     new.locks = vec![begin::host_lock(&host.id)];
-    let making = Making::of(id, &host, &input);
+    let making = Making::of(id, &host, &input, key);
     operation::enter(app, tx, actor, new, |_| NewJob::saga::<App, CreateHost>(&making, &who)).await
 }
 

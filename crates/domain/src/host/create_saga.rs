@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use reeve_jobs::{Failure, Running, Saga, Step, Steps};
 use reeve_ports::CloudErrorKind;
-use reeve_ports::cloud::{CloudServer, CloudServerId, ServerState};
+use reeve_ports::cloud::{CloudServer, CloudServerId, OPERATION_LABEL, ServerState};
 use reeve_store::{Tx, host as table};
 use reeve_types::host::{Host, HostState};
-use reeve_types::{Error, HostId, OperationId, Timestamp};
+use reeve_types::{EnrollmentKeyId, Error, HostId, OperationId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::create::Create;
+use super::enroll;
 use super::outside::{self, account_of, failure, must, say};
 use super::spec::{self, ADOPTED, More};
 use crate::operation::{self, Why};
@@ -42,12 +43,15 @@ pub struct Making {
     /// The size of an adopted machine, as it says itself.
     #[serde(default)]
     found: Option<String>,
+    /// The key with which it enrolls.
+    #[serde(default)]
+    enrollment_key: Option<EnrollmentKeyId>,
     why: Option<Why>,
 }
 
 impl Making {
     /// The state a saga begins with.
-    pub fn of(operation: OperationId, host: &Host, input: &Create) -> Self {
+    pub fn of(operation: OperationId, host: &Host, input: &Create, enrollment_key: Option<EnrollmentKeyId>) -> Self {
         Self {
             operation,
             host: host.id.clone(),
@@ -61,6 +65,7 @@ impl Making {
             looked_at: None,
             address: None,
             found: None,
+            enrollment_key,
             why: None,
         }
     }
@@ -74,7 +79,7 @@ impl Saga<App> for CreateHost {
     const STEP_TIMEOUT: Duration = Duration::from_secs(180);
     type State = Making;
     fn steps() -> Steps<App, Making> {
-        Steps::new().then(Begin).then(Order).then(Boot).then(Finish)
+        Steps::new().then(Begin).then(Order).then(Boot).then(Enroll).then(Finish)
     }
 }
 
@@ -101,6 +106,9 @@ impl Step<App, Making> for Begin {
         } else {
             table::delete(tx, &making.host).await?;
         }
+        if let Some(key) = &making.enrollment_key {
+            reeve_store::enrollment_key::delete(tx, key).await?;
+        }
         operation::undone(app, tx, &making.operation, &why).await
     }
 }
@@ -123,7 +131,11 @@ impl Step<App, Making> for Order {
             return Ok(());
         }
         let account = account_of(app, &host, &workspace).await?;
-        let more = More { disk_gb: making.disk_gb, user_data: None };
+        let user_data = match &making.enrollment_key {
+            Some(key) => enroll::user_data(app, key).await?,
+            None => None,
+        };
+        let more = More { disk_gb: making.disk_gb, user_data };
         let order = spec::order(app, &workspace, &host, more).await?;
         say(job, &format!("ordering {} ({}) in {} from {}", host.hostname, host.plan, host.zone, host.provider));
         let created = account.cloud.create(&order).await.map_err(|error| {
@@ -223,7 +235,13 @@ impl Step<App, Making> for Boot {
         let deadline = *making.deadline.get_or_insert(now.plus_ms(patience_ms));
         let account = account_of(app, &host, &workspace).await?;
         let id = CloudServerId(host.cloud_ref.clone().unwrap_or_default());
-        let server = self.look(app, &account, &id, host.updated_at).await?;
+        let (server, doubles) = self.look(app, &account, &host, &id).await?;
+        for double in doubles {
+            say(job, &format!("deleting {double}, which the same order made a second time"));
+            if !outside::remove(&*account.cloud, &double).await? {
+                return Err(Failure::wait(app.config.provisioning.poll, "a surplus machine is being deleted"));
+            }
+        }
         match server.as_ref().map(|server| (server.state, server.address())) {
             Some((ServerState::Running, Some(address))) => {
                 say(job, &format!("{} is up at {address}", host.hostname));
@@ -275,35 +293,69 @@ async fn adopt(app: &App, job: &Running, making: &mut Making, host: &Host) -> Re
 
 impl Boot {
     /// The machine as in the list that all operations on the account share; alone only for the address that a list leaves
-    /// out. None while it may be too young to be seen.
+    /// out. None while it may be too young to be seen. And whatever else carries its tag: an order that was slow to show.
     async fn look(
         &self,
         app: &App,
         account: &crate::credential::Account,
+        host: &Host,
         id: &CloudServerId,
-        ordered_at: Timestamp,
-    ) -> Result<Option<CloudServer>, Failure> {
+    ) -> Result<(Option<CloudServer>, Vec<CloudServerId>), Failure> {
         let cloud = &*account.cloud;
         let max_age_ms = app.config.provisioning.poll.as_millis() as i64;
         let (_, servers) = catalogue::sighted(app, account, max_age_ms).await.map_err(|e| failure(cloud, e))?;
-        match servers.iter().find(|server| server.id == *id) {
+        let ours = |server: &&CloudServer| {
+            server.id != *id && server.labels.get(OPERATION_LABEL) == host.operation_tag.as_ref()
+        };
+        let doubles = servers.iter().filter(ours).map(|server| server.id.clone()).collect();
+        let alone = async |gone: Result<Option<CloudServer>, Failure>| match cloud.get(id).await {
+            Ok(server) => Ok(Some(server)),
+            Err(error) if error.kind == CloudErrorKind::NotFound => gone,
+            Err(error) => Err(failure(cloud, error)),
+        };
+        let server = match servers.iter().find(|server| server.id == *id) {
             Some(server) if server.state == ServerState::Running && server.addresses.is_none() => {
-                match cloud.get(id).await {
-                    Ok(server) => Ok(Some(server)),
-                    Err(error) if error.kind == CloudErrorKind::NotFound => Ok(None),
-                    Err(error) => Err(failure(cloud, error)),
-                }
+                alone(Ok(None)).await?
             }
-            Some(server) => Ok(Some(server.clone())),
-            None if app.now().ms_since(ordered_at) <= cloud.settle_ms() as i64 => Ok(None),
-            None => match cloud.get(id).await {
-                Ok(server) => Ok(Some(server)),
-                Err(error) if error.kind == CloudErrorKind::NotFound => {
-                    Err(Failure::Fail(Error::conflict("the machine is gone, and nobody here deleted it")))
-                }
-                Err(error) => Err(failure(cloud, error)),
-            },
+            Some(server) => Some(server.clone()),
+            None if app.now().ms_since(host.updated_at) <= cloud.settle_ms() as i64 => None,
+            None => {
+                let gone = Error::conflict("the machine is gone, and nobody here deleted it");
+                alone(Err(Failure::Fail(gone))).await?
+            }
+        };
+        Ok((server, doubles))
+    }
+}
+
+struct Enroll;
+impl Step<App, Making> for Enroll {
+    fn name(&self) -> &'static str {
+        "enroll"
+    }
+    async fn run(&self, app: &Arc<App>, job: &Running, making: &mut Making) -> Result<(), Failure> {
+        if making.enrollment_key.is_none() {
+            return Ok(());
         }
+        if outside::is_cancelled(app, &making.operation).await? {
+            return Err(Failure::Fail(Error::conflict("the operation was cancelled")));
+        }
+        let (host, _) = must(app, &making.host).await?;
+        if let Some(node) = &host.node_id {
+            say(job, &format!("{} is node {node}", host.hostname));
+            return Ok(());
+        }
+        if making.deadline.is_some_and(|deadline| app.now() >= deadline) {
+            return Err(Failure::Fail(Error::conflict("the machine is up, but its agent did not enroll in time")));
+        }
+        Err(Failure::wait(app.config.provisioning.poll, "the agent of the machine has not enrolled yet"))
+    }
+    async fn undo(&self, app: &Arc<App>, job: &Running, making: &mut Making) -> Result<(), Failure> {
+        let Some((host, _)) = outside::host(app, &making.host).await? else { return Ok(()) };
+        if making.kept() {
+            return Ok(());
+        }
+        outside::forget_node(app, job, &host).await
     }
 }
 
@@ -320,7 +372,7 @@ impl Step<App, Making> for Finish {
         table::update(tx, &host).await?;
         let result = json!({
             "server_id": host.handle, "hostname": host.hostname, "ip_address": host.address,
-            "ssh_user": host.ssh_user, "ssh_port": host.ssh_port,
+            "ssh_user": host.ssh_user, "ssh_port": host.ssh_port, "node_id": host.node_id,
         });
         let told = event::of_host(event::HOST_CREATED, &host);
         operation::completed(app, tx, &making.operation, &result).await?;

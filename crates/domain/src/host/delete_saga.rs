@@ -196,6 +196,9 @@ impl Step<App, Removing> for Remove {
         match self.step(app, job, removing).await {
             Ok(()) => {
                 removing.gone = true;
+                if let Some((host, _)) = outside::host(app, &removing.host).await? {
+                    outside::forget_node(app, job, &host).await?;
+                }
                 Ok(())
             }
             Err(Failure::Wait { after, error }) => Err(Failure::Wait { after, error }),

@@ -94,3 +94,14 @@ pub(super) async fn why(
     *into = Some(operation::why(app, job).await?);
     Ok(())
 }
+
+/// A node whose machine goes is no node any more.
+pub(super) async fn forget_node(app: &App, job: &reeve_jobs::Running, host: &Host) -> Result<(), Failure> {
+    let Some(node) = &host.node_id else { return Ok(()) };
+    match crate::node::delete(app, &reeve_types::Actor::system(), node).await {
+        Ok(()) => say(job, &format!("node {node} is deleted with its machine")),
+        Err(error) if error.kind == reeve_types::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}

@@ -216,7 +216,7 @@ impl Step<App, Running> for Nodes {
 type Due = BTreeMap<String, Timestamp>;
 
 /// How every node stands, and when those that failed may be tried again.
-fn stand(app: &App, scene: &Scene, running: &Running) -> Result<(BTreeMap<String, Standing>, Due), Failure> {
+fn stand(app: &App, scene: &Scene, running: &Running) -> Result<(BTreeMap<String, Standing>, Due), Error> {
     let mut standing = BTreeMap::new();
     let mut next_at = Due::new();
     for node in &scene.graph.nodes {
@@ -241,7 +241,7 @@ fn stand(app: &App, scene: &Scene, running: &Running) -> Result<(BTreeMap<String
             }
         };
         if now == Standing::Failed && node.on_failure != OnFailure::Continue {
-            return Err(Failure::Fail(Error::conflict(format!("{}: {}", node.id, reason(&tries, refused)))));
+            return Err(Error::conflict(format!("{}: {}", node.id, reason(&tries, refused))));
         }
         standing.insert(node.id.clone(), now);
     }

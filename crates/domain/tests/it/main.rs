@@ -13,6 +13,7 @@ mod identity;
 mod jobs;
 mod node_metrics;
 mod planted_secrets;
+mod provisioning;
 mod seal;
 mod self_updates;
 mod servers;
