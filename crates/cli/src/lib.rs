@@ -37,8 +37,8 @@ pub use crate::command::backup;
 pub use crate::command::doctor::Doctor;
 use crate::command::{
     admin, alias, apply, audit, cluster, commands, completions, contexts, doctor, events, execution, export, job, key,
-    login, member, node, operation, plan, provider, run_command, seal, self_update, server, ssh_user, taskserv,
-    token, top as fleet, user, webhook, whoami, workflow, workspace,
+    login, member, node, operation, plan, provider, run_command, seal, self_update, server, ssh_user, taskserv, token,
+    top as fleet, user, webhook, whoami, workflow, workspace,
 };
 pub use crate::failure::Failure;
 use crate::failure::Outcome;

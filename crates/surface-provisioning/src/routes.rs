@@ -10,7 +10,9 @@ use reeve_types::{Error, Permission, Result};
 
 use crate::envelope::ProvisioningEnvelope;
 use crate::system::About;
-use crate::{audit, auth, credentials, operations, plans, providers, servers, system, taskservs, workflows, workspaces};
+use crate::{
+    audit, auth, credentials, operations, plans, providers, servers, system, taskservs, workflows, workspaces,
+};
 
 /// The contract, as text.
 pub const CONTRACT: &str = include_str!("../../../compat/provisioning/openapi.yaml");

@@ -212,7 +212,8 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         Verb::Upgrade { taskserv, settings, check, wait } => {
             let body = json!({"config": settings.read()?, "check_mode": check});
             let operation = api.post(&format!("{}/upgrade", path(&taskserv).await?), &body).await?;
-            operation::begun(session, &api, vec![(format!("changing {taskserv}"), operation)], &wait.or_plan(check)).await
+            operation::begun(session, &api, vec![(format!("changing {taskserv}"), operation)], &wait.or_plan(check))
+                .await
         }
         Verb::Show(Which { taskserv }) => {
             let taskserv = api.get(&path(&taskserv).await?, &Query::new()).await?;

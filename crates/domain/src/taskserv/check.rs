@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use super::machine::{self, Lines, Site, Visit};
 use super::request::{Prepared, Work, prepare_with, whole};
 use super::{AT_ONCE, core};
+use crate::App;
 use crate::operation::begin;
 use crate::plan::{Content, Item};
-use crate::App;
 
 /// What an operation would do.
 ///
@@ -41,7 +41,6 @@ pub(crate) async fn check(
     request: Value,
     coming: &[String],
 ) -> Result<Content> {
-    let (name, config) = (request["name"].clone(), request["config"].clone());
     // In a workflow an earlier step may bring what this one requires: then its own part is all that it adds.
     let prepared = prepare_with(app, workspace, kind, request, coming).await?;
     let mut content = Content::default();
@@ -50,6 +49,9 @@ pub(crate) async fn check(
     let described = |hostname: &str| known.hosts.get(hostname).filter(|host| host.address.is_some()).cloned();
     match work {
         Work::Install { resolution } => {
+            // Where something else is installed first, a look at the machine would miss it.
+            let alone =
+                resolution.steps.iter().all(|step| step.because == Because::Asked || step.settings.name == "os");
             for step in resolution.steps {
                 if step.because != Because::Asked && !coming.is_empty() {
                     continue;
@@ -62,9 +64,7 @@ pub(crate) async fn check(
                 let whole = hosts.len() == step.machines.len();
                 let mut settings = step.settings;
                 super::enter::make_up(app, &mut settings)?;
-                // Where something else is installed first, a look at the machine would miss it.
-                let first = step.because != Because::Asked || step.chosen.is_empty();
-                if whole && first {
+                if whole && (alone || step.because != Because::Asked) {
                     look(app, &mut content, &mut item, &settings, &hosts, &step.chosen, &others).await?;
                 }
                 content.items.push(item);
@@ -74,7 +74,8 @@ pub(crate) async fn check(
             let mut item = item("upgrade", &settings, placed.hosts.iter().map(|(_, name)| name.as_str()))?;
             item.details["from"] = json!(placed.taskserv.version);
             let hosts: Vec<Host> = placed.hosts.iter().filter_map(|(_, name)| described(name)).collect();
-            look(app, &mut content, &mut item, &settings, &hosts, &BTreeMap::new(), &others).await?;
+            let chosen = machine::chosen(&settings.name, &hosts, &others)?;
+            look(app, &mut content, &mut item, &settings, &hosts, &chosen, &others).await?;
             content.items.push(item);
         }
         Work::Remove { placed } => {
@@ -84,7 +85,6 @@ pub(crate) async fn check(
             content.items.push(item);
         }
     }
-    debug_assert!(name.is_null() || config.is_null() || !content.items.is_empty());
     Ok(content)
 }
 
@@ -134,7 +134,9 @@ async fn look(
         let hostname = &hosts[index].hostname;
         match answer {
             Ok(report) => {
-                content.warnings.extend(report.warnings.iter().map(|text| format!("{hostname}: {}: {text}", settings.name)));
+                content
+                    .warnings
+                    .extend(report.warnings.iter().map(|text| format!("{hostname}: {}: {text}", settings.name)));
             }
             Err(error) => content.warnings.push(format!("{}: {error}", settings.name)),
         }

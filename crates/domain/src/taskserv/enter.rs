@@ -89,7 +89,9 @@ async fn still_free(tx: &mut Tx, name: &str, on: &[HostId]) -> Result<()> {
     let there = table::on_hosts(tx, on).await?;
     match there.into_iter().find(|placed| placed.taskserv.name == name) {
         None => Ok(()),
-        Some(placed) => Err(Error::conflict(format!("{name} is on one of these servers already: {}", placed.taskserv.handle))),
+        Some(placed) => {
+            Err(Error::conflict(format!("{name} is on one of these servers already: {}", placed.taskserv.handle)))
+        }
     }
 }
 

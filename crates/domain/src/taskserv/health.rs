@@ -26,12 +26,14 @@ pub async fn health(app: &App, actor: &Actor, handle: &str) -> Result<Value> {
     drop(tx);
     let settings = world::settings(app, &placed.taskserv)?;
     let others = machine::placed(app, &placed.taskserv.workspace_id).await?;
-    let (chosen, exports) = Default::default();
+    let (chosen, exports) = (machine::chosen(&placed.taskserv.name, &on, &others)?, Default::default());
     let site =
         Site { settings: &settings, hosts: &on, chosen: &chosen, placed: &others, exports: &exports, purge: false };
     let ask = async |index: usize| (index, one(app, &site, index, &on[index]).await);
-    let mut answers: Vec<(usize, Value)> =
-        futures::stream::iter((0..on.len()).map(|index| Box::pin(ask(index)))).buffer_unordered(AT_ONCE).collect().await;
+    let mut answers: Vec<(usize, Value)> = futures::stream::iter((0..on.len()).map(|index| Box::pin(ask(index))))
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
     answers.sort_by_key(|(index, _)| *index);
     let servers: Vec<Value> = answers.into_iter().map(|(_, answer)| answer).collect();
     let well = !servers.is_empty() && servers.iter().all(|server| server["healthy"] == true);

@@ -18,7 +18,7 @@ use reeve_types::{Error, HostId, OperationId, Result, Secret, TaskservId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::machine::{self, Lines, Site, Visit, noted, not_cancelled};
+use super::machine::{self, Lines, Site, Visit, not_cancelled, noted};
 use super::{AT_ONCE, aad, core, world};
 use crate::operation::{self, Why};
 use crate::{App, event};
@@ -270,11 +270,15 @@ async fn carry_out(
         Rollout::FirstThenRest => all.split_at_checked(1).map_or_else(Vec::new, |(first, rest)| vec![first, rest]),
     };
     let (mut exports, mut reports) = (Facets::new(), BTreeMap::new());
+    let chosen = match state.upgrade {
+        Some(_) => machine::chosen(&part.name, &ground.hosts, &ground.placed)?,
+        None => part.chosen.clone(),
+    };
     for group in groups.into_iter().filter(|group| !group.is_empty()) {
         let site = Site {
             settings: &ground.settings,
             hosts: &ground.hosts,
-            chosen: &part.chosen,
+            chosen: &chosen,
             placed: &ground.placed,
             exports: &exports,
             purge: false,
@@ -387,7 +391,7 @@ pub(super) async fn remove_from(
     purge: bool,
     position: i64,
 ) -> Result<(), Failure> {
-    let (chosen, exports) = (BTreeMap::new(), Facets::new());
+    let (chosen, exports) = (machine::chosen(&settings.name, hosts, placed)?, Facets::new());
     let site = Site { settings, hosts, chosen: &chosen, placed, exports: &exports, purge };
     let one = async |index: usize| -> Result<()> {
         let host = &hosts[index];
@@ -401,7 +405,8 @@ pub(super) async fn remove_from(
         };
         noted(app, operation, (position, name), work).await
     };
-    let mut running = futures::stream::iter((0..hosts.len()).map(|index| Box::pin(one(index)))).buffer_unordered(AT_ONCE);
+    let mut running =
+        futures::stream::iter((0..hosts.len()).map(|index| Box::pin(one(index)))).buffer_unordered(AT_ONCE);
     let mut failed = None;
     while let Some(done) = running.next().await {
         if let Err(error) = done {

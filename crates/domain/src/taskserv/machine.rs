@@ -63,10 +63,7 @@ impl Site<'_> {
 }
 
 /// Where the taskservs of a workspace are, by name.
-pub(super) async fn placed(
-    app: &App,
-    workspace: &reeve_types::WorkspaceId,
-) -> Result<BTreeMap<String, Vec<Machine>>> {
+pub(super) async fn placed(app: &App, workspace: &reeve_types::WorkspaceId) -> Result<BTreeMap<String, Vec<Machine>>> {
     let mut tx = app.store.read().await?;
     let mut all: BTreeMap<String, Vec<Machine>> = BTreeMap::new();
     let filter = reeve_types::host::HostFilter { workspace_id: Some(workspace.clone()), ..Default::default() };
@@ -76,6 +73,27 @@ pub(super) async fn placed(
         for (id, hostname) in one.hosts {
             if let Some(address) = addresses.get(&id).cloned().flatten() {
                 all.entry(one.taskserv.name.clone()).or_default().push(Machine { hostname, address });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Which of the alternatives it requires a taskserv stands on, for each of its machines: the first that is there.
+pub(super) fn chosen(
+    name: &str,
+    hosts: &[Host],
+    placed: &BTreeMap<String, Vec<Machine>>,
+) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    let mut all: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for dependency in core()?.get(name).into_iter().flat_map(|definition| &definition.depends) {
+        let Some(role) = &dependency.role else { continue };
+        for host in hosts {
+            let on = |option: &&String| {
+                placed.get(*option).is_some_and(|machines| machines.iter().any(|m| m.hostname == host.hostname))
+            };
+            if let Some(option) = dependency.on.iter().find(on) {
+                all.entry(host.hostname.clone()).or_default().insert(role.clone(), option.clone());
             }
         }
     }

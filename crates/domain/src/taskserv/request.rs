@@ -112,8 +112,8 @@ pub(super) async fn prepare_with(
     request: Value,
     coming: &[String],
 ) -> Result<Prepared> {
-    let mut request: Request = serde_json::from_value(request)
-        .map_err(|error| Error::invalid("body", format!("cannot be read: {error}")))?;
+    let mut request: Request =
+        serde_json::from_value(request).map_err(|error| Error::invalid("body", format!("cannot be read: {error}")))?;
     request.workspace = Some(workspace.name.clone());
     let mut tx = app.store.read().await?;
     let work;
@@ -146,10 +146,12 @@ pub(super) async fn prepare_with(
             Work::Upgrade { placed, settings: Box::new(settings) }
         } else {
             let on = request.servers.iter().cloned().collect();
-            let missed = reeve_taskservs::dependents(core()?, &known.world, &request.name, &on).map_err(world::refused)?;
+            let missed =
+                reeve_taskservs::dependents(core()?, &known.world, &request.name, &on).map_err(world::refused)?;
             if !request.force && !missed.is_empty() {
                 let names: Vec<&str> = missed.iter().map(|one| one.settings.name.as_str()).collect();
-                let text = format!("{} is needed by {}: delete that first, or force it", request.name, names.join(", "));
+                let text =
+                    format!("{} is needed by {}: delete that first, or force it", request.name, names.join(", "));
                 return Err(Error::conflict(text));
             }
             Work::Remove { placed }

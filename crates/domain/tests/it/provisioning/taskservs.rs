@@ -43,19 +43,26 @@ async fn listed(site: &Site) -> Vec<(String, TaskservState, usize)> {
 }
 
 fn words(software: &BTreeMap<String, Software>) -> Vec<String> {
-    software.values().map(|one| one.iter().map(|(name, phase)| format!("{name} {phase}")).collect::<Vec<_>>().join(", ")).collect()
+    software
+        .values()
+        .map(|one| one.iter().map(|(name, phase)| format!("{name} {phase}")).collect::<Vec<_>>().join(", "))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_required_comes_along_and_secrets_stay_out() {
     let (site, machines) = site(3).await;
-    let done = install(&site, wish("redis", &["web-1", "web-2", "web-3"], json!({"password": "correct-horse-battery"}))).await;
+    let done =
+        install(&site, wish("redis", &["web-1", "web-2", "web-3"], json!({"password": "correct-horse-battery"}))).await;
     assert_eq!(done.status, OperationStatus::Completed, "{:?}", done.error);
     assert_eq!(words(&machines.software()), ["os start, redis start"; 3]);
     let running = TaskservState::Running;
     assert_eq!(listed(&site).await, [("os".into(), running, 3), ("redis".into(), running, 3)]);
     let result: Value = serde_json::from_str(done.result.as_deref().unwrap()).unwrap();
-    assert_eq!((&result["name"], &result["version"], &result["installed_along"][0]["name"]), (&json!("redis"), &json!("1.2.3"), &json!("os")));
+    assert_eq!(
+        (&result["name"], &result["version"], &result["installed_along"][0]["name"]),
+        (&json!("redis"), &json!("1.2.3"), &json!("os"))
+    );
     for text in [done.request.as_str(), done.result.as_deref().unwrap_or_default()] {
         assert!(!text.contains("correct-horse"), "{text}");
     }
@@ -138,7 +145,9 @@ async fn upgraded_asked_and_removed() {
     assert_eq!(health["status"], "healthy", "{health}");
     let address = site.hosts().await[0].address.clone().unwrap();
     machines.fail(&address, "verify");
-    let asked = taskserv::upgrade(&site.app, &site.admin, json!({"taskserv": handle, "config": {"max_memory": "2gb"}})).await.unwrap();
+    let asked = taskserv::upgrade(&site.app, &site.admin, json!({"taskserv": handle, "config": {"max_memory": "2gb"}}))
+        .await
+        .unwrap();
     machines.mend();
     assert_eq!(site.finish(&asked.id).await.status, OperationStatus::Completed);
     let asked = taskserv::delete(&site.app, &site.admin, json!({"taskserv": handle})).await.unwrap();
