@@ -96,7 +96,7 @@ pub enum ClientCommand {
     /// Servers: create, reach, switch, delete
     #[command(visible_alias = "servers")]
     Server(Box<With<server::Noun>>),
-    /// Software on servers: install, upgrade, ask, remove
+    /// Software on servers: install, check, upgrade, remove
     #[command(visible_alias = "taskservs")]
     Taskserv(Box<With<taskserv::Noun>>),
     /// Workflows: clusters, batches

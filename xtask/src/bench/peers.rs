@@ -39,7 +39,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let rig = Rig::on(bench, folder()?, &format!("{}:{port}", lab.address()))?;
     let hosts = lab.add_hosts(bench.hosts)?;
     eprintln!("  starting {} hosts with sshd and an agent each", hosts.len());
-    let ssh = SshHosts::start(&hosts, rig.folder.path())?;
+    let ssh = SshHosts::start(&hosts, rig.folder.path(), false)?;
     let key = rig.server.enrollment_key("hosts")?;
     let agents: Result<Vec<Agent>> = hosts
         .iter()
@@ -91,7 +91,8 @@ fn reeve(bench: &Bench, rig: &Rig) -> Command {
 }
 
 impl SshHosts {
-    pub fn start(hosts: &[Host], folder: &Path) -> Result<Self> {
+    /// `own_home`: root's home on a host is empty instead of this machine's, whose profile may take longer than a step.
+    pub fn start(hosts: &[Host], folder: &Path, own_home: bool) -> Result<Self> {
         let key = folder.join("id");
         for file in [&key, &folder.join("host_key")] {
             shell::capture(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(file))?;
@@ -100,7 +101,15 @@ impl SshHosts {
         let sshd = shell::find("sshd").context("no sshd")?;
         let mut daemons = Vec::new();
         for host in hosts {
-            let mut command = host.command(&sshd);
+            let mut command = if own_home {
+                let mut command = host.command("unshare");
+                command
+                    .args(["--mount", "--", "sh", "-c", "mount -t tmpfs tmpfs /root && exec \"$0\" \"$@\""])
+                    .arg(&sshd);
+                command
+            } else {
+                host.command(&sshd)
+            };
             // MaxStartups: the default refuses some of twenty connections at once.
             command.args(["-D", "-e", "-f", "/dev/null", "-o", "UsePAM=yes", "-o", "StrictModes=no"]);
             command.args(["-o", "PermitRootLogin=yes", "-o", "MaxStartups=100:30:200"]);

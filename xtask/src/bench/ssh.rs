@@ -48,7 +48,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let mut lab = Lab::new()?;
     let hosts = lab.add_hosts(bench.hosts.max(1))?;
     let rig = folder()?;
-    let ssh = SshHosts::start(&hosts, rig.path())?;
+    let ssh = SshHosts::start(&hosts, rig.path(), true)?;
     for host in &hosts {
         fs::create_dir_all(Path::new(FOLDER).join(host.address().to_string()))?;
     }

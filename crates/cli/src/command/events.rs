@@ -48,6 +48,8 @@ fn about(event: &Value) -> String {
         ["command_execution_id", "node_id", "id"]
     } else if kind.contains("enrollment_key") {
         ["enrollment_key_id", "cluster_name", "id"]
+    } else if kind.starts_with("reeve.") {
+        ["job_id", "webhook_id", "id"]
     } else {
         ["node_id", "cluster_name", "id"]
     };
@@ -59,7 +61,19 @@ fn about(event: &Value) -> String {
 
 fn detail(event: &Value) -> String {
     let data = event.get("data").unwrap_or(&Value::Null);
-    let keys = ["status", "previous_status", "exit_code", "result", "version", "cluster_name", "command_text"];
+    let keys = [
+        "status",
+        "previous_status",
+        "exit_code",
+        "result",
+        "version",
+        "cluster_name",
+        "command_text",
+        "name",
+        "place",
+        "error",
+        "reason",
+    ];
     let words = keys.iter().map(|key| (key, text(data, key))).filter(|(_, text)| text != "-");
     let words: Vec<String> = words.map(|(key, text)| format!("{key}={text}")).collect();
     if words.is_empty() { "-".to_owned() } else { words.join(" ") }

@@ -1,14 +1,17 @@
-//! `reeve taskserv`: software on servers, installed, changed, asked after and removed.
+//! `reeve taskserv`: software installed on servers.
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::operation::{self, Wait};
+use super::workflow::parameters;
 use super::{push, segment, workspace};
 use crate::Session;
 use crate::api::{Api, PROVISIONING, Query};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{FAILED, Failure, OK, Outcome};
 use crate::names::only;
 use crate::view::{View, age, column, state_style, text};
 
@@ -24,21 +27,26 @@ enum Verb {
     /// List what is installed
     #[command(visible_alias = "ls")]
     List {
-        /// Only of this workspace
+        /// Only in this workspace
         #[arg(long, short)]
         workspace: Option<String>,
     },
     /// List what can be installed
     Catalogue {
-        /// One of them, with everything that may be set
+        /// Show one with its settings
         name: Option<String>,
     },
-    /// Install something, with what it requires
-    Install(Box<Install>),
-    /// Give one another version or configuration
+    /// Install a taskserv on servers
+    Install(Install),
+    /// Show a taskserv with its settings
+    #[command(visible_alias = "get")]
+    Show(Which),
+    /// Run the health check of a taskserv; exit code 1 when it is not well
+    Health(Which),
+    /// Bring a taskserv to another version or other settings
     Upgrade {
-        /// By id, or by name where there is only one
-        taskserv: String,
+        #[command(flatten)]
+        which: Which,
         #[command(flatten)]
         settings: Settings,
         /// Say what would be done, and do nothing
@@ -47,22 +55,20 @@ enum Verb {
         #[command(flatten)]
         wait: Wait,
     },
-    /// Show one with everything known about it
-    #[command(visible_alias = "get")]
-    Show(Which),
-    /// Ask its servers how it is doing
-    Health(Which),
-    /// Remove it; its data stay unless told otherwise
+    /// Remove a taskserv
     #[command(visible_alias = "rm")]
     Delete {
-        /// By id, or by name where there is only one
-        taskserv: String,
-        /// Past what others need, and even when a server does not answer
+        #[command(flatten)]
+        which: Which,
+        /// Past what others need
         #[arg(long)]
         force: bool,
-        /// What it stored goes too
+        /// Remove its data too
         #[arg(long)]
         remove_data: bool,
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        check: bool,
         #[command(flatten)]
         wait: Wait,
     },
@@ -70,25 +76,37 @@ enum Verb {
 
 #[derive(Debug, Clone, Args)]
 struct Which {
-    /// By id, or by name where there is only one
+    /// The taskserv, by id, or by name where there is one of it
     taskserv: String,
 }
 
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  reeve taskserv install etcd --on db-1,db-2,db-3 --wait\n  \
-reeve taskserv install redis --on cache --set max_memory=1gb --check\n  \
-reeve taskserv install kubernetes --on cp,w1,w2 --config kubernetes.json")]
+struct Settings {
+    /// The version; the newest of the catalogue when absent
+    #[arg(long)]
+    version: Option<String>,
+    /// A YAML or JSON file with settings (`-`: standard input)
+    #[arg(short = 'f', long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// A setting; JSON where it is that, else text. Goes before what the file says
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  reeve taskserv install etcd --server db-1,db-2,db-3 --wait\n  \
+reeve taskserv install redis --server cache --set port=6380 --check")]
 struct Install {
-    /// What: `reeve taskserv catalogue` lists it
+    /// A name of the catalogue
     name: String,
-    /// Onto which servers, by hostname; the first one is the first where that matters
-    #[arg(long, required = true, value_delimiter = ',')]
-    on: Vec<String>,
+    /// The servers, by hostname; repeatable, or several after a comma. Their order decides who is first
+    #[arg(long, short, required = true, value_delimiter = ',', value_name = "HOSTNAME")]
+    server: Vec<String>,
+    #[command(flatten)]
+    settings: Settings,
     /// The workspace; the active one when absent
     #[arg(long, short)]
     workspace: Option<String>,
-    #[command(flatten)]
-    settings: Settings,
     /// Keep what was made when something fails
     #[arg(long)]
     preserve_on_failure: bool,
@@ -99,92 +117,97 @@ struct Install {
     wait: Wait,
 }
 
-#[derive(Debug, Clone, Args)]
-struct Settings {
-    /// A setting NAME=VALUE, the value JSON or else a text; repeatable
-    #[arg(long, value_name = "NAME=VALUE")]
-    set: Vec<String>,
-    /// A JSON file with settings; --set wins
-    #[arg(long, value_name = "FILE")]
-    config: Option<std::path::PathBuf>,
-}
-
-impl Settings {
-    fn read(&self) -> Outcome<Value> {
-        let mut all = match &self.config {
-            None => Map::new(),
-            Some(file) => {
-                let shown = file.display();
-                let bytes = std::fs::read(file)
-                    .map_err(|error| Failure::usage(format!("cannot read {shown}: {error}"), "give a readable file"))?;
-                serde_json::from_slice(&bytes)
-                    .map_err(|error| Failure::usage(format!("{shown}: {error}"), "give a JSON object of settings"))?
-            }
-        };
-        for word in &self.set {
-            let (name, value) = word
-                .split_once('=')
-                .ok_or_else(|| Failure::usage(format!("`{word}` has no value"), "write --set NAME=VALUE"))?;
-            // What is no JSON is a text: passwords and addresses need no quotes.
-            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
-            all.insert(name.to_owned(), value);
-        }
-        Ok(Value::Object(all))
-    }
-}
-
 static VIEW: View = View {
     plural: "taskservs",
     columns: &[
         column("NAME", 9, 6, |taskserv, _| text(taskserv, "name")),
+        column("VERSION", 8, 5, |taskserv, _| text(taskserv, "version")),
         column("STATUS", 8, 6, |taskserv, _| text(taskserv, "status")).coloured(state_style),
-        column("VERSION", 7, 6, |taskserv, _| text(taskserv, "version")),
-        column("SERVERS", 8, 7, |taskserv, _| text(taskserv, "servers")),
-        column("AGE", 7, 3, |taskserv, now| age(taskserv, "created_at", now)),
+        column("SERVERS", 7, 6, |taskserv, _| text(taskserv, "servers")),
+        column("AGE", 6, 3, |taskserv, now| age(taskserv, "created_at", now)),
         column("ID", 6, 10, |taskserv, _| text(taskserv, "id")),
-        column("CONFIG", 1, 5, |taskserv, _| text(taskserv, "config")).details(),
-        column("HEALTH", 1, 5, |taskserv, _| text(taskserv, "health")).details(),
+        column("SETTINGS", 1, 6, |taskserv, _| pretty(&taskserv["config"])).details(),
+        column("HEALTH", 1, 6, |taskserv, _| text(&taskserv["health"], "status")).details(),
     ],
     name: |taskserv| text(taskserv, "id"),
 };
 
 static CATALOGUE: View = View {
-    plural: "taskservs in the catalogue",
+    plural: "taskservs",
     columns: &[
-        column("NAME", 9, 6, |offer, _| text(offer, "name")),
-        column("CATEGORY", 8, 6, |offer, _| text(offer, "category")),
-        column("VERSION", 7, 6, |offer, _| text(offer, "default_version")),
-        column("ABOUT", 6, 10, |offer, _| text(offer, "about")),
-        column("VERSIONS", 1, 5, |offer, _| text(offer, "versions")).details(),
-        column("DEPENDS", 1, 5, |offer, _| text(offer, "depends")).details(),
-        column("PARAMETERS", 1, 5, |offer, _| text(offer, "parameters")).details(),
-        column("HEALTH CHECK", 1, 5, |offer, _| text(offer, "health")).details(),
+        column("NAME", 9, 6, |definition, _| text(definition, "name")),
+        column("CATEGORY", 7, 6, |definition, _| text(definition, "category")),
+        column("VERSIONS", 6, 6, |definition, _| text(definition, "versions")),
+        column("TITLE", 8, 6, |definition, _| text(definition, "title")),
+        column("NEEDS", 1, 6, |definition, _| needs(definition)).details(),
+        column("SETTINGS", 1, 6, |definition, _| settings(definition)).details(),
+        column("ABOUT", 1, 6, |definition, _| text(definition, "about")).details(),
     ],
-    name: |offer| text(offer, "name"),
+    name: |definition| text(definition, "name"),
 };
 
 static HEALTH: View = View {
     plural: "servers",
     columns: &[
         column("SERVER", 9, 6, |server, _| text(server, "hostname")),
-        column("HEALTHY", 8, 6, |server, _| text(server, "healthy")),
-        column("FACTS", 7, 6, |server, _| text(server, "facts")),
-        column("PROBLEM", 8, 6, |server, _| text(server, "problem")),
+        column("HEALTHY", 8, 3, |server, _| text(server, "healthy")).coloured(state_style),
+        column("FACTS", 6, 6, |server, _| text(server, "facts")),
+        column("PROBLEM", 7, 6, |server, _| text(server, "problem")),
     ],
     name: |server| text(server, "hostname"),
 };
 
+fn pretty(value: &Value) -> String {
+    match value.as_object() {
+        Some(map) if !map.is_empty() => serde_json::to_string_pretty(value).unwrap_or_default(),
+        _ => "-".to_owned(),
+    }
+}
+
+fn needs(definition: &Value) -> String {
+    let lines: Vec<String> = definition["depends"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|needed| format!("{} {}", text(needed, "kind"), text(needed, "on")))
+        .collect();
+    if lines.is_empty() { "-".to_owned() } else { lines.join("\n") }
+}
+
+fn settings(definition: &Value) -> String {
+    let mut lines = Vec::new();
+    for (name, parameter) in definition["parameters"].as_object().into_iter().flatten() {
+        let default = parameter.get("default").filter(|default| !default.is_null());
+        let default = default.map_or_else(String::new, |default| format!(" = {default}"));
+        lines.push(format!("{name}: {}{default}  {}", text(parameter, "type"), text(parameter, "about")));
+    }
+    if lines.is_empty() { "-".to_owned() } else { lines.join("\n") }
+}
+
 async fn find(api: &Api, reference: &str) -> Outcome<String> {
-    let all = api.rows(&format!("{PROVISIONING}/taskservs"), &Query::new()).await?.rows;
-    let found = all.iter().filter(|one| one["id"] == reference || one["name"] == reference);
-    only("taskserv", reference, found.map(|one| text(one, "id")).collect())
+    let taskservs = api.rows(&format!("{PROVISIONING}/taskservs"), &Query::new()).await?.rows;
+    let named = |key: &str| -> Vec<String> {
+        taskservs.iter().filter(|taskserv| taskserv[key] == reference).map(|taskserv| text(taskserv, "id")).collect()
+    };
+    let by_id = named("id");
+    only("taskserv", reference, if by_id.is_empty() { named("name") } else { by_id })
+}
+
+impl Settings {
+    fn body(&self, session: &mut Session<'_>) -> Outcome<Value> {
+        let mut config = parameters(session.world, self.file.as_ref(), &self.set)?;
+        config.extend(self.version.clone().map(|version| ("version".to_owned(), version.into())));
+        Ok(Value::Object(config))
+    }
 }
 
 /// Runs `reeve taskserv`.
 pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let api = session.api()?;
     let base = format!("{PROVISIONING}/taskservs");
-    let path = async |one: &str| -> Outcome<String> { Ok(format!("{base}/{}", segment(&find(&api, one).await?))) };
+    let path = async |which: &Which| -> Outcome<String> {
+        Ok(format!("{base}/{}", segment(&find(&api, &which.taskserv).await?)))
+    };
     match noun.verb {
         Verb::List { workspace } => {
             let mut query = Query::new();
@@ -193,43 +216,52 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             session.show_list(&VIEW, &listing)
         }
         Verb::Catalogue { name } => {
-            let mut listing = api.rows(&format!("{base}/catalogue"), &Query::new()).await?;
+            let listing = api.rows(&format!("{PROVISIONING}/taskservs/catalogue"), &Query::new()).await?;
             let Some(name) = name else { return session.show_list(&CATALOGUE, &listing) };
-            listing.rows.retain(|offer| offer["name"] == name.as_str());
-            only("taskserv of the catalogue", &name, listing.rows.iter().map(|offer| text(offer, "name")).collect())?;
-            session.show(&CATALOGUE, &listing.rows[0])
+            let found = listing.rows.iter().find(|definition| definition["name"] == *name);
+            let found = found.ok_or_else(|| {
+                let next = "`reeve taskserv catalogue` shows what can be installed";
+                Failure::local_with(format!("the catalogue has no '{name}'"), next)
+            })?;
+            session.show(&CATALOGUE, found)
         }
         Verb::Install(install) => {
+            let workspace = workspace::chosen(&api, install.workspace.clone()).await?;
+            let config = install.settings.body(session)?;
             let body = json!({
-                "workspace": workspace::chosen(&api, install.workspace.clone()).await?, "name": install.name,
-                "servers": install.on, "config": install.settings.read()?, "check_mode": install.check,
-                "preserve_on_failure": install.preserve_on_failure,
+                "workspace": workspace, "name": install.name, "servers": install.server, "config": config,
+                "check_mode": install.check, "preserve_on_failure": install.preserve_on_failure,
             });
-            let operation = api.post(&format!("{base}/create"), &body).await?;
-            let about = format!("{} {}", if install.check { "checking" } else { "installing" }, install.name);
-            operation::begun(session, &api, vec![(about, operation)], &install.wait.or_plan(install.check)).await
+            let begun = api.post(&format!("{base}/create"), &body).await?;
+            let what = format!("installing {}", install.name);
+            operation::begun(session, &api, vec![(what, begun)], &install.wait.or_plan(install.check)).await
         }
-        Verb::Upgrade { taskserv, settings, check, wait } => {
-            let body = json!({"config": settings.read()?, "check_mode": check});
-            let operation = api.post(&format!("{}/upgrade", path(&taskserv).await?), &body).await?;
-            operation::begun(session, &api, vec![(format!("changing {taskserv}"), operation)], &wait.or_plan(check))
-                .await
-        }
-        Verb::Show(Which { taskserv }) => {
-            let taskserv = api.get(&path(&taskserv).await?, &Query::new()).await?;
+        Verb::Show(which) => {
+            let taskserv = api.get(&path(&which).await?, &Query::new()).await?;
             session.show(&VIEW, &taskserv)
         }
-        Verb::Health(Which { taskserv }) => {
-            let health = api.get(&format!("{}/health", path(&taskserv).await?), &Query::new()).await?;
+        Verb::Health(which) => {
+            let health = api.get(&format!("{}/health", path(&which).await?), &Query::new()).await?;
             let well = health["status"] == "healthy";
-            let rows = health["servers"].as_array().cloned().unwrap_or_default();
-            session.show_list(&HEALTH, &crate::api::Listing { rows, total: None })?;
-            Ok(u8::from(!well))
+            if session.format().is_table() {
+                let rows = health["servers"].as_array().cloned().unwrap_or_default();
+                session.show_list(&HEALTH, &crate::api::Listing { rows, total: None })?;
+            } else {
+                session.show(&HEALTH, &health)?;
+            }
+            Ok(if well { OK } else { FAILED })
         }
-        Verb::Delete { taskserv, force, remove_data, wait } => {
-            let body = json!({"force": force, "remove_data": remove_data});
-            let operation = api.call(Method::DELETE, &path(&taskserv).await?, &Query::new(), Some(&body)).await?;
-            operation::begun(session, &api, vec![(format!("removing {taskserv}"), operation)], &wait).await
+        Verb::Upgrade { which, settings, check, wait } => {
+            let body = json!({ "config": settings.body(session)?, "check_mode": check });
+            let begun = api.post(&format!("{}/upgrade", path(&which).await?), &body).await?;
+            let what = format!("upgrading {}", which.taskserv);
+            operation::begun(session, &api, vec![(what, begun)], &wait.or_plan(check)).await
+        }
+        Verb::Delete { which, force, remove_data, check, wait } => {
+            let body = json!({ "force": force, "remove_data": remove_data, "check_mode": check });
+            let begun = api.call(Method::DELETE, &path(&which).await?, &Query::new(), Some(&body)).await?;
+            let what = format!("removing {}", which.taskserv);
+            operation::begun(session, &api, vec![(what, begun)], &wait.or_plan(check)).await
         }
     }
 }
