@@ -64,7 +64,7 @@ impl FakeMachines {
             }
             ["sh", "-s"] => {
                 let name = script.split("REEVE_NAME='").nth(1).and_then(|rest| rest.split('\'').next());
-                let phase = script.rsplit("phase_").nth(1).and_then(|rest| rest.split_whitespace().next());
+                let phase = script.rsplit("phase_").next().and_then(|rest| rest.split_whitespace().next());
                 (name.unwrap_or_default().to_owned(), phase.unwrap_or_default().to_owned())
             }
             ["sh", "-c", _, "upload", folder, _] => {
