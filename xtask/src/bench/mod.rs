@@ -19,6 +19,7 @@ mod jobs;
 mod lists;
 mod load;
 mod peers;
+mod provisioning;
 mod reads;
 mod receivers;
 mod report;
@@ -65,6 +66,7 @@ enum Name {
     Jobs,
     Webhooks,
     Ssh,
+    Provisioning,
     Start,
     Footprint,
     Agents,
@@ -98,6 +100,7 @@ const BENCHES: &[(Name, &str, Run)] = &[
     (Name::Agents, "agents", agents::run),
     (Name::Fanout, "fanout", fanout::run),
     (Name::Ssh, "ssh", ssh::run),
+    (Name::Provisioning, "provisioning", provisioning::run),
 ];
 
 pub fn run(args: &Args) -> Result<ExitCode> {

@@ -413,5 +413,8 @@ pub(super) async fn remove_from(
             failed.get_or_insert(error);
         }
     }
-    failed.map_or(Ok(()), |error| Err(Failure::from(error)))
+    match failed {
+        None => Ok(()),
+        Some(error) => Err(Failure::from(error)),
+    }
 }

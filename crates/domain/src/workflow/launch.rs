@@ -3,7 +3,7 @@
 use reeve_store::{Tx, host as hosts, operation as table, taskserv as taskservs, workspace as workspaces};
 use reeve_types::operation::{Operation, OperationKind, OperationStatus};
 use reeve_types::workspace::Workspace;
-use reeve_types::{Actor, Error, Principal, Result};
+use reeve_types::{Actor, Error, Principal, Result, UserId};
 use serde_json::json;
 
 use super::graph::{Graph, Node};
@@ -14,22 +14,13 @@ use crate::{App, host, taskserv};
 /// Before the id of a node, the name of what takes it back.
 pub const UNDO: &str = "undo/";
 
-/// Acts for who submitted the workflow: rights were checked then.
+/// Acts for who submitted the workflow: rights were checked then, and rows name who is behind them.
 fn actor(workflow: &Operation) -> Actor {
-    Actor { principal: Principal::System, ..Actor::system() }.for_label(&workflow.requested_by)
-}
-
-trait ForLabel {
-    fn for_label(self, label: &str) -> Self;
-}
-impl ForLabel for Actor {
-    /// Entered rows name who is behind the workflow.
-    fn for_label(mut self, label: &str) -> Self {
-        if let Some(name) = label.strip_prefix("user:") {
-            self.principal = Principal::User { id: reeve_types::UserId::from(""), name: name.to_owned() };
-        }
-        self
-    }
+    let principal = match workflow.requested_by.strip_prefix("user:") {
+        Some(name) => Principal::User { id: UserId::from(""), name: name.to_owned() },
+        None => Principal::System,
+    };
+    Actor { principal, ..Actor::system() }
 }
 
 async fn workspace_of(tx: &mut Tx, workflow: &Operation) -> Result<Workspace> {

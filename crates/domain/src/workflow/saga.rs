@@ -157,10 +157,19 @@ impl Step<App, Running> for Nodes {
     /// Everything that is open is called off and awaited; everything that was done is taken back, the last first.
     async fn undo(&self, app: &Arc<App>, job: &Job, running: &mut Running) -> Result<(), Failure> {
         let scene = Scene::look(app, &running.operation).await?;
+        let called_off = job.is_cancelled() || scene.workflow.status == OperationStatus::Cancelled;
+        let kept = running.preserve || keeps(&scene, running);
+        if kept && !called_off {
+            // What goes well beside the failure is worth keeping, too.
+            return match scene.children.iter().filter(|child| !child.status.is_final()).count() {
+                0 => Ok(()),
+                open => Err(Failure::wait(LOOK, format!("{open} operations are under way still"))),
+            };
+        }
         if call_off(app, &scene).await? {
             return Err(Failure::wait(LOOK, "operations are being called off"));
         }
-        if running.preserve || keeps(&scene, running) {
+        if kept {
             return Ok(());
         }
         let order = scene.graph.order().map_err(|_| Error::internal("a circle"))?;

@@ -77,6 +77,14 @@ fn request(kind: OperationKind, workspace: &Workspace, parameters: &Map<String, 
             request.insert(ours.to_owned(), value);
         }
     }
+    // An adopted machine, in the words of a single request.
+    if let Some(address) = request.remove("address") {
+        let adopt = json!({"address": address, "port": request.remove("ssh_port"), "user": request.remove("ssh_user")});
+        request.insert("adopt".to_owned(), adopt);
+    }
+    if let Some(key) = request.remove("ssh_private_key") {
+        request.insert("private_key".to_owned(), key);
+    }
     let wanted: &[&str] = match kind {
         OperationKind::ServerCreate => &["hostname"],
         OperationKind::ServerDelete => &["server"],

@@ -26,7 +26,12 @@ fn run(server: &Server, line: &str) -> String {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{line}: {}\n{text}\n{complaints}\n{}", output.status, server.process.last_words());
+    assert!(
+        output.status.success(),
+        "{line}: {}\n{text}\n{complaints}\n{}",
+        output.status,
+        server.process.last_words()
+    );
     text
 }
 
