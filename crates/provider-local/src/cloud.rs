@@ -14,7 +14,7 @@ use reeve_ports::{CloudError, CloudErrorKind};
 use rustix::process::Signal;
 use tracing::info;
 
-use crate::plan::Size;
+use crate::plan::{Size, free};
 use crate::program::io;
 use crate::record::{Record, Wanted, folder_of, id_of, write_whole};
 use crate::{Inner, Local, image, life, limits, needs, network, process};
@@ -57,7 +57,7 @@ impl Cloud for Local {
                 Err(error) if error.kind == CloudErrorKind::NotFound => None,
                 Err(error) => return Err(error),
             };
-            Ok(Preview { plan: size.plan(), zone: zone(), image, disk_gb: None, price: None, existing })
+            Ok(Preview { plan: size.plan(), zone: zone(), image, disk_gb: None, price: Some(free()), existing })
         })
     }
 

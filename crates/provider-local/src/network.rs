@@ -107,9 +107,8 @@ async fn egress(settings: &Settings) -> Result<(), CloudError> {
     let Settings { bridge, pool, .. } = settings;
     let table = table(bridge);
     let rules = format!(
-        "table ip {table}\ndelete table ip {table}\n\
-         table ip {table} {{ chain out {{ type nat hook postrouting priority 100; \
-         ip saddr {pool} ip daddr != {pool} masquerade; }} }}\n"
+        "table ip {table}\ndelete table ip {table}\ntable ip {table} {{\n  chain out {{\n    \
+         type nat hook postrouting priority 100\n    ip saddr {pool} ip daddr != {pool} masquerade\n  }}\n}}\n"
     );
     run(&["nft", "-f", "-"], &rules).await?;
     let switch = Path::new("/proc/sys/net/ipv4/ip_forward");

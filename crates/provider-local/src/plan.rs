@@ -1,7 +1,7 @@
 //! Sizes of hosts: `2xCPU-4GB`.
 
 use reeve_ports::CloudError;
-use reeve_ports::cloud::Plan;
+use reeve_ports::cloud::{Plan, Price};
 
 /// How much a host may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Size {
             disk_gb: None,
             architecture: Some(architecture().to_owned()),
             zones: Some(vec![super::cloud::ZONE.to_owned()]),
-            prices: Vec::new(),
+            prices: vec![free()],
         }
     }
 
@@ -55,6 +55,11 @@ impl Size {
     pub fn listed() -> impl Iterator<Item = Plan> {
         LISTED.into_iter().map(Self::plan)
     }
+}
+
+/// The machine is there anyway.
+pub fn free() -> Price {
+    Price { zone: super::cloud::ZONE.to_owned(), per_hour_micros: 0, currency: None }
 }
 
 /// This machine's, as clouds call it.

@@ -85,7 +85,7 @@ pub async fn insert(tx: &mut Tx, h: &Host) -> Result<()> {
 /// As the store.
 pub async fn update(tx: &mut Tx, h: &Host) -> Result<bool> {
     let sql = "UPDATE hosts SET address = $2, ssh_port = $3, ssh_user = $4, host_key = $5, state = $6, problem = $7,
-          cloud_ref = $8, delete_lock = $9, node_id = $10, updated_at = $11
+          cloud_ref = $8, delete_lock = $9, node_id = $10, updated_at = $11, plan = $12
         WHERE id = $1";
     let args = args![
         &h.id,
@@ -98,7 +98,8 @@ pub async fn update(tx: &mut Tx, h: &Host) -> Result<bool> {
         h.cloud_ref.as_deref(),
         h.delete_lock,
         h.node_id.as_ref(),
-        h.updated_at
+        h.updated_at,
+        &h.plan
     ];
     Ok(tx.execute(sql, args).await? == 1)
 }

@@ -54,6 +54,9 @@ pub struct Args {
     /// Use these binaries instead of building
     #[arg(long, hide = true)]
     reeve: Option<PathBuf>,
+    /// Use this client of `ssh` instead of building it
+    #[arg(long, hide = true)]
+    client: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -84,6 +87,7 @@ pub struct Bench {
     agents: Option<u64>,
     hosts: u32,
     percent: u64,
+    client: Option<PathBuf>,
 }
 
 type Run = fn(&Bench) -> Result<Vec<Figure>>;
@@ -121,6 +125,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         agents: args.agents,
         hosts: args.hosts,
         percent: args.percent,
+        client: args.client.clone(),
     };
     let mut failed = Vec::new();
     for (name, label, run) in BENCHES {

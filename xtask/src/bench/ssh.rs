@@ -42,9 +42,14 @@ const PLAYBOOK: &str = r#"
 
 pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
     test::apt_missing(&[("sshd", "openssh-server"), ("ssh", "openssh-client"), ("ansible-playbook", "ansible-core")])?;
-    eprintln!("  building the client (release)");
-    let client = up::build(&["-p", "reeve-provider-ssh", "--example", "phases"], "release")?;
-    let client = client.get("phases").context("cargo built no client")?;
+    let client = match &bench.client {
+        Some(client) => client.clone(),
+        None => {
+            eprintln!("  building the client (release)");
+            let built = up::build(&["-p", "reeve-provider-ssh", "--example", "phases"], "release")?;
+            built.get("phases").context("cargo built no client")?.clone()
+        }
+    };
     let mut lab = Lab::new()?;
     let hosts = lab.add_hosts(bench.hosts.max(1))?;
     let rig = folder()?;
@@ -57,7 +62,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
     let steps = STEPS * hosts.len();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 0..=bench.rounds {
-        let text = shell::capture(Command::new(client).arg(&ssh.key).arg(&ssh.inventory).arg(round.to_string()))?;
+        let text = shell::capture(Command::new(&client).arg(&ssh.key).arg(&ssh.inventory).arg(round.to_string()))?;
         let (seconds, done) = text.trim().split_once(' ').context("the client did not say how long it took")?;
         if done.parse() != Ok(steps) {
             bail!("the client did {done} steps of {steps}");

@@ -53,6 +53,56 @@ fn traces(folder: &Path, bridge: &str) -> Vec<String> {
     traces
 }
 
+/// A machine that exists is adopted with a key that opens it, and with no other.
+fn adopts(server: &Server, folder: &Path, hosts: &Path, list: &str) {
+    for name in ["known", "stranger"] {
+        let path = folder.join(name);
+        let mut keygen = Command::new("ssh-keygen");
+        assert!(keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status().unwrap().success());
+    }
+    // Somebody on the machine lets one of them in.
+    let line = list.lines().find(|line| line.contains("web-1")).unwrap();
+    let address = line.split_whitespace().find(|word| word.starts_with("10.213.77.")).unwrap();
+    let of = |path: &Path| std::fs::read_to_string(path.join("host.json")).unwrap().contains(&format!("\"{address}\""));
+    let host = std::fs::read_dir(hosts).unwrap().map(|entry| entry.unwrap().path()).find(|path| of(path)).unwrap();
+    let authorized = host.join("root/root/.ssh/authorized_keys");
+    let keys =
+        std::fs::read_to_string(&authorized).unwrap() + &std::fs::read_to_string(folder.join("known.pub")).unwrap();
+    std::fs::write(&authorized, keys).unwrap();
+
+    let adopt =
+        |key: &str| format!("reeve server adopt old --address {address} --key {}/{key} --wait", folder.display());
+    let refused = run(server, &format!("{} 2>&1 && echo adopted || true", adopt("stranger")));
+    assert!(refused.contains("does not let root in") && !refused.contains("adopted"), "{refused}");
+    run(server, &adopt("known"));
+    let shown = run(server, "reeve server show old");
+    for words in ["running", "ssh-ed25519 ", "xCPU-"] {
+        assert!(shown.contains(words), "{shown}");
+    }
+    // It is forgotten, not deleted.
+    run(server, "reeve server delete old --wait");
+    assert!(std::net::TcpStream::connect((address, 22)).is_ok());
+}
+
+/// Takes away what a failed test leaves: hosts outlive their server.
+struct Leftovers {
+    hosts: std::path::PathBuf,
+    bridge: String,
+}
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        for host in std::fs::read_dir(&self.hosts).into_iter().flatten().flatten() {
+            let alive = host.path().join("alive");
+            let held = std::fs::File::open(&alive).is_ok_and(|file| file.try_lock().is_err());
+            if held && let Ok(pid) = std::fs::read_to_string(&alive) {
+                Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+            }
+        }
+        Command::new("ip").args(["link", "del", &self.bridge]).output().unwrap();
+    }
+}
+
 #[test]
 fn from_nothing_to_three_servers() {
     let data = tempfile::tempdir().unwrap();
@@ -64,12 +114,13 @@ fn from_nothing_to_three_servers() {
     let localhost = std::net::Ipv4Addr::LOCALHOST;
     let agents = format!("{localhost}:{}", free_port(localhost));
     let options = ServerOptions { binary: binary(), data: data.path().join("data"), agents, environment };
+    let hosts = data.path().join("data/local/hosts");
+    let _leftovers = Leftovers { hosts: hosts.clone(), bridge: bridge.clone() };
     let server = Server::start(&options).unwrap();
     let [create, delete] = blocks().try_into().unwrap();
     for line in &create {
         eprintln!("{line}\n{}", run(&server, line));
     }
-    let hosts = data.path().join("data/local/hosts");
     assert_eq!(std::fs::read_dir(&hosts).unwrap().count(), 3);
     let list = run(&server, "reeve server list");
     for name in ["web-1", "web-2", "web-3"] {
@@ -77,6 +128,8 @@ fn from_nothing_to_three_servers() {
         assert!(line.contains("running") && line.contains("10.213.77."), "{list}");
     }
     let addresses: Vec<&str> = list.split_whitespace().filter(|word| word.starts_with("10.213.77.")).collect();
+
+    adopts(&server, data.path(), &hosts, &list);
 
     // They outlive the server, and it finds them again.
     let server = server.kill_and_restart().unwrap();

@@ -52,6 +52,10 @@ pub fn first_start(folder: &Path, root: &Path, boot: &Boot) -> Result<()> {
         &format!("127.0.0.1 localhost\n{} {names}\n::1 localhost ip6-localhost\n", boot.address),
         0o644,
     )?;
+    // Not a link to a resolver of this machine's own, which nobody reaches from inside.
+    let servers =
+        ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"].iter().find_map(|p| fs::read_to_string(p).ok());
+    write("etc/resolv.conf", &servers.unwrap_or_default(), 0o644)?;
     let id = hex::encode(&Sha256::digest(folder.as_os_str().as_encoded_bytes())[..16]);
     write("etc/machine-id", &format!("{id}\n"), 0o444)?;
     // Nobody has a password; `*`, unlike `!`, lets keys in.

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, missing_docs)] // tests start programs
 
 mod crash;
+mod egress;
 mod life;
 mod rig;
 mod trouble;

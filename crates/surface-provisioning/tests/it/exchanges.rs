@@ -42,6 +42,9 @@ const ESSENTIAL: &[&str] = &[
     "plans.apply 409",
 ];
 
+/// Needs a machine that lets somebody in; the simulated ones do not.
+const ON_REAL_MACHINES: &str = "servers.ssh 200";
+
 async fn play(fresh: impl AsyncFn() -> TestApp) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compat/provisioning/exchanges");
     let mut coverage = Coverage::default();
@@ -68,7 +71,7 @@ async fn play(fresh: impl AsyncFn() -> TestApp) {
         .iter()
         .filter(|line| {
             let everywhere = THE_SAME_EVERYWHERE.iter().any(|end| line.ends_with(end));
-            !everywhere || ESSENTIAL.contains(&line.as_str())
+            line.as_str() != ON_REAL_MACHINES && !everywhere || ESSENTIAL.contains(&line.as_str())
         })
         .collect();
     assert!(unplayed.is_empty(), "documented answers that no exchange shows: {unplayed:?}");
