@@ -11,6 +11,7 @@ mod bench;
 mod fuzz;
 mod migration;
 mod shell;
+mod soak;
 mod test;
 mod tidy;
 mod up;
@@ -32,6 +33,8 @@ enum Task {
     Tidy(tidy::Args),
     /// Measure, and print the figure beside its target
     Bench(bench::Args),
+    /// Kill the server at random moments under load, and look for what was lost or done twice
+    Soak(soak::Args),
     /// Let schemathesis make up requests to a surface, and hold every answer to its OpenAPI document
     Fuzz(fuzz::Args),
     /// Create the pair of files of the next migration
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Up(args) => up::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::NewMigration(args) => migration::run(&args),
     };

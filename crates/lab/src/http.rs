@@ -74,6 +74,17 @@ impl Client {
         data(method, path, &answer)
     }
 
+    /// POSTs a JSON body under an idempotency key, on the kept connection if there is one. Never sent twice: whoever gets no
+    /// answer decides what that means.
+    pub fn post_once(&mut self, path: &str, idempotency_key: &str, body: &[u8]) -> Result<Answer> {
+        let header = format!("idempotency-key: {idempotency_key}\r\n");
+        let result = self.write_with("POST", path, &header, Some(body)).and_then(|()| self.read());
+        if result.is_err() {
+            self.connection = None;
+        }
+        result.with_context(|| format!("POST http://{}{path}", self.address))
+    }
+
     /// Opens a stream of server-sent events. The connection is used up by it.
     pub fn events(mut self, path: &str) -> Result<Events> {
         self.write("GET", path, None)?;
@@ -94,7 +105,11 @@ impl Client {
     }
 
     fn write(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> Result<()> {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
+        self.write_with(method, path, "", body)
+    }
+
+    fn write_with(&mut self, method: &str, path: &str, headers: &str, body: Option<&[u8]>) -> Result<()> {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n{headers}", self.address);
         if !self.bearer.is_empty() {
             request += &format!("authorization: Bearer {}\r\n", self.bearer);
         }

@@ -265,15 +265,15 @@ pub async fn summaries(tx: &mut Tx, clusters: &[ClusterId], per_cluster: i64) ->
         return tx.all(sql, args![one, per_cluster]).await?.into_iter().map(read).collect();
     }
     let mut w = Where::new();
-    w.any_of("n.cluster_id", clusters);
+    w.any_of("c.id", clusters);
     let conditions = w.sql();
     let most = w.arg(per_cluster);
+    // Up to the last one that is shown: numbering the nodes of a cluster would read all of them.
     let sql = format!(
-        "SELECT id, cluster_id, id_type, status FROM (
-           SELECT n.id, n.cluster_id, n.id_type, n.status,
-             row_number() OVER (PARTITION BY n.cluster_id ORDER BY n.id) AS place
-           FROM nodes n{conditions}) AS numbered
-         WHERE place <= {most} ORDER BY cluster_id, place"
+        "SELECT n.id, n.cluster_id, n.id_type, n.status FROM clusters c JOIN nodes n ON n.cluster_id = c.id{conditions}
+           AND n.id <= (SELECT max(m.id) FROM
+             (SELECT o.id FROM nodes o WHERE o.cluster_id = c.id ORDER BY o.id LIMIT {most}) AS m)
+         ORDER BY n.cluster_id, n.id"
     );
     tx.all(&sql, w.args()).await?.into_iter().map(read).collect()
 }

@@ -74,8 +74,10 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
             (resident as f64 - idle as f64) / agents as f64 / 1e3,
             idle as f64 / 1e6
         )),
-        Figure::new(format!("{agents} agents enroll and connect"), ramp, "s", Target::None)
-            .note(format!("{:.0}/s, {ramp_used:.1} s of processor time in the server", agents as f64 / ramp)),
+        Figure::new(format!("{agents} agents enroll and connect"), ramp, "s", Target::None).note(format!(
+            "{:.0}/s, {ramp_used:.1} s of processor time in the server{why_fewer}",
+            agents as f64 / ramp
+        )),
     ])
 }
 

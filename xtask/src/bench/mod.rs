@@ -30,6 +30,7 @@ mod webhooks;
 mod writes;
 
 use report::{Figure, Report};
+pub use rig::folder;
 
 #[derive(clap::Args)]
 pub struct Args {

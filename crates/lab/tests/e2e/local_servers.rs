@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use reeve_lab::{Server, ServerOptions};
+use reeve_lab::{Server, ServerOptions, wait_for};
 
-use super::{binary, free_port};
+use super::{LIMIT, binary, free_port};
 
 /// The commands of the document, block by block.
 fn blocks() -> Vec<Vec<String>> {
@@ -35,17 +35,18 @@ fn run(server: &Server, line: &str) -> String {
     text
 }
 
+/// The processes that hold up hosts below `folder`, one for each.
+fn processes(folder: &Path) -> Vec<String> {
+    let folder = folder.to_str().unwrap();
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.starts_with("unshare ") && line.contains(folder)).collect()
+}
+
 /// What of local hosts below `folder` is on this machine.
 fn traces(folder: &Path, bridge: &str) -> Vec<String> {
-    let folder = folder.to_str().unwrap();
-    let mut traces = Vec::new();
-    for process in std::fs::read_dir("/proc").unwrap().flatten() {
-        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if line.contains("local-host") && line.contains(folder) {
-            traces.push(line);
-        }
-    }
+    let mut traces = processes(folder);
     if Path::new("/sys/class/net").join(bridge).exists() {
         traces.push(format!("interface {bridge}"));
     }
@@ -82,6 +83,37 @@ fn adopts(server: &Server, folder: &Path, hosts: &Path, list: &str) {
     // It is forgotten, not deleted.
     run(server, "reeve server delete old --wait");
     assert!(std::net::TcpStream::connect((address, 22)).is_ok());
+}
+
+#[test]
+fn a_server_that_is_killed_while_it_makes_three_leaves_three() {
+    let data = tempfile::tempdir().unwrap();
+    let bridge = format!("rvk{}", std::process::id());
+    let environment = vec![
+        ("REEVE_LOCAL_BRIDGE".to_owned(), bridge.clone()),
+        ("REEVE_LOCAL_POOL".to_owned(), "10.213.78.0/24".to_owned()),
+    ];
+    let localhost = std::net::Ipv4Addr::LOCALHOST;
+    let agents = format!("{localhost}:{}", free_port(localhost));
+    let options = ServerOptions { binary: binary(), data: data.path().join("data"), agents, environment };
+    let hosts = data.path().join("data/local/hosts");
+    let _leftovers = Leftovers { hosts: hosts.clone(), bridge: bridge.clone() };
+    let mut server = Server::start(&options).unwrap();
+    run(&server, "reeve workspace create demo");
+    for delay_ms in [0, 40, 120, 300, 700] {
+        run(&server, "reeve server create web --count 3 --provider local");
+        std::thread::sleep(std::time::Duration::from_millis(delay_ms));
+        server = server.kill_and_restart().unwrap();
+        wait_for("three servers", LIMIT, || {
+            let list = run(&server, "reeve server list");
+            Ok((list.matches("running").count() == 3).then_some(()))
+        })
+        .unwrap();
+        assert_eq!(std::fs::read_dir(&hosts).unwrap().count(), 3, "killed after {delay_ms} ms: no orphan, no double");
+        assert_eq!(processes(&hosts).len(), 3, "killed after {delay_ms} ms");
+        run(&server, "reeve server delete web-1 web-2 web-3 --wait");
+        assert_eq!(traces(&hosts, &bridge), Vec::<String>::new(), "killed after {delay_ms} ms");
+    }
 }
 
 /// Takes away what a failed test leaves: hosts outlive their server.

@@ -176,3 +176,29 @@ async fn the_kept_numbers_of_executions_are_right_after_every_kind_of_change() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn each_cluster_shows_its_first_nodes() {
+    on_both(|db| async move {
+        seed(&db.store).await;
+        let mut tx = db.store.begin().await.unwrap();
+        tx.execute(
+            "INSERT INTO clusters (id, name, ipv4_range, ipv4_first, ipv4_last, inserted_at, updated_at)
+             VALUES ('a', 'a', '100.65.0.0/24', 3, 4, 0, 0), ('empty', 'empty', '100.66.0.0/24', 5, 6, 0, 0)",
+            &[],
+        )
+        .await
+        .unwrap();
+        tx.execute("UPDATE nodes SET cluster_id = 'a' WHERE id IN ('n29', 'n05')", &[]).await.unwrap();
+        let shown = async |tx: &mut Tx, clusters: &[&str], most| {
+            let clusters: Vec<_> = clusters.iter().map(|id| (*id).into()).collect();
+            let found = node::summaries(tx, &clusters, most).await.unwrap();
+            found.into_iter().map(|n| format!("{}/{}", n.cluster_id, n.id)).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(shown(&mut tx, &["c", "empty", "a"], 3).await, "a/n05 a/n29 c/n00 c/n01 c/n02");
+        assert_eq!(shown(&mut tx, &["c"], 2).await, "c/n00 c/n01");
+        assert_eq!(shown(&mut tx, &["c", "a"], 100).await.split(' ').count(), NODES);
+        assert_eq!(shown(&mut tx, &[], 3).await, "");
+    })
+    .await;
+}
