@@ -86,6 +86,8 @@ pub fn registry(config: &Config) -> Registry<App> {
         .saga::<DeleteHost>()
         .saga::<SwitchHost>()
         .saga::<RunWorkflow>()
+        .saga::<crate::taskserv::InstallTaskserv>()
+        .saga::<crate::taskserv::RemoveTaskserv>()
 }
 
 type Tick = for<'a> fn(&'a App) -> BoxFuture<'a, Result<()>>;

@@ -163,6 +163,8 @@ pub struct Provisioning {
     pub most_open_operations: i64,
     /// A used refresh token is exchanged once more within this time after its first use.
     pub refresh_grace: Duration,
+    /// Where hosts of provider `local` see a folder of packages; None when they have none.
+    pub local_packages: Option<String>,
     /// How often a provider is asked how its machines are doing.
     pub poll: Duration,
     /// A machine that is not up by then was not made.
@@ -187,6 +189,7 @@ impl Default for Provisioning {
             operation_retention: secs(30 * 24 * 3600),
             most_open_operations: 10_000,
             refresh_grace: secs(30),
+            local_packages: None,
             poll: secs(5),
             boot_patience: secs(15 * 60),
             stop_patience: secs(120),

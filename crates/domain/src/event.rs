@@ -221,6 +221,17 @@ pub fn of_host(kind: &'static str, h: &reeve_types::host::Host) -> NewEvent {
     NewEvent { kind, subject: h.id.0.clone(), data }
 }
 
+/// An event about a taskserv. Without its settings.
+pub fn of_taskserv(kind: &'static str, placed: &reeve_types::taskserv::Placed) -> NewEvent {
+    let t = &placed.taskserv;
+    let servers: Vec<&String> = placed.hosts.iter().map(|(_, name)| name).collect();
+    let data = json!({
+        "taskserv_id": t.handle, "name": t.name, "version": t.version, "workspace_id": t.workspace_id, "servers": servers,
+        "status": t.state,
+    });
+    NewEvent { kind, subject: t.id.0.clone(), data }
+}
+
 fn short(text: &str) -> &str {
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {

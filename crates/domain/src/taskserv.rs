@@ -1,20 +1,47 @@
-//! Taskservs: listed here; what installs them is the engine.
-//!
-//! An engine puts its own in place of [`prepare`], [`enter`], [`check`] and [`health`]: until then every request says that
-//! this build has none.
+//! Taskservs: software of the catalogue, installed on hosts of a workspace over SSH. What is installed, how and in which
+//! order is decided in `reeve_taskservs`; here it is stored, locked, carried out and taken back.
 
-use reeve_store::{Tx, taskserv as table, workspace as workspaces};
+use std::sync::OnceLock;
+
+use reeve_store::{taskserv as table, workspace as workspaces};
+use reeve_taskservs::Catalogue;
 use reeve_types::operation::{Operation, OperationKind};
 use reeve_types::taskserv::Placed;
-use reeve_types::workspace::Workspace;
 use reeve_types::{Actor, Error, OperationId, Permission, Result, Secret};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::plan::Content;
-use crate::{App, authz};
+use crate::operation::begin;
+use crate::{App, audit, authz, workspace};
+
+mod check;
+mod delete_saga;
+mod enter;
+mod health;
+mod install_saga;
+mod machine;
+mod request;
+mod world;
+
+pub(crate) use check::{check, check_operation};
+pub use delete_saga::{RemoveTaskserv, Removing};
+pub(crate) use enter::enter;
+pub use health::health;
+pub use install_saga::{InstallTaskserv, Installing};
+pub(crate) use request::prepare;
 
 /// A list holds no more.
 pub const MOST: i64 = 100_000;
+/// Machines worked on at once by one operation.
+const AT_ONCE: usize = 10;
+
+/// The catalogue in the binary, read once.
+fn core() -> Result<&'static Catalogue> {
+    static CORE: OnceLock<Result<Catalogue, String>> = OnceLock::new();
+    let read = CORE.get_or_init(|| {
+        Catalogue::core().map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    });
+    read.as_ref().map_err(|problem| Error::internal(problem.clone()))
+}
 
 /// Taskservs of all workspaces or of one, the oldest first.
 ///
@@ -55,7 +82,7 @@ pub async fn upgrade(app: &App, actor: &Actor, request: Value) -> Result<Operati
     again(app, actor, OperationKind::TaskservUpgrade, request, None, None).await
 }
 
-/// Asks for a removal: `taskserv`, `workspace` (as a check, or null), `force`, `check_mode`.
+/// Asks for a removal: `taskserv`, `workspace` (as a check, or null), `force`, `remove_data`, `check_mode`.
 ///
 /// # Errors
 /// NotFound; Conflict.
@@ -64,68 +91,77 @@ pub async fn delete(app: &App, actor: &Actor, request: Value) -> Result<Operatio
     again(app, actor, OperationKind::TaskservDelete, request, None, None).await
 }
 
-/// What a taskserv's health checks say, asked of its hosts.
-///
-/// # Errors
-/// NotFound.
-pub async fn health(app: &App, actor: &Actor, handle: &str) -> Result<Value> {
-    get(app, actor, handle).await?;
-    Err(no_engine())
-}
-
-/// The names that can be installed.
+/// What can be installed, with everything that may be set.
 ///
 /// # Errors
 /// Forbidden.
 pub async fn catalogue(_: &App, actor: &Actor) -> Result<Vec<Value>> {
     authz::require(actor, Permission::TaskservsRead)?;
-    Ok(Vec::new())
+    let catalogue = core()?;
+    let common = serde_json::to_value(catalogue.common()).map_err(Error::internal)?;
+    let shown = |definition: &reeve_taskservs::Definition| {
+        let depends: Vec<Value> = definition
+            .depends
+            .iter()
+            .map(|d| json!({"on": d.on, "kind": d.kind, "scope": d.scope, "when": d.when}))
+            .collect();
+        json!({
+            "name": definition.name, "title": definition.title, "category": definition.category,
+            "about": definition.about, "versions": definition.versions, "default_version": definition.versions.first(),
+            "depends": depends, "parameters": definition.parameters, "common_parameters": common,
+            "servers": definition.servers, "health": definition.health,
+        })
+    };
+    Ok(catalogue.iter().map(shown).collect())
 }
 
-/// A request that may be entered.
-pub(crate) struct Prepared {}
-
-/// Checks a request. May ask hosts, so call it outside of a transaction.
-pub(crate) async fn prepare(_: &App, _: &Workspace, _: OperationKind, _: Value) -> Result<Prepared> {
-    Err(no_engine())
-}
-
-/// Enters a prepared request with its operation.
-#[allow(clippy::too_many_arguments)] // as for hosts
-pub(crate) async fn enter(
-    _: &App,
-    _: &mut Tx,
-    _: &Actor,
-    _: &Workspace,
-    _: Prepared,
-    _: Option<(&OperationId, &str)>,
-    _: Option<OperationId>,
-) -> Result<Operation> {
-    Err(no_engine())
-}
-
-/// Asks for it, again or for the first time. `secrets` are those that were sealed with the operation before.
+/// Asks for it, again or for the first time. `secrets` are those that were sealed with the operation before: the request as
+/// it was made.
 pub(crate) async fn again(
-    _: &App,
-    _: &Actor,
-    _: OperationKind,
-    _: Value,
-    _: Option<Secret>,
-    _: Option<OperationId>,
+    app: &App,
+    actor: &Actor,
+    kind: OperationKind,
+    request: Value,
+    secrets: Option<Secret>,
+    retry_of: Option<OperationId>,
 ) -> Result<Operation> {
-    Err(no_engine())
+    let request = request::whole(request, secrets)?;
+    let found = {
+        let mut tx = app.store.read().await?;
+        match kind {
+            OperationKind::TaskservCreate => {
+                let name = request["workspace"].as_str().unwrap_or_default();
+                workspace::named(&mut tx, name).await?
+            }
+            _ => {
+                let handle = request["taskserv"].as_str().unwrap_or_default();
+                let placed = table::by_handle(&mut tx, handle).await?.ok_or_else(|| Error::not_found("taskserv"))?;
+                let found = workspaces::get(&mut tx, &placed.taskserv.workspace_id).await?;
+                let found = found.ok_or_else(|| Error::not_found("workspace"))?;
+                let expected = request["workspace"].as_str();
+                if expected.is_some_and(|expected| expected != found.name) {
+                    return Err(Error::not_found("taskserv"));
+                }
+                found
+            }
+        }
+    };
+    let prepared = prepare(app, &found, kind, request).await?;
+    let details = prepared.told();
+    let mut tx = app.begin(actor).await?;
+    let entered = enter(app, &mut tx, actor, &found, prepared, None, retry_of).await?;
+    let action = match kind {
+        OperationKind::TaskservDelete => "taskserv.delete",
+        OperationKind::TaskservUpgrade => "taskserv.upgrade",
+        _ => "taskserv.create",
+    };
+    audit::record(app, &mut tx, actor, action, entered.id.as_str(), details).await?;
+    begin::tell_entered(app, &mut tx, &entered).await?;
+    tx.commit().await?;
+    Ok(entered)
 }
 
-/// What a request would do; `coming` are hosts that the same workflow makes before.
-pub(crate) async fn check(_: &App, _: &Workspace, _: OperationKind, _: Value, _: &[String]) -> Result<Content> {
-    Err(no_engine())
-}
-
-/// What an operation would do.
-pub(crate) async fn check_operation(_: &App, _: &Operation) -> Result<Content> {
-    Err(no_engine())
-}
-
-fn no_engine() -> Error {
-    Error::unavailable("this server has no engine for taskservs")
+/// Where a taskserv's settings are sealed.
+fn aad(id: &reeve_types::TaskservId) -> crate::seal::Aad<'_> {
+    crate::seal::Aad::new("taskservs", "secrets_sealed", id.as_str())
 }

@@ -454,6 +454,8 @@ impl Settings {
             let own = |word: &str| Some(word.to_owned());
             let words = Defaults { provider: None, plan: own("1xCPU-1GB"), zone: own("local"), image: own("host") };
             provisioning.provider_defaults.insert("local".to_owned(), words);
+            let packages = self.local_packages.as_ref().map(|_| reeve_provider_local::PACKAGES_AT.to_owned());
+            provisioning.local_packages = packages;
         }
         provisioning.operation_retention = days(self.operation_retention_days);
         config.execution_pruning = self.pruning()?;

@@ -16,6 +16,7 @@ mod providers;
 pub mod routes;
 mod servers;
 mod system;
+mod taskservs;
 mod workflows;
 mod workspaces;
 

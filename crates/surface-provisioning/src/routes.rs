@@ -10,7 +10,9 @@ use reeve_types::{Error, Permission, Result};
 
 use crate::envelope::ProvisioningEnvelope;
 use crate::system::About;
-use crate::{audit, auth, credentials, operations, plans, providers, servers, system, workflows, workspaces};
+use crate::{
+    audit, auth, credentials, operations, plans, providers, servers, system, taskservs, workflows, workspaces,
+};
 
 /// The contract, as text.
 pub const CONTRACT: &str = include_str!("../../../compat/provisioning/openapi.yaml");
@@ -43,6 +45,13 @@ pub fn surface(app: Arc<App>, kit: Kit, about: Arc<About>) -> Result<Mounted> {
         .route(get.clone(), "/v1/providers/{provider}/plans", "providers.plans", need(P::HostsRead), providers::plans)
         .route(get.clone(), "/v1/providers/{provider}/zones", "providers.zones", need(P::HostsRead), providers::zones)
         .route(get.clone(), "/v1/providers/{provider}/images", "providers.images", need(P::HostsRead), providers::images)
+        .route(get.clone(), "/v1/taskservs", "taskservs.list", need(P::TaskservsRead), taskservs::list)
+        .route(get.clone(), "/v1/taskservs/catalogue", "taskservs.catalogue", need(P::TaskservsRead), taskservs::catalogue)
+        .route(post.clone(), "/v1/taskservs/create", "taskservs.create", need(P::TaskservsCreate), taskservs::create)
+        .route(get.clone(), "/v1/taskservs/{id}", "taskservs.get", need(P::TaskservsRead), taskservs::get)
+        .route(delete.clone(), "/v1/taskservs/{id}", "taskservs.delete", need(P::TaskservsDelete), taskservs::delete)
+        .route(post.clone(), "/v1/taskservs/{id}/upgrade", "taskservs.upgrade", need(P::TaskservsCreate), taskservs::upgrade)
+        .route(get.clone(), "/v1/taskservs/{id}/health", "taskservs.health", need(P::TaskservsRead), taskservs::health)
         .route(get.clone(), "/v1/workflows", "workflows.list", need(P::WorkflowsRead), workflows::list)
         .route(post.clone(), "/v1/workflows/submit", "workflows.submit", need(P::WorkflowsSubmit), workflows::submit)
         .route(get.clone(), "/v1/workflows/{id}", "workflows.get", need(P::WorkflowsRead), workflows::get)

@@ -38,4 +38,4 @@ pub use problem::{Problem, Problems, Reason};
 pub use redact::Redactor;
 pub use render::{RenderInput, render};
 pub use report::Report;
-pub use settings::Settings;
+pub use settings::{Settings, Source};

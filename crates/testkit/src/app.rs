@@ -306,8 +306,9 @@ impl Parts {
         let about = server::About { version: "test".to_owned(), listeners: "{}".to_owned() };
         server::join(&app, about).await.expect("a working store");
         app.set_fetch(Arc::new(reeve_providers::fetch::Fetcher::new(Guard { allow_private })));
-        app.set_clouds(clouds.factory(clock.clone()));
         app.set_backup_site(Arc::new(crate::backups::MemorySite::default()));
+        app.set_clouds(clouds.factory(clock.clone()));
+        app.set_remote(Arc::new(crate::remote::FakeMachines::default()));
         let agents = LocalAgents::attach(&app);
         let loops = CancellationToken::new();
         let mut running = background::start(&app, &loops);

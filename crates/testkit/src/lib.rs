@@ -10,4 +10,5 @@ pub mod clouds;
 pub mod db;
 pub mod exchange;
 pub mod hostile;
+pub mod remote;
 pub mod saga;

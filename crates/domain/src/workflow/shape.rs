@@ -176,12 +176,12 @@ type Software = (String, Vec<String>, Value);
 /// What a cluster runs: what was asked for, else Kubernetes with what it stands on.
 fn software(cluster: &Cluster, all: &[String], control: &[String]) -> Result<Vec<Software>> {
     let Some(asked) = &cluster.taskservs else {
-        let mut kubernetes = json!({"control_plane": control});
+        let mut kubernetes = json!({"control_planes": control.len()});
         if let Some(version) = &cluster.version {
             kubernetes["version"] = json!(version);
         }
         return Ok(vec![
-            ("os".to_owned(), all.to_vec(), json!({})),
+            ("os".to_owned(), all.to_vec(), json!({"kubernetes": true})),
             ("runc".to_owned(), all.to_vec(), json!({})),
             ("containerd".to_owned(), all.to_vec(), json!({})),
             ("kubernetes".to_owned(), all.to_vec(), kubernetes),

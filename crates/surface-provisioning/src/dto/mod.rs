@@ -7,6 +7,7 @@ pub mod operation;
 pub mod plan;
 pub mod provider;
 pub mod server;
+pub mod taskserv;
 pub mod workflow;
 pub mod workspace;
 

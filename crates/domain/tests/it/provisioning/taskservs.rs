@@ -1,0 +1,261 @@
+//! Taskservs on machines that only remember: what is asked of them, what is undone, what is refused.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use reeve_domain::taskserv::{self, InstallTaskserv, Installing, RemoveTaskserv, Removing};
+use reeve_domain::{App, operation};
+use reeve_jobs::Saga;
+use reeve_store::{Store, args};
+use reeve_testkit::db::TestDb;
+use reeve_testkit::remote::{FakeMachines, Software};
+use reeve_testkit::saga::{World, survives_everything};
+use reeve_types::operation::{Operation, OperationStatus};
+use reeve_types::taskserv::TaskservState;
+use reeve_types::{ErrorKind, ManualClock};
+use serde_json::{Value, json};
+
+use super::Site;
+
+/// A site with `count` hosts and their software.
+async fn site(count: usize) -> (Site, FakeMachines) {
+    let site = Site::new(TestDb::sqlite().await).await;
+    let machines = FakeMachines::default();
+    site.app.set_remote(Arc::new(machines.clone()));
+    for n in 1..=count {
+        site.host(&format!("web-{n}")).await;
+    }
+    (site, machines)
+}
+
+fn wish(name: &str, servers: &[&str], config: Value) -> Value {
+    json!({"workspace": "w", "name": name, "servers": servers, "config": config, "check_mode": false})
+}
+
+async fn install(site: &Site, request: Value) -> Operation {
+    let asked = taskserv::create(&site.app, &site.admin, request).await.unwrap();
+    site.finish(&asked.id).await
+}
+
+async fn listed(site: &Site) -> Vec<(String, TaskservState, usize)> {
+    let all = taskserv::list(&site.app, &site.admin, None).await.unwrap();
+    all.into_iter().map(|placed| (placed.taskserv.name, placed.taskserv.state, placed.hosts.len())).collect()
+}
+
+fn words(software: &BTreeMap<String, Software>) -> Vec<String> {
+    software
+        .values()
+        .map(|one| one.iter().map(|(name, phase)| format!("{name} {phase}")).collect::<Vec<_>>().join(", "))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_required_comes_along_and_secrets_stay_out() {
+    let (site, machines) = site(3).await;
+    let done =
+        install(&site, wish("redis", &["web-1", "web-2", "web-3"], json!({"password": "correct-horse-battery"}))).await;
+    assert_eq!(done.status, OperationStatus::Completed, "{:?}", done.error);
+    assert_eq!(words(&machines.software()), ["os start, redis start"; 3]);
+    let running = TaskservState::Running;
+    assert_eq!(listed(&site).await, [("os".into(), running, 3), ("redis".into(), running, 3)]);
+    let result: Value = serde_json::from_str(done.result.as_deref().unwrap()).unwrap();
+    assert_eq!(
+        (&result["name"], &result["version"], &result["installed_along"][0]["name"]),
+        (&json!("redis"), &json!("1.2.3"), &json!("os"))
+    );
+    for text in [done.request.as_str(), done.result.as_deref().unwrap_or_default()] {
+        assert!(!text.contains("correct-horse"), "{text}");
+    }
+    let detail = operation::detail(&site.app, &site.admin, &done.id).await.unwrap();
+    assert_eq!(detail.phases.len(), 2 * 3 * 9);
+    let hosts = site.hosts().await;
+    assert!(hosts.iter().all(|host| host.host_key.is_some()), "the first contact pins the key");
+    assert_eq!(site.stale_locks().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_on_one_machine_takes_everything_back() {
+    let (site, machines) = site(3).await;
+    let address = site.hosts().await[1].address.clone().unwrap();
+    machines.fail(&address, "verify");
+    let done = install(&site, wish("etcd", &["web-1", "web-2", "web-3"], json!({}))).await;
+    assert_eq!(done.status, OperationStatus::Failed);
+    let error = done.error.unwrap();
+    assert!(error.contains("verify on web-") && error.contains("does not want to verify"), "{error}");
+    assert_eq!(words(&machines.software()), Vec::<String>::new());
+    assert_eq!(listed(&site).await, []);
+    assert_eq!(site.stale_locks().await, 0);
+    machines.mend();
+    let again = operation::retry(&site.app, &site.admin, &done.id).await.unwrap();
+    assert_eq!(site.finish(&again.id).await.status, OperationStatus::Completed);
+    assert_eq!(words(&machines.software()), ["etcd start, os start"; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_asks_and_changes_nothing() {
+    let (site, machines) = site(1).await;
+    let address = site.hosts().await[0].address.clone().unwrap();
+    machines.fail(&address, "preflight");
+    let mut request = wish("redis", &["web-1"], json!({"dependencies": "install"}));
+    request["check_mode"] = json!(true);
+    let done = install(&site, request).await;
+    assert_eq!(done.status, OperationStatus::Completed, "{:?}", done.error);
+    let plan: Value = serde_json::from_str(done.result.as_deref().unwrap()).unwrap();
+    assert_eq!(plan["summary"], "2 taskservs to install");
+    assert!(plan["text"].as_str().unwrap().contains("redis does not want to preflight"), "{plan}");
+    assert_eq!(words(&machines.software()), Vec::<String>::new());
+    assert_eq!(listed(&site).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wishes_that_cannot_be_are_refused_at_the_door() {
+    let (site, _) = site(2).await;
+    let refused = async |request: Value| {
+        let error = taskserv::create(&site.app, &site.admin, request).await.unwrap_err();
+        (error.kind, error.to_string())
+    };
+    let (kind, text) = refused(wish("etdc", &["web-1"], json!({}))).await;
+    assert_eq!(kind, ErrorKind::Invalid);
+    assert!(text.contains("did you mean `etcd`?"), "{text}");
+    assert_eq!(refused(wish("etcd", &["web-1", "web-2"], json!({}))).await.0, ErrorKind::Invalid);
+    assert_eq!(refused(wish("etcd", &["nowhere"], json!({}))).await.0, ErrorKind::Invalid);
+    assert_eq!(refused(wish("etcd", &["web-1"], json!({"dependencies": "refuse"}))).await.0, ErrorKind::Invalid);
+    let asked = taskserv::create(&site.app, &site.admin, wish("etcd", &["web-1"], json!({}))).await.unwrap();
+    let (kind, text) = refused(wish("redis", &["web-1"], json!({}))).await;
+    assert_eq!(kind, ErrorKind::Conflict, "{text}");
+    site.finish(&asked.id).await;
+    assert_eq!(refused(wish("etcd", &["web-1"], json!({}))).await.0, ErrorKind::Conflict);
+    let os = taskserv::list(&site.app, &site.admin, None).await.unwrap()[0].taskserv.handle.clone();
+    let error = taskserv::delete(&site.app, &site.admin, json!({"taskserv": os})).await.unwrap_err();
+    assert!(error.kind == ErrorKind::Conflict && error.message.contains("etcd"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upgraded_asked_and_removed() {
+    let (site, machines) = site(1).await;
+    install(&site, wish("redis", &["web-1"], json!({"max_memory": "64mb"}))).await;
+    let redis = async || taskserv::list(&site.app, &site.admin, None).await.unwrap().pop().unwrap();
+    let handle = redis().await.taskserv.handle;
+    let request = json!({"taskserv": handle, "config": {"max_memory": "1gb"}});
+    let asked = taskserv::upgrade(&site.app, &site.admin, request).await.unwrap();
+    let done = site.finish(&asked.id).await;
+    assert_eq!(done.status, OperationStatus::Completed, "{:?}", done.error);
+    assert!(redis().await.taskserv.config.contains("1gb"));
+    let health = taskserv::health(&site.app, &site.admin, &handle).await.unwrap();
+    assert_eq!(health["status"], "healthy", "{health}");
+    let address = site.hosts().await[0].address.clone().unwrap();
+    machines.fail(&address, "verify");
+    let asked = taskserv::upgrade(&site.app, &site.admin, json!({"taskserv": handle, "config": {"max_memory": "2gb"}}))
+        .await
+        .unwrap();
+    machines.mend();
+    assert_eq!(site.finish(&asked.id).await.status, OperationStatus::Completed);
+    let asked = taskserv::delete(&site.app, &site.admin, json!({"taskserv": handle})).await.unwrap();
+    assert_eq!(site.finish(&asked.id).await.status, OperationStatus::Completed);
+    assert_eq!(words(&machines.software()), ["os start"]);
+    let missing = taskserv::get(&site.app, &site.admin, &handle).await.unwrap_err();
+    assert_eq!(missing.kind, ErrorKind::NotFound);
+}
+
+/// A site with one operation whose job the harness plays in its place.
+struct Played<S: Saga<App>> {
+    site: Site,
+    machines: FakeMachines,
+    state: S::State,
+}
+
+impl<S: Saga<App>> Played<S> {
+    async fn of(site: Site, machines: FakeMachines, operation: Operation) -> Self {
+        let mut tx = site.app.store.begin().await.unwrap();
+        let id = operation.job_id.unwrap();
+        let job = reeve_store::job::get(&mut tx, &id).await.unwrap().unwrap();
+        tx.execute("DELETE FROM jobs WHERE id = $1", args![&id]).await.unwrap();
+        tx.commit().await.unwrap();
+        Self { site, machines, state: serde_json::from_str(&job.payload).unwrap() }
+    }
+}
+
+struct Installed(Played<InstallTaskserv>);
+
+async fn installation() -> Installed {
+    let (site, machines) = site(2).await;
+    let asked = taskserv::create(&site.app, &site.admin, wish("redis", &["web-1", "web-2"], json!({}))).await.unwrap();
+    Installed(Played::of(site, machines, asked).await)
+}
+
+impl World for Installed {
+    type Ctx = App;
+    type Saga = InstallTaskserv;
+    /// Software, taskservs that are more than a wish, forgotten locks.
+    type Seen = (Vec<String>, Vec<(String, TaskservState, usize)>, i64);
+
+    fn store(&self) -> &Store {
+        &self.0.site.app.store
+    }
+    fn ctx(&self) -> Arc<App> {
+        self.0.site.app.clone()
+    }
+    fn first_state(&self) -> Installing {
+        self.0.state.clone()
+    }
+    async fn seen(&self) -> Self::Seen {
+        let mut listed = listed(&self.0.site).await;
+        listed.retain(|(_, state, _)| *state != TaskservState::Pending);
+        (words(&self.0.machines.software()), listed, self.0.site.stale_locks().await)
+    }
+    fn clock(&self) -> Arc<ManualClock> {
+        self.0.site.clock.clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn installing_survives_everything() {
+    survives_everything(installation).await;
+}
+
+struct Removed(Played<RemoveTaskserv>);
+
+async fn removal() -> Removed {
+    let (site, machines) = site(1).await;
+    install(&site, wish("redis", &["web-1"], json!({}))).await;
+    let handle = taskserv::list(&site.app, &site.admin, None).await.unwrap().pop().unwrap().taskserv.handle;
+    let asked = taskserv::delete(&site.app, &site.admin, json!({"taskserv": handle})).await.unwrap();
+    Removed(Played::of(site, machines, asked).await)
+}
+
+impl World for Removed {
+    type Ctx = App;
+    type Saga = RemoveTaskserv;
+    /// Whether the row says what the machine says (what is removed cannot be put back: then it says that it failed), locks.
+    type Seen = (bool, i64);
+
+    fn store(&self) -> &Store {
+        &self.0.site.app.store
+    }
+    fn ctx(&self) -> Arc<App> {
+        self.0.site.app.clone()
+    }
+    fn first_state(&self) -> Removing {
+        self.0.state.clone()
+    }
+    async fn seen(&self) -> Self::Seen {
+        let rows = listed(&self.0.site).await;
+        let there = words(&self.0.machines.software()).iter().any(|words| words.contains("redis"));
+        let row = rows.iter().find(|(name, ..)| name == "redis").map(|(_, state, _)| *state);
+        let agree = match row {
+            None => !there,
+            Some(TaskservState::Running) => there,
+            Some(TaskservState::Failed) => true,
+            Some(_) => false,
+        };
+        (agree, self.0.site.stale_locks().await)
+    }
+    fn clock(&self) -> Arc<ManualClock> {
+        self.0.site.clock.clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removing_survives_everything() {
+    survives_everything(removal).await;
+}

@@ -1,0 +1,144 @@
+//! Machines behind an application that are no machines: they understand what the engine of taskservs asks, remember what it
+//! put there, and refuse on demand.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use reeve_ports::remote::{
+    Call, End, HostKey, KeyPair, Outcome, OutputSink, Pipe, RemoteError, RemoteErrorKind, RemoteFile, RemoteHost,
+    RemoteHosts, RemoteOrder, Target, Uploaded,
+};
+use reeve_types::Secret;
+
+/// What is on a machine: taskserv -> the last phase that changed it.
+pub type Software = BTreeMap<String, String>;
+
+#[derive(Default)]
+struct State {
+    machines: BTreeMap<String, Software>,
+    /// (address, phase): that one fails.
+    failing: Vec<(String, String)>,
+    /// Nobody answers there.
+    silent: Vec<String>,
+    asked: usize,
+}
+
+/// All machines, by address. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct FakeMachines(Arc<Mutex<State>>);
+
+impl FakeMachines {
+    fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.0.lock().expect("no panic while it is held"))
+    }
+    /// What is where; machines without anything are left out.
+    pub fn software(&self) -> BTreeMap<String, Software> {
+        self.state(|state| state.machines.clone().into_iter().filter(|(_, software)| !software.is_empty()).collect())
+    }
+    /// A phase fails on a machine until it is mended.
+    pub fn fail(&self, address: &str, phase: &str) {
+        self.state(|state| state.failing.push((address.to_owned(), phase.to_owned())));
+    }
+    /// Nothing fails any more, everybody answers.
+    pub fn mend(&self) {
+        self.state(|state| {
+            state.failing.clear();
+            state.silent.clear();
+        });
+    }
+    /// Nobody answers at this address.
+    pub fn silence(&self, address: &str) {
+        self.state(|state| state.silent.push(address.to_owned()));
+    }
+    /// Orders that were run.
+    pub fn asked(&self) -> usize {
+        self.state(|state| state.asked)
+    }
+
+    fn perform(&self, address: &str, order: &RemoteOrder) -> (u32, String) {
+        let script = String::from_utf8_lossy(&order.stdin).into_owned();
+        let words: Vec<&str> = order.argv.iter().map(String::as_str).collect();
+        let (name, phase) = match words.as_slice() {
+            ["sh", "-s"] if script.contains("printf 'os=%s") => {
+                return (0, "os=debian\nos_version=12\narch=amd64\ninit=none\ncgroup=2\nroot=yes\n".into());
+            }
+            ["sh", "-s"] => {
+                let name = script.split("REEVE_NAME='").nth(1).and_then(|rest| rest.split('\'').next());
+                let phase = script.rsplit("phase_").next().and_then(|rest| rest.split_whitespace().next());
+                (name.unwrap_or_default().to_owned(), phase.unwrap_or_default().to_owned())
+            }
+            ["sh", "-c", _, "upload", folder, _] => {
+                (folder.rsplit('/').next().unwrap_or_default().to_owned(), "upload".to_owned())
+            }
+            ["sh", path] => {
+                let parts: Vec<&str> = path.rsplit('/').collect();
+                (parts[2].to_owned(), parts[0].trim_end_matches(".sh").to_owned())
+            }
+            other => return (127, format!("{other:?}")),
+        };
+        self.state(|state| {
+            state.asked += 1;
+            if state.failing.iter().any(|(at, what)| at == address && *what == phase) {
+                return (1, format!("::problem {name} does not want to {phase}\n"));
+            }
+            let software = state.machines.entry(address.to_owned()).or_default();
+            match phase.as_str() {
+                "remove" => _ = software.remove(&name),
+                "install" | "configure" | "start" => _ = software.insert(name, phase),
+                "record" => return (0, "::fact version=1.2.3\n".into()),
+                "health" if !software.contains_key(&name) => return (1, "::problem it is not installed here\n".into()),
+                _ => {}
+            }
+            (0, String::new())
+        })
+    }
+}
+
+impl RemoteHosts for FakeMachines {
+    fn connect<'a>(&'a self, target: &'a Target) -> Call<'a, Arc<dyn RemoteHost>> {
+        let address = target.address.clone();
+        Box::pin(async move {
+            if self.state(|state| state.silent.contains(&address)) {
+                return Err(RemoteError::new(RemoteErrorKind::Unreachable, format!("{address} does not answer")));
+            }
+            const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1Xl0Zb6cVb0o0QJ0m1pE4w5n3m3e2Jt0m5h4e7yQ2x";
+            let machine: Arc<dyn RemoteHost> =
+                Arc::new(FakeMachine { address, key: HostKey::parse(KEY)?, all: self.clone() });
+            Ok(machine)
+        })
+    }
+    fn key_pair(&self, _: &[u8; 32], _: &str) -> Result<KeyPair, RemoteError> {
+        Err(RemoteError::invalid("these machines need no keys"))
+    }
+    fn public_key(&self, _: &Secret) -> Result<String, RemoteError> {
+        Err(RemoteError::invalid("these machines need no keys"))
+    }
+}
+
+struct FakeMachine {
+    address: String,
+    key: HostKey,
+    all: FakeMachines,
+}
+
+impl RemoteHost for FakeMachine {
+    fn host_key(&self) -> &HostKey {
+        &self.key
+    }
+    fn run<'a>(&'a self, order: &'a RemoteOrder, sink: &'a mut dyn OutputSink) -> Call<'a, Outcome> {
+        Box::pin(async move {
+            let (status, output) = self.all.perform(&self.address, order);
+            sink.write(Pipe::Stdout, output.as_bytes());
+            Ok(Outcome { end: End::Exited(status), output_bytes: output.len() as u64, omitted_bytes: 0 })
+        })
+    }
+    fn upload(&self, _: RemoteFile) -> Call<'_, Uploaded> {
+        Box::pin(async { Err(RemoteError::invalid("nobody uploads single files here")) })
+    }
+    fn remove<'a>(&'a self, _: &'a str) -> Call<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+    fn close(&self) -> futures::future::BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
