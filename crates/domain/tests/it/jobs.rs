@@ -114,6 +114,7 @@ async fn what_recurs_is_listed_and_can_be_asked_for() {
             "idempotency.prune",
             "identity.prune",
             "webhook_delivery.prune",
+            "operation.prune",
             "job.prune",
             "execution.prune",
         ];
