@@ -37,6 +37,7 @@ pub struct Ssh {
 }
 
 /// Runs `reeve server ssh`; the exit code is that of `ssh`.
+#[allow(clippy::disallowed_methods)] // ssh and ssh-keygen of whoever typed the command
 pub async fn run(args: Ssh, session: &mut Session<'_>, api: &Api) -> Outcome<u8> {
     let path = format!("{PROVISIONING}/servers/{}/ssh", segment(&find(api, &args.server).await?));
     let allow = async |public_key: &str| {
