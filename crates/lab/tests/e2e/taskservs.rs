@@ -22,7 +22,8 @@ struct Site {
 }
 
 fn site(net: u8) -> Site {
-    let packages = std::env::var("REEVE_TEST_PACKAGES").expect("the stage `services` of `cargo xtask test` makes the folder");
+    let packages =
+        std::env::var("REEVE_TEST_PACKAGES").expect("the stage `services` of `cargo xtask test` makes the folder");
     let data = tempfile::tempdir().unwrap();
     let bridge = format!("rvs{}-{net}", std::process::id());
     let environment = vec![
@@ -95,7 +96,8 @@ fn what_this_machine_can_run_is_installed_asked_and_removed() {
     run(server, "reeve workspace create demo");
     run(server, "reeve server create n --count 2 --provider local --wait");
     let proxy = r#"--set 'frontends=[{"name":"web","port":5001,"backend":"reg","mode":"http"}]' --set 'backends=[{"name":"reg","mode":"http","servers":["10.213.80.2:5000"],"check_path":"/v2/"}]'"#;
-    let nfs = r#"--set server=ganesha --set port=2050 --set 'exports=[{"path":"/srv/share","networks":["10.213.80.0/24"]}]'"#;
+    let nfs =
+        r#"--set server=ganesha --set port=2050 --set 'exports=[{"path":"/srv/share","networks":["10.213.80.0/24"]}]'"#;
     let hook = r#"--set 'hooks=[{"id":"deploy","command":"/bin/true","secret":"0123456789abcdef"}]'"#;
     let postgres = r#"--set 'databases=[{"name":"app","owner":"app","password":"it has \\ and \" inside"}]'"#;
     for line in [
@@ -115,7 +117,9 @@ fn what_this_machine_can_run_is_installed_asked_and_removed() {
     }
     let list = run(server, "reeve taskserv list");
     assert_eq!(list.matches("running").count(), 14, "{list}");
-    for name in ["redis", "oci-reg", "proxy", "containerd", "podman", "postgres", "webhook", "external-nfs", "ip-aliases"] {
+    for name in
+        ["redis", "oci-reg", "proxy", "containerd", "podman", "postgres", "webhook", "external-nfs", "ip-aliases"]
+    {
         run(server, &format!("reeve taskserv health {name}"));
         run(server, &format!("reeve taskserv delete {name} --remove-data --wait"));
     }
