@@ -135,7 +135,9 @@ impl Range<'_> {
             command.args(["--exclude-operation-id", operation]);
         }
         match (self.examples, with_key) {
-            (Some(examples), _) => command.args(["--max-examples", &examples.to_string()]),
+            (Some(examples), true) => command.args(["--max-examples", &examples.to_string()]),
+            // Refusals are all alike: a few of each.
+            (Some(_), false) => command.args(["--phases", "fuzzing", "--max-examples", "3"]),
             (None, true) => command.args(["--max-time", &ROUND_SECONDS.to_string()]),
             (None, false) => command.args(["--max-examples", "10"]),
         };

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -67,16 +68,8 @@ impl Cloud for Local {
 
     fn get<'a>(&'a self, id: &'a CloudServerId) -> Answer<'a, CloudServer> {
         Box::pin(async {
-            let inner = &self.inner;
-            let (record, host) = inner.find(id)?;
-            let server = inner.server(&record, &host);
-            let interrupted = matches!(record.wanted, Wanted::Up | Wanted::Restart)
-                && matches!(server.state, ServerState::Creating | ServerState::Changing)
-                && !process::is_held(&host);
-            if interrupted {
-                inner.resume(id.clone());
-            }
-            Ok(server)
+            let (record, host) = self.inner.find(id)?;
+            Ok(self.inner.look(&record, &host))
         })
     }
 
@@ -87,7 +80,7 @@ impl Cloud for Local {
         };
         let hosts = hosts.into_iter().filter(|host| filter.matches(&host.labels));
         let folder = self.inner.settings.folder.join("hosts");
-        stream::iter(hosts.map(move |host| Ok(self.inner.server(&host, &folder.join(&host.id))))).boxed()
+        stream::iter(hosts.map(move |host| Ok(self.inner.look(&host, &folder.join(&host.id))))).boxed()
     }
 
     fn start<'a>(&'a self, id: &'a CloudServerId) -> Answer<'a, ()> {
@@ -249,6 +242,19 @@ impl Inner {
         record.save(host)?;
         info!(host = %record.id, hostname = %record.hostname, address = %record.address, "a local host is made");
         Ok(record)
+    }
+
+    /// A host as it is. Whoever looks also makes it go on where it was interrupted, by a crash or by an image that had to
+    /// be made first.
+    fn look(self: &Arc<Self>, record: &Record, host: &Path) -> CloudServer {
+        let server = self.server(record, host);
+        let interrupted = matches!(record.wanted, Wanted::Up | Wanted::Restart)
+            && matches!(server.state, ServerState::Creating | ServerState::Changing)
+            && !process::is_held(host);
+        if interrupted {
+            self.resume(server.id.clone());
+        }
+        server
     }
 
     fn server(&self, record: &Record, host: &Path) -> CloudServer {

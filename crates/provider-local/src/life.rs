@@ -109,7 +109,7 @@ impl Inner {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         if let Some(pid) = process::first(host)? {
-            network::plug(&self.settings, &record.id, pid).await?;
+            network::plug(&self.settings, &record.id, record.address, pid).await?;
         }
         while !host.join("up").exists() {
             if !process::is_held(host) || begun.elapsed() > UP_WITHIN {

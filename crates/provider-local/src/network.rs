@@ -116,10 +116,15 @@ async fn egress(settings: &Settings) -> Result<(), CloudError> {
 }
 
 /// Plugs a host in: its end is called `eth0` and configures itself.
-pub async fn plug(settings: &Settings, id: &str, pid: i32) -> Result<(), CloudError> {
+///
+/// The hardware address follows from the IP address: whoever has that one next, after a restart or a deletion, is found by
+/// those who remember it.
+pub async fn plug(settings: &Settings, id: &str, address: Ipv4Addr, pid: i32) -> Result<(), CloudError> {
     let (cable, bridge) = (cable(id), &settings.bridge);
     if !has_cable(id) {
-        let script = format!("link add name {cable} type veth peer name eth0 netns {pid}\n");
+        let [a, b, c, d] = address.octets();
+        let hardware = format!("02:52:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
+        let script = format!("link add name {cable} type veth peer name eth0 address {hardware} netns {pid}\n");
         raced(run(&["ip", "-batch", "-"], &script).await, || has_cable(id))?;
     }
     run(&["ip", "-batch", "-"], &format!("link set dev {cable} master {bridge} up\n")).await.map(drop)

@@ -59,7 +59,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Figure>> {
             Target::AtMost(25.0),
         )
         .note(format!(
-            "median of {} minutes, at most {most:.1}; {:.0} heartbeats/s of {expected:.0} due",
+            "median of {} minutes, at most {most:.1}; {:.0} heartbeats/s of {expected:.0} due{why_fewer}",
             bench.rounds,
             rig::median(beats)
         )),

@@ -3,6 +3,7 @@
 
 mod access;
 mod apply;
+mod backups;
 mod errors;
 mod fake;
 mod login;

@@ -26,8 +26,8 @@ pub fn possible(app: &App, provider: &str, input: &Create) -> Result<()> {
         return Ok(());
     }
     let no = |why: &str| Err(Error::invalid("enroll", why));
-    if provider == ADOPTED || provider == "local" {
-        return no("needs cloud-init, which this provider has not: run `reeve agent --enroll KEY` on the machine");
+    if provider == ADOPTED {
+        return no("is for machines that are made: run `reeve agent --enroll KEY` on the machine");
     }
     if app.config.provisioning.agent_url.is_none() {
         return no("cannot be met: nobody told this server where machines fetch the agent (agent_download_url)");
