@@ -12,6 +12,7 @@ use crate::{fuzz, shell, tidy, up};
 
 mod needs;
 mod node;
+mod packages;
 mod postgres;
 mod python;
 mod s3;
@@ -74,6 +75,8 @@ struct Session {
     python: Option<PathBuf>,
     node: Option<PathBuf>,
     s3: Option<S3>,
+    /// Debian packages for hosts.
+    packages: Option<PathBuf>,
     tally: Tally,
 }
 
@@ -86,6 +89,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         python: None,
         node: None,
         s3: None,
+        packages: None,
         tally: Tally::default(),
     };
     let started = Instant::now();
@@ -167,6 +171,9 @@ fn services(session: &mut Session) -> Result<()> {
     session.python = Some(python);
     println!("      S3 (SeaweedFS) on port {}", s3.port);
     session.s3 = Some(s3);
+    if session.selected.contains(&"e2e") {
+        session.packages = Some(packages::prepare()?);
+    }
     Ok(())
 }
 
@@ -212,6 +219,9 @@ impl Session {
         }
         if let Some(node) = &self.node {
             cargo.env("REEVE_TEST_NODE_FOLDER", node);
+        }
+        if let Some(packages) = &self.packages {
+            cargo.env("REEVE_TEST_PACKAGES", packages);
         }
         if let Some(s3) = &self.s3 {
             cargo.env("REEVE_TEST_S3_URL", s3.url());

@@ -15,7 +15,7 @@ fn blocks() -> Vec<Vec<String>> {
     blocks.map(|block| block.lines().map(str::to_owned).collect()).collect()
 }
 
-fn run(server: &Server, line: &str) -> String {
+pub(super) fn run(server: &Server, line: &str) -> String {
     let folder = binary().parent().unwrap().display().to_string();
     let output = Command::new("sh")
         .args(["-c", line])
@@ -45,7 +45,7 @@ fn processes(folder: &Path) -> Vec<String> {
 }
 
 /// What of local hosts below `folder` is on this machine.
-fn traces(folder: &Path, bridge: &str) -> Vec<String> {
+pub(super) fn traces(folder: &Path, bridge: &str) -> Vec<String> {
     let mut traces = processes(folder);
     if Path::new("/sys/class/net").join(bridge).exists() {
         traces.push(format!("interface {bridge}"));
@@ -117,9 +117,9 @@ fn a_server_that_is_killed_while_it_makes_three_leaves_three() {
 }
 
 /// Takes away what a failed test leaves: hosts outlive their server.
-struct Leftovers {
-    hosts: std::path::PathBuf,
-    bridge: String,
+pub(super) struct Leftovers {
+    pub hosts: std::path::PathBuf,
+    pub bridge: String,
 }
 
 impl Drop for Leftovers {

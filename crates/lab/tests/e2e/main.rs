@@ -10,6 +10,7 @@ mod local_servers;
 mod nat;
 mod net;
 mod servers;
+mod taskservs;
 mod webhooks;
 
 use std::net::TcpListener;
