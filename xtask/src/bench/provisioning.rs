@@ -19,7 +19,7 @@ use super::rig::{Rig, folder, median, options};
 const MACHINES: u64 = 200;
 const OPERATIONS: u64 = 10_000;
 /// Simulated time that passes with every call.
-const PER_CALL_MS: i64 = 200;
+const PER_CALL_MS: i64 = 10_000;
 /// Measurements of how soon an operation begins.
 const STARTS: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(600);
