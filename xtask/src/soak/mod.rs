@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         None => up::reeve("release")?,
     };
     let folder = crate::bench::folder()?;
-    let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761 | 1);
+    let seed = args.seed.unwrap_or_else(|| (u64::from(std::process::id()) * 2_654_435_761) | 1);
     eprintln!("soak: {} rounds, seed {seed}, data in {}", args.rounds, folder.path().display());
     let mut dice = Dice(seed);
     let options = ServerOptions {
