@@ -125,14 +125,20 @@ impl Inner {
         let inner = Arc::clone(self);
         tokio::spawn(async move {
             let begun = tokio::time::Instant::now();
+            let wanted = |record: &Record| matches!(record.wanted, Wanted::Down | Wanted::Restart);
+            // Somebody may want something else meanwhile: the host is theirs then, also one that was started again between
+            // two looks.
+            let ours = || inner.find(&id).is_ok_and(|(record, _)| wanted(&record));
             while process::is_held(&host) && begun.elapsed() < limit {
                 tokio::time::sleep(Duration::from_millis(50)).await;
+                if !ours() {
+                    return;
+                }
             }
-            let wanted = |record: &Record| matches!(record.wanted, Wanted::Down | Wanted::Restart);
-            // Somebody may have wanted something else meanwhile.
-            if inner.find(&id).is_ok_and(|(record, _)| wanted(&record))
-                && let Err(error) = process::kill(&host).await
-            {
+            if !ours() {
+                return;
+            }
+            if let Err(error) = process::kill(&host).await {
                 warn!(host = %id, %error, "a local host does not end");
             }
             inner.settle(&id).await;

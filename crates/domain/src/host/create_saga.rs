@@ -39,6 +39,9 @@ pub struct Making {
     deadline: Option<Timestamp>,
     /// When the undo first looked for machines and found none.
     looked_at: Option<Timestamp>,
+    /// Since when the provider has told of a fault, each time it was asked.
+    #[serde(default)]
+    fault_since: Option<Timestamp>,
     address: Option<String>,
     /// The size of an adopted machine, as it says itself.
     #[serde(default)]
@@ -63,6 +66,7 @@ impl Making {
             refused: false,
             deadline: None,
             looked_at: None,
+            fault_since: None,
             address: None,
             found: None,
             enrollment_key,
@@ -70,6 +74,9 @@ impl Making {
         }
     }
 }
+
+/// Some faults clear by themselves; one that lasts this long does not.
+const FAULT_MS: i64 = 60_000;
 
 /// The saga.
 pub struct CreateHost;
@@ -242,6 +249,9 @@ impl Step<App, Making> for Boot {
                 return Err(Failure::wait(app.config.provisioning.poll, "a surplus machine is being deleted"));
             }
         }
+        let faulty = server.as_ref().is_some_and(|server| server.state == ServerState::Failed);
+        making.fault_since = faulty.then(|| making.fault_since.unwrap_or(now));
+        let lasting = making.fault_since.is_some_and(|since| now.ms_since(since) >= FAULT_MS);
         match server.as_ref().map(|server| (server.state, server.address())) {
             Some((ServerState::Running, Some(address))) => {
                 say(job, &format!("{} is up at {address}", host.hostname));
@@ -250,6 +260,9 @@ impl Step<App, Making> for Boot {
             }
             Some((ServerState::Deleting, _)) => {
                 Err(Failure::Fail(Error::conflict("the provider deletes the machine, and nobody here asked for it")))
+            }
+            Some((ServerState::Failed, _)) if lasting => {
+                Err(Failure::Fail(Error::conflict("the provider tells of a fault of the machine that does not pass")))
             }
             _ if now >= deadline => {
                 let state = server.map_or("gone".to_owned(), |server| format!("{:?}", server.state).to_lowercase());

@@ -102,6 +102,9 @@ async fn a_slow_one_delays_nobody_and_has_bounded_attempts() {
         hooks.happen(A, 0..100).await;
         let fast = |got: &[super::Got]| got.iter().filter(|g| g.url.contains("fast")).count() == 500;
         hooks.receivers.await_until("what the fast ones get", fast).await;
+        // What is on its way counts before it is written down.
+        let slow = |got: &[super::Got]| got.iter().filter(|g| g.url.contains("slow")).count() == 3;
+        hooks.receivers.await_until("what the slow one gets at once", slow).await;
         assert_eq!((hooks.receivers.of("http://slow/").len(), hooks.receivers.peak("http://slow/")), (3, 3));
         gate.add_permits(1_000);
         hooks
