@@ -79,11 +79,14 @@ fn etcd_on_three_servers_survives_one() {
     run(&site.server, "reeve taskserv install etcd --server db-1,db-2,db-3");
     std::thread::sleep(Duration::from_secs(4));
     let server = site.server.kill_and_restart().unwrap();
-    wait_for("etcd to be installed", PATIENCE, || {
+    let installed = wait_for("etcd to be installed", PATIENCE, || {
         let list = run(&server, "reeve taskserv list");
         Ok(list.lines().any(|line| line.contains("etcd") && line.contains("running")).then_some(()))
-    })
-    .unwrap();
+    });
+    if let Err(error) = installed {
+        let (shown, log) = (run(&server, "reeve operation show last"), run(&server, "reeve operation logs last"));
+        panic!("{error}\n{shown}\n{log}");
+    }
     run(&server, "reeve taskserv health etcd");
     run(&server, "reeve server delete db-1 db-2 db-3 --force --wait");
     assert_eq!(traces(&site.hosts, &site.bridge), Vec::<String>::new());
