@@ -157,6 +157,17 @@ quiet_daemons() {
 	fi
 }
 
+# Takes up what an installation that was cut short left half done: apt refuses to work until then. Whoever did it may
+# hold the lock still.
+mend_packages() {
+	tries=0
+	until DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --force-confold --configure -a </dev/null; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 30 ] || fail "packages that were left half installed cannot be configured: see 'dpkg --audit'"
+		sleep 2
+	done
+}
+
 list_packages() { dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | sort; }
 
 # Writes down which packages are there that were not: they go on removal. Safe to run again after a crash.
@@ -225,6 +236,7 @@ install_packages() {
 		fi
 	done
 	quiet_daemons
+	mend_packages
 	if [ "$REEVE_SOURCE" = folder ]; then
 		apt_folder install --no-install-recommends "$@"
 		rm -rf "$REEVE_STATE/apt"
@@ -702,6 +714,7 @@ remove_packages() {
 	done <"$REEVE_STATE/packages"
 	[ "$#" -gt 0 ] || return 0
 	quiet_daemons
+	mend_packages
 	how=--remove
 	if [ "$REEVE_PURGE" = yes ]; then how=--purge; fi
 	# dpkg leaves those that others need, and says so with its exit code.
