@@ -1,5 +1,7 @@
 //! Hosts.
 
+use std::collections::HashMap;
+
 use reeve_types::host::{Host, HostFilter, HostState};
 use reeve_types::{Error, HostId, NodeId, Result, Timestamp, WorkspaceId};
 
@@ -140,6 +142,23 @@ pub async fn set_node(tx: &mut Tx, id: &HostId, node: &NodeId, now: Timestamp) -
 /// As the store.
 pub async fn get(tx: &mut Tx, id: &HostId) -> Result<Option<Host>> {
     tx.opt(&format!("SELECT {COLUMNS} FROM hosts WHERE id = $1"), args![id]).await?.map(read).transpose()
+}
+
+/// The hosts with these ids, in their order and in one statement. Those that are gone are left out.
+///
+/// # Errors
+/// As the store.
+pub async fn of_ids<'a>(tx: &mut Tx, ids: impl IntoIterator<Item = &'a HostId>) -> Result<Vec<Host>> {
+    let ids: Vec<&HostId> = ids.into_iter().collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut w = Where::new();
+    w.any_of("id", ids.iter().copied());
+    let rows = tx.all(&format!("SELECT {COLUMNS} FROM hosts{}", w.sql()), w.args()).await?;
+    let found: Vec<Host> = rows.into_iter().map(read).collect::<Result<_>>()?;
+    let mut found: HashMap<HostId, Host> = found.into_iter().map(|host| (host.id.clone(), host)).collect();
+    Ok(ids.into_iter().filter_map(|id| found.remove(id)).collect())
 }
 
 /// The host with this handle.

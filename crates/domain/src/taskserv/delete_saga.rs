@@ -94,10 +94,7 @@ impl Step<App, Removing> for Remove {
         not_cancelled(app, &state.operation).await?;
         let mut tx = app.store.read().await?;
         let Some(placed) = table::get(&mut tx, &state.taskserv).await? else { return Ok(()) };
-        let mut hosts = Vec::new();
-        for id in &state.hosts {
-            hosts.extend(reeve_store::host::get(&mut tx, id).await?);
-        }
+        let hosts = reeve_store::host::of_ids(&mut tx, &state.hosts).await?;
         drop(tx);
         let settings = world::settings(app, &placed.taskserv)?;
         let others = machine::placed(app, &placed.taskserv.workspace_id).await?;

@@ -19,10 +19,7 @@ pub async fn health(app: &App, actor: &Actor, handle: &str) -> Result<Value> {
     authz::require(actor, Permission::TaskservsRead)?;
     let mut tx = app.store.read().await?;
     let placed = table::by_handle(&mut tx, handle).await?.ok_or_else(|| Error::not_found("taskserv"))?;
-    let mut on = Vec::new();
-    for (id, _) in &placed.hosts {
-        on.extend(hosts::get(&mut tx, id).await?);
-    }
+    let on = hosts::of_ids(&mut tx, placed.hosts.iter().map(|(id, _)| id)).await?;
     drop(tx);
     let settings = world::settings(app, &placed.taskserv)?;
     let others = machine::placed(app, &placed.taskserv.workspace_id).await?;

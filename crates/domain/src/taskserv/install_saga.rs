@@ -229,10 +229,7 @@ struct Ground {
 async fn ground(app: &App, part: &Part, wanted: Option<String>) -> Result<Option<Ground>> {
     let mut tx = app.store.read().await?;
     let Some(row) = table::get(&mut tx, &part.taskserv).await? else { return Ok(None) };
-    let mut hosts = Vec::new();
-    for id in &part.hosts {
-        hosts.extend(reeve_store::host::get(&mut tx, id).await?);
-    }
+    let hosts = reeve_store::host::of_ids(&mut tx, &part.hosts).await?;
     drop(tx);
     let settings = match wanted {
         Some(sealed) => opened(app, &part.taskserv, &sealed)?,
