@@ -198,10 +198,15 @@ pub fn python() -> Result<PathBuf> {
 
 fn e2e(session: &mut Session) -> Result<()> {
     let binary = up::reeve("dev")?;
+    let simulators = up::build(&["-p", "reeve-simulators", "--bins"], "dev")?;
+    let simulator = simulators.get("cloud-simulator").context("cargo built no cloud-simulator")?;
     // One at a time: each test starts hundreds of processes and measures what happens to them.
     session.cargo_test(
         &["-p", "reeve-lab", "--test", "e2e", "--", "--test-threads=1", "--nocapture"],
-        &[("REEVE_BIN", binary.to_string_lossy().into_owned())],
+        &[
+            ("REEVE_BIN", binary.to_string_lossy().into_owned()),
+            ("REEVE_TEST_CLOUD_SIMULATOR", simulator.to_string_lossy().into_owned()),
+        ],
     )
 }
 

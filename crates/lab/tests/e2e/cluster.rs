@@ -1,0 +1,116 @@
+//! `kill -9` of the server at every step boundary of a `cluster_create`, with software really installed over SSH: on hosts of
+//! this machine, at a simulated UpCloud, and on the way back from a failure. Whatever happens there is no orphan, no double,
+//! and the operation comes to its end.
+
+mod site;
+mod watch;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::local_servers::run;
+use site::{Ground, Up, UpCloud, beside, key};
+use watch::{Story, kill_at_every_step};
+
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A small cluster: two servers, what every one has, and a store on the first.
+fn cluster(provider: &str, etcd: Value) -> Value {
+    json!({
+        "cluster_name": "k", "node_count": 2, "provider": provider,
+        "taskservs": [{"name": "os", "servers": "all"}, {"name": "etcd", "servers": "first", "config": etcd}],
+    })
+}
+
+/// Says what was seen, and that nobody was spared: each step of the workflow was met by a kill when it had begun and by one
+/// when it had ended, and there were more kills than that, for they met what steps are made of too.
+fn was_killed_everywhere(story: &Story, steps: usize, begun: Instant) {
+    let seconds = begun.elapsed().as_secs();
+    let pause_ms = story.longest_pause.as_millis();
+    eprintln!("{} kills in {seconds} s, longest wait for the next step {pause_ms} ms\n{}", story.kills.len(), story.told());
+    let ended = story.steps().filter(|line| line.ends_with(": completed") || line.ends_with(": failed")).count();
+    assert_eq!(ended, steps, "{}", story.told());
+    assert!(story.kills.len() >= 2 * steps, "only {} kills for {steps} steps\n{}", story.kills.len(), story.told());
+}
+
+#[test]
+fn a_cluster_on_this_machine_is_made_once_however_often_the_server_is_killed() {
+    let begun = Instant::now();
+    let (ground, options) = Ground::new(81);
+    let up = Up::start(&options).unwrap();
+    run(&up.server, "reeve workspace create demo");
+    let id = up.submit("cluster_create", cluster("local", json!({})));
+    let (up, story) = kill_at_every_step(up, &id, PATIENCE).unwrap();
+    assert_eq!((story.status.as_str(), story.error.as_str()), ("completed", ""), "{}", story.told());
+    was_killed_everywhere(&story, 4, begun);
+
+    let servers = up.servers();
+    let shown: Vec<(&str, &str)> = servers.iter().map(|(name, state, _)| (name.as_str(), state.as_str())).collect();
+    assert_eq!(shown, [("k-cp-1", "running"), ("k-node-1", "running")]);
+    ground.holds(&servers.iter().map(|(_, _, address)| address.clone()).collect::<Vec<_>>());
+    runs_its_software(&up, &ground);
+
+    let id = up.submit("cluster_delete", json!({"cluster_name": "k"}));
+    assert_eq!(up.ended(&id)["status"], "completed");
+    assert_eq!((up.servers(), up.taskservs()), (vec![], vec![]));
+    ground.is_empty();
+}
+
+/// Each taskserv is known once and well, and there is one etcd.
+fn runs_its_software(up: &Up, ground: &Ground) {
+    let known = up.taskservs();
+    let known: Vec<(&str, &str, usize, &str)> =
+        known.iter().map(|(name, state, servers, health)| (&**name, &**state, *servers, &**health)).collect();
+    assert_eq!(known, [("etcd", "running", 1, "healthy"), ("os", "running", 2, "healthy")]);
+    assert_eq!(ground.running("/usr/bin/etcd --config-file"), 1);
+}
+
+/// Settings of etcd on machines that a cloud has: the folder is not theirs by itself.
+fn from_folder() -> Value {
+    json!({"source": "folder", "source_folder": "/mnt/packages"})
+}
+
+#[test]
+fn a_cluster_at_upcloud_is_paid_once_however_often_the_server_is_killed() {
+    let begun = Instant::now();
+    let upcloud = UpCloud::open(82, 2);
+    let up = Up::start(&beside(upcloud.ground.folder.path(), upcloud.environment())).unwrap();
+    run(&up.server, "reeve workspace create demo --plan 1xCPU-1GB --zone de-fra1");
+    upcloud.let_in(&key(&up));
+    let id = up.submit("cluster_create", cluster("upcloud", from_folder()));
+    let (up, story) = kill_at_every_step(up, &id, PATIENCE).unwrap();
+    assert_eq!((story.status.as_str(), story.error.as_str()), ("completed", ""), "{}", story.told());
+    was_killed_everywhere(&story, 4, begun);
+
+    assert_eq!(upcloud.servers("cluster=k"), ["k-cp-1", "k-node-1"]);
+    assert_eq!(upcloud.disks(), (2, 0), "attached to servers, and left over");
+    assert_eq!(up.servers().len(), 2);
+    runs_its_software(&up, &upcloud.ground);
+
+    let id = up.submit("cluster_delete", json!({"cluster_name": "k"}));
+    assert_eq!(up.ended(&id)["status"], "completed");
+    assert_eq!((up.servers(), up.taskservs()), (vec![], vec![]));
+    assert_eq!((upcloud.servers("cluster"), upcloud.disks()), (vec![], (0, 0)));
+    upcloud.close();
+}
+
+#[test]
+fn a_cluster_that_fails_half_way_is_taken_back_however_often_the_server_is_killed() {
+    let begun = Instant::now();
+    let (ground, options) = Ground::new(83);
+    let up = Up::start(&options).unwrap();
+    run(&up.server, "reeve workspace create demo");
+    // A program that ends at once: installed, configured and started, it is never well.
+    let broken = json!({"source": "path", "source_path": "/usr/bin/false", "version": "3.5.17", "verify_secs": 5});
+    let id = up.submit("cluster_create", cluster("local", broken));
+    let (up, story) = kill_at_every_step(up, &id, PATIENCE).unwrap();
+    assert_eq!(story.status, "failed", "{}", story.told());
+    assert!(story.error.contains("taskserv/etcd") && story.error.contains("not well"), "{}", story.error);
+    // Two servers, os, etcd, and the servers once more on the way back.
+    was_killed_everywhere(&story, 6, begun);
+    let back = story.kills.iter().flatten().filter(|line| line.ends_with(": undoing") || line.contains("undo/")).count();
+    assert!(back > 6, "{}", story.told());
+    assert_eq!((up.servers(), up.taskservs()), (vec![], vec![]));
+    ground.is_empty();
+}
