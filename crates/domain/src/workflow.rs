@@ -5,14 +5,15 @@ use reeve_jobs::NewJob;
 use reeve_store::{host as hosts, operation as table, workspace as workspaces};
 use reeve_types::host::HostFilter;
 use reeve_types::operation::{Operation, OperationFilter, OperationKind};
-use reeve_types::{Actor, Error, OperationId, Page, Permission, Result, Secret};
+use reeve_types::{Actor, Error, ErrorKind, OperationId, Page, Permission, Result, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::operation::{self, Detail, New, begin};
 use crate::plan::CheckOperation;
-use crate::{App, audit, authz, host, workspace};
+use crate::{App, audit, authz, host, taskserv, workspace};
 
+mod cluster;
 pub mod graph;
 mod launch;
 pub mod saga;
@@ -152,7 +153,28 @@ async fn prepare(app: &App, input: &Submit, kind: OperationKind) -> Result<(reev
             node.request[name] = json!(value);
         }
     }
+    if kind == OperationKind::ClusterCreate {
+        check_software(app, &found, &graph).await?;
+    }
     Ok((found, graph))
+}
+
+/// What a cluster is to run must be there and rightly set before the first machine is ordered for it.
+async fn check_software(app: &App, workspace: &reeve_types::workspace::Workspace, graph: &Graph) -> Result<()> {
+    let of = |kind: OperationKind| graph.nodes.iter().filter(move |node| node.kind == kind);
+    let made = of(OperationKind::ServerCreate).filter_map(|node| node.request["hostname"].as_str().map(str::to_owned));
+    let made: Vec<String> = made.collect();
+    for node in of(OperationKind::TaskservCreate) {
+        let mut request = node.request.clone();
+        // An earlier one may bring what it requires.
+        request["config"]["dependencies"] = json!("install");
+        match taskserv::check_request(app, workspace, request, &made).await {
+            Err(error) if error.kind == ErrorKind::Invalid => return Err(shape::at(error, &node.id)),
+            // What stands in the way now may be gone by then.
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What the nodes of a graph ask of their caller.

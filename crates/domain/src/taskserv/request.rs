@@ -104,6 +104,14 @@ pub(crate) async fn prepare(app: &App, workspace: &Workspace, kind: OperationKin
     prepare_with(app, workspace, kind, request, &[]).await
 }
 
+/// Whether an installation could be entered once the machines `coming` are there.
+///
+/// # Errors
+/// As [`prepare`].
+pub(crate) async fn check_request(app: &App, workspace: &Workspace, request: Value, coming: &[String]) -> Result<()> {
+    prepare_with(app, workspace, OperationKind::TaskservCreate, request, coming).await.map(|_| ())
+}
+
 /// As [`prepare`], with machines that will be there.
 pub(super) async fn prepare_with(
     app: &App,

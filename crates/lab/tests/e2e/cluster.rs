@@ -1,6 +1,6 @@
 //! `kill -9` of the server at every step boundary of a `cluster_create`, with software really installed over SSH: on hosts of
 //! this machine, at a simulated UpCloud, and on the way back from a failure. Whatever happens there is no orphan, no double,
-//! and the operation comes to its end.
+//! and the operation comes to its end. And the cluster that nobody gave a list: Kubernetes, as far as this machine goes.
 
 mod site;
 mod watch;
@@ -112,5 +112,41 @@ fn a_cluster_that_fails_half_way_is_taken_back_however_often_the_server_is_kille
     let back = story.kills.iter().flatten().filter(|line| line.ends_with(": undoing") || line.contains("undo/")).count();
     assert!(back > 6, "{}", story.told());
     assert_eq!((up.servers(), up.taskservs()), (vec![], vec![]));
+    ground.is_empty();
+}
+
+/// k3s and cilium as programs: simulators, unless `REEVE_TEST_K3S` and `REEVE_TEST_CILIUM` name the real ones. Real ones
+/// need images too, which have to be where they look for them.
+#[test]
+fn a_cluster_without_a_list_is_kubernetes_with_all_its_nodes() {
+    let programs = tempfile::tempdir().unwrap();
+    for name in ["k3s", "cilium"] {
+        let variable = format!("REEVE_TEST_{}", name.to_uppercase());
+        let program = std::env::var_os(&variable).unwrap_or_else(|| panic!("{variable}: run `cargo xtask test --only e2e`"));
+        std::fs::copy(program, programs.path().join(name)).unwrap();
+    }
+    let (ground, options) = Ground::showing(84, programs.path().display().to_string());
+    let up = Up::start(&options).unwrap();
+    run(&up.server, "reeve workspace create demo");
+    let config = json!({
+        "kubernetes": {"distribution": "k3s", "source_path": "/mnt/packages/k3s", "version": "1.31.4"},
+        "cilium": {"source_path": "/mnt/packages/cilium"},
+    });
+    let parameters = json!({"cluster_name": "k8s", "node_count": 3, "provider": "local", "config": config});
+    let id = up.submit("cluster_create", parameters);
+    let made = up.ended(&id);
+    assert_eq!(made["status"], "completed", "{made:#}\n{}", run(&up.server, "reeve operation logs last || true"));
+    let known = up.taskservs();
+    let known: Vec<(&str, &str, usize, &str)> =
+        known.iter().map(|(name, state, servers, health)| (&**name, &**state, *servers, &**health)).collect();
+    let well = [("cilium", 1), ("kubernetes", 3), ("os", 3)].map(|(name, servers)| (name, "running", servers, "healthy"));
+    assert_eq!(known, well);
+    // One control plane, two that work, all with a network.
+    assert_eq!((ground.running("/opt/reeve/kubernetes/1.31.4/bin/k3s server"), 2), (1, ground.running("/opt/reeve/kubernetes/1.31.4/bin/k3s agent")));
+    let health = run(&up.server, "reeve taskserv health kubernetes -o json").replace([' ', '\n'], "");
+    assert!(health.contains(r#""nodes":"3""#) && health.contains(r#""nodes_ready":"3""#), "{health}");
+
+    let id = up.submit("cluster_delete", json!({"cluster_name": "k8s"}));
+    assert_eq!(up.ended(&id)["status"], "completed");
     ground.is_empty();
 }

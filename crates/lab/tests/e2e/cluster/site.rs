@@ -97,10 +97,16 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Options of a server whose local hosts have addresses in 10.213.`net`.0/24.
+    /// Options of a server whose local hosts have addresses in 10.213.`net`.0/24 and see the Debian packages that tests
+    /// install.
     pub fn new(net: u8) -> (Self, ServerOptions) {
         let packages =
             std::env::var("REEVE_TEST_PACKAGES").expect("the stage `services` of `cargo xtask test` makes the folder");
+        Self::showing(net, packages)
+    }
+
+    /// The same with another folder that the hosts see as `/mnt/packages`.
+    pub fn showing(net: u8, packages: String) -> (Self, ServerOptions) {
         let folder = tempfile::tempdir().unwrap();
         let bridge = format!("rvc{}-{net}", std::process::id());
         let environment = vec![
