@@ -5,7 +5,7 @@ use reeve_jobs::NewJob;
 use reeve_store::{host as hosts, operation as table, workspace as workspaces};
 use reeve_types::host::HostFilter;
 use reeve_types::operation::{Operation, OperationFilter, OperationKind};
-use reeve_types::{Actor, Error, ErrorKind, OperationId, Page, Permission, Result, Secret};
+use reeve_types::{Actor, Error, OperationId, Page, Permission, Result, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -164,17 +164,12 @@ async fn check_software(app: &App, workspace: &reeve_types::workspace::Workspace
     let of = |kind: OperationKind| graph.nodes.iter().filter(move |node| node.kind == kind);
     let made = of(OperationKind::ServerCreate).filter_map(|node| node.request["hostname"].as_str().map(str::to_owned));
     let made: Vec<String> = made.collect();
-    for node in of(OperationKind::TaskservCreate) {
-        let mut request = node.request.clone();
-        // An earlier one may bring what it requires.
-        request["config"]["dependencies"] = json!("install");
-        match taskserv::check_request(app, workspace, request, &made).await {
-            Err(error) if error.kind == ErrorKind::Invalid => return Err(shape::at(error, &node.id)),
-            // What stands in the way now may be gone by then.
-            _ => {}
-        }
+    let software: Vec<_> = of(OperationKind::TaskservCreate).collect();
+    let requests: Vec<&Value> = software.iter().map(|node| &node.request).collect();
+    match taskserv::first_wrong(app, workspace, &requests, &made).await? {
+        Some((index, error)) => Err(shape::at(error, &software[index].id)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// What the nodes of a graph ask of their caller.

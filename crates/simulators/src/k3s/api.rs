@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::config::{Config, Role};
-use super::{DATA, KUBECONFIG, VERSION, complain, write};
+use super::{DATA, KUBECONFIG, VERSION, complain, random, write};
 
 /// Seconds without a word after which a node is not ready.
 const SILENCE_S: u64 = 40;
@@ -88,8 +88,7 @@ impl Server {
             if let Ok(kept) = std::fs::read_to_string(&path) {
                 return Ok(kept.trim().to_owned());
             }
-            let key = KeyPair::generate().map_err(|error| error.to_string())?;
-            let fresh: String = STANDARD.encode(key.public_key_raw()).chars().filter(char::is_ascii_alphanumeric).collect();
+            let fresh = random()?;
             write(&path, &fresh)?;
             Ok(fresh)
         };
@@ -148,14 +147,14 @@ fn routes(inner: Arc<Inner>) -> Router {
             "/apis/apps/v1/namespaces/kube-system/daemonsets/cilium",
             get(cilium).put(install_cilium).delete(remove_cilium),
         )
-        .layer(middleware::from_fn_with_state(inner.clone(), of_admin));
+        .layer(middleware::from_fn_with_state(inner.clone(), admins_only));
     Router::new()
-        .route("/readyz", get(async || "ok"))
-        .route("/livez", get(async || "ok"))
-        .route("/cacerts", get(async |State(inner): Cloud| inner.certificate.clone()))
+        .route("/readyz", get(|| async { "ok" }))
+        .route("/livez", get(|| async { "ok" }))
+        .route("/cacerts", get(|State(inner): Cloud| async move { inner.certificate.clone() }))
         .route("/v1-k3s/nodes/{name}", put(join))
         .merge(of_admin)
-        .fallback(async || refusal(404, "the server could not find the requested resource"))
+        .fallback(|| async { refusal(404, "the server could not find the requested resource") })
         .with_state(inner)
 }
 
@@ -165,7 +164,7 @@ fn refusal(code: u16, message: &str) -> Response {
     (status, Json(body)).into_response()
 }
 
-async fn of_admin(State(inner): Cloud, headers: HeaderMap, request: Request, next: Next) -> Response {
+async fn admins_only(State(inner): Cloud, headers: HeaderMap, request: Request, next: Next) -> Response {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if given != format!("Bearer {}", inner.admin) {
         return refusal(401, "Unauthorized");

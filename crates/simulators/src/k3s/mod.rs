@@ -96,3 +96,10 @@ fn write(path: &str, text: &str) -> Result<(), String> {
     };
     write().map_err(|error| format!("{path}: {error}"))
 }
+
+/// Letters that nobody guesses, of a fresh key.
+fn random() -> Result<String, String> {
+    let key = rcgen::KeyPair::generate().map_err(|error| error.to_string())?.serialize_pem();
+    let body: String = key.lines().filter(|line| !line.starts_with('-')).collect();
+    Ok(body.chars().rev().filter(char::is_ascii_alphanumeric).take(40).collect())
+}

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use rcgen::KeyPair;
 use reqwest::Method;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -14,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::api::Told;
 use super::client::Client;
 use super::config::{Config, Role};
-use super::{DATA, complain, write};
+use super::{DATA, complain, random, write};
 
 /// Between two words to the server. The original says less.
 const BEAT: Duration = Duration::from_millis(500);
@@ -93,8 +92,7 @@ fn password() -> Result<String, String> {
     if let Ok(kept) = std::fs::read_to_string(PASSWORD) {
         return Ok(kept.trim().to_owned());
     }
-    let key = KeyPair::generate().map_err(|error| error.to_string())?;
-    let fresh: String = key.public_key_raw().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let fresh = random()?;
     write(PASSWORD, &fresh)?;
     Ok(fresh)
 }
@@ -103,6 +101,6 @@ fn password() -> Result<String, String> {
 async fn answer(port: u16) -> Result<JoinHandle<()>, String> {
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
     let listener = listener.map_err(|error| format!("port {port}: {error}"))?;
-    let routes = Router::new().route("/healthz", get(async || "ok"));
+    let routes = Router::new().route("/healthz", get(|| async { "ok" }));
     Ok(tokio::spawn(async move { drop(axum::serve(listener, routes).await) }))
 }
