@@ -138,14 +138,14 @@ impl Ground {
         assert_eq!(traces(&self.hosts, &self.bridge), Vec::<String>::new());
     }
 
-    /// How many processes of the hosts have a command line that begins with these words.
+    /// How many processes of the hosts have a command line that holds these words.
     pub fn running(&self, words: &str) -> usize {
         let below = self.hosts.to_str().unwrap().to_owned();
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
         let ours = entries.filter(|process| {
             let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
             let mounts = std::fs::read_to_string(process.path().join("mountinfo")).unwrap_or_default();
-            String::from_utf8_lossy(&line).replace('\0', " ").starts_with(words) && mounts.contains(&below)
+            String::from_utf8_lossy(&line).replace('\0', " ").contains(words) && mounts.contains(&below)
         });
         ours.count()
     }

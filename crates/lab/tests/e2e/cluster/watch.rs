@@ -15,23 +15,32 @@ pub struct Story {
     pub status: String,
     /// And why, when it failed.
     pub error: String,
-    /// What was to be seen for the first time when the server was killed, kill by kill.
-    pub kills: Vec<Vec<String>>,
-    /// Time from the moment at which the server was there again to the next step that was seen.
-    pub longest_pause: Duration,
+    /// Kill by kill.
+    pub kills: Vec<Kill>,
+    /// What was seen in the end without a kill.
+    rest: Vec<String>,
+}
+
+/// A kill of the server.
+pub struct Kill {
+    /// Steps that were seen for the first time then.
+    seen: Vec<String>,
+    /// Since the server was there again after the kill before.
+    after: Duration,
 }
 
 impl Story {
-    /// Steps of the workflow with how they were seen, each by the kill that followed.
-    pub fn steps(&self) -> impl Iterator<Item = &str> {
-        let lines = self.kills.iter().flatten().filter(|line| line.starts_with("step "));
-        lines.map(|line| line.trim_start_matches("step "))
+    /// What was seen of anything, line by line.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.kills.iter().flat_map(|kill| &kill.seen).chain(&self.rest).map(String::as_str)
     }
 
     /// Kill by kill, for people.
     pub fn told(&self) -> String {
-        let kills = self.kills.iter().enumerate();
-        kills.map(|(n, lines)| format!("{:3}  {}\n", n + 1, lines.join(", "))).collect()
+        let line = |(n, kill): (usize, &Kill)| {
+            format!("{:3} {:6} ms  {}\n", n + 1, kill.after.as_millis(), kill.seen.join(", "))
+        };
+        self.kills.iter().enumerate().map(line).collect()
     }
 }
 
@@ -81,29 +90,34 @@ fn of_job(detail: &Value, name: &str, lines: &mut Vec<String>) {
     lines.extend(steps.map(|step| format!("{name}/{}: {}", text(step, "name"), text(step, "state"))));
 }
 
-/// Kills the server whenever a step has begun or ended that was not seen before, and starts it again, until the workflow has
-/// ended. It is asked without a pause: each look is an answer of the server.
-pub fn kill_at_every_step(mut up: Up, id: &str, limit: Duration) -> Result<(Up, Story)> {
+/// Kills the server whenever a step has begun or ended that was not seen before and is worth it, and starts it again, until
+/// the workflow has ended. It is asked without a pause: each look is an answer of the server.
+pub fn kill_at_every_step(
+    mut up: Up,
+    id: &str,
+    limit: Duration,
+    worth: impl Fn(&str) -> bool,
+) -> Result<(Up, Story)> {
     let mut watch = Watch::of(id);
-    let mut kills = Vec::new();
-    let mut longest_pause = Duration::ZERO;
+    let (mut kills, mut seen) = (Vec::new(), Vec::new());
     let deadline = Instant::now() + limit;
     let mut client = provisioning(&up.server)?;
     let mut there_since = Instant::now();
     loop {
         let (fresh, whole) = watch.look(&mut client).with_context(|| up.server.process.last_words())?;
         let status = text(&whole, "status");
-        if !fresh.is_empty() {
-            longest_pause = longest_pause.max(there_since.elapsed());
-            kills.push(fresh);
+        let hit = fresh.iter().any(|line| worth(line));
+        seen.extend(fresh);
+        if hit {
+            kills.push(Kill { seen: std::mem::take(&mut seen), after: there_since.elapsed() });
             up = up.kill_and_restart()?;
             client = provisioning(&up.server)?;
             there_since = Instant::now();
             continue;
         }
         if matches!(status, "completed" | "failed" | "cancelled") {
-            let error = text(&whole, "error").to_owned();
-            return Ok((up, Story { status: status.to_owned(), error, kills, longest_pause }));
+            let (status, error) = (status.to_owned(), text(&whole, "error").to_owned());
+            return Ok((up, Story { status, error, kills, rest: seen }));
         }
         if Instant::now() > deadline {
             bail!("after {} kills: {whole:#}\n{}", kills.len(), up.server.process.last_words());
