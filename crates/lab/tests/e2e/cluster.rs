@@ -40,7 +40,7 @@ fn is_phase(line: &str) -> bool {
 #[test]
 fn a_cluster_on_this_machine_is_made_once_however_often_the_server_is_killed() {
     let begun = Instant::now();
-    let (ground, options) = Ground::new(81);
+    let (ground, options) = Ground::new(91);
     let up = Up::start(&options).unwrap();
     run(&up.server, "reeve workspace create demo");
     let id = up.submit("cluster_create", cluster("local", json!({})));
@@ -77,7 +77,7 @@ fn from_folder() -> Value {
 #[test]
 fn a_cluster_at_upcloud_is_paid_once_however_often_the_server_is_killed() {
     let begun = Instant::now();
-    let upcloud = UpCloud::open(82, 2);
+    let upcloud = UpCloud::open(92, 2);
     let up = Up::start(&beside(upcloud.ground.folder.path(), upcloud.environment())).unwrap();
     run(&up.server, "reeve workspace create demo --provider upcloud --plan 1xCPU-1GB --zone de-fra1");
     upcloud.let_in(&key(&up));
@@ -103,7 +103,7 @@ fn a_cluster_at_upcloud_is_paid_once_however_often_the_server_is_killed() {
 #[test]
 fn a_cluster_that_fails_half_way_is_taken_back_however_often_the_server_is_killed() {
     let begun = Instant::now();
-    let (ground, options) = Ground::new(83);
+    let (ground, options) = Ground::new(93);
     let up = Up::start(&options).unwrap();
     run(&up.server, "reeve workspace create demo");
     // A program that ends at once: installed and configured, it cannot be started.
@@ -130,7 +130,7 @@ fn a_cluster_without_a_list_is_kubernetes_with_all_its_nodes() {
         let program = std::env::var_os(&variable).unwrap_or_else(|| panic!("{variable}: run `cargo xtask test --only e2e`"));
         std::fs::copy(program, programs.path().join(name)).unwrap();
     }
-    let (ground, options) = Ground::showing(84, programs.path().display().to_string());
+    let (ground, options) = Ground::showing(94, programs.path().display().to_string());
     let up = Up::start(&options).unwrap();
     run(&up.server, "reeve workspace create demo");
     let config = json!({
