@@ -219,7 +219,8 @@ mod tests {
         );
         let flannel = base(json!({"config": {"kubernetes": {"distribution": "k3s", "cni": "flannel"}}})).unwrap();
         assert_eq!(flannel.len(), 2);
-        let own = base(json!({"taskservs": [{"name": "redis", "config": {"a": 1, "b": 1}}], "config": {"redis": {"b": 2}}}));
+        let own =
+            base(json!({"taskservs": [{"name": "redis", "config": {"a": 1, "b": 1}}], "config": {"redis": {"b": 2}}}));
         assert_eq!(own.unwrap(), ["redis on 2 {\"a\":1,\"b\":2}"]);
         let foreign = base(json!({"taskservs": ["redis"], "config": {"etcd": {}}})).unwrap_err();
         assert!(foreign.details["parameters/config/etcd"][0].contains("which is redis"), "{foreign}");

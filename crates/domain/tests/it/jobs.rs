@@ -229,7 +229,8 @@ async fn a_server_that_begins_anew_takes_up_its_own_jobs_and_no_others() {
             let sql = format!("UPDATE jobs SET state = 'running', attempts = 1, {lease} WHERE id = '{id}'");
             assert_eq!(bench.sql(&sql).await, 1);
         };
-        let state = async |id: &JobId| reeve_jobs::get(&mut bench.app.store.read().await.unwrap(), id).await.unwrap().state;
+        let state =
+            async |id: &JobId| reeve_jobs::get(&mut bench.app.store.read().await.unwrap(), id).await.unwrap().state;
         let (mine, theirs) = (enqueue_pruning(&bench).await, enqueue_pruning(&bench).await);
         leased(&mine, "server/before").await;
         leased(&theirs, "server-2/alive").await;

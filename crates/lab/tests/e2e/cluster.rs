@@ -27,7 +27,8 @@ fn cluster(provider: &str, etcd: Value) -> Value {
 /// met what steps are made of too.
 fn was_killed_everywhere(story: &Story, steps: usize, begun: Instant) {
     eprintln!("{} kills in {} s\n{}", story.kills.len(), begun.elapsed().as_secs(), story.told());
-    let ended = |line: &&str| line.starts_with("step ") && (line.ends_with(": completed") || line.ends_with(": failed"));
+    let ended =
+        |line: &&str| line.starts_with("step ") && (line.ends_with(": completed") || line.ends_with(": failed"));
     assert_eq!(story.lines().filter(ended).count(), steps, "{}", story.told());
     assert!(story.kills.len() >= 2 * steps, "only {} kills for {steps} steps\n{}", story.kills.len(), story.told());
 }
@@ -127,7 +128,8 @@ fn a_cluster_without_a_list_is_kubernetes_with_all_its_nodes() {
     let programs = tempfile::tempdir().unwrap();
     for name in ["k3s", "cilium"] {
         let variable = format!("REEVE_TEST_{}", name.to_uppercase());
-        let program = std::env::var_os(&variable).unwrap_or_else(|| panic!("{variable}: run `cargo xtask test --only e2e`"));
+        let program =
+            std::env::var_os(&variable).unwrap_or_else(|| panic!("{variable}: run `cargo xtask test --only e2e`"));
         std::fs::copy(program, programs.path().join(name)).unwrap();
     }
     let (ground, options) = Ground::showing(94, programs.path().display().to_string());
@@ -144,7 +146,8 @@ fn a_cluster_without_a_list_is_kubernetes_with_all_its_nodes() {
     let known = up.taskservs();
     let known: Vec<(&str, &str, usize, &str)> =
         known.iter().map(|(name, state, servers, health)| (&**name, &**state, *servers, &**health)).collect();
-    let well = [("cilium", 1), ("kubernetes", 3), ("os", 3)].map(|(name, servers)| (name, "running", servers, "healthy"));
+    let well =
+        [("cilium", 1), ("kubernetes", 3), ("os", 3)].map(|(name, servers)| (name, "running", servers, "healthy"));
     assert_eq!(known, well);
     // One control plane, two that work, all with a network.
     assert_eq!((ground.running("/k3s server"), ground.running("/k3s agent")), (1, 2));

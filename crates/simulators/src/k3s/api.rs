@@ -250,7 +250,10 @@ async fn join(
     let password = header("k3s-node-password").to_owned();
     let mut cluster = inner.cluster();
     if cluster.nodes.get(&name).is_some_and(|node| node.password != password) {
-        return Err(refusal(403, "Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry"));
+        return Err(refusal(
+            403,
+            "Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry",
+        ));
     }
     cluster.nodes.insert(name, Node { password, told, seen_at: now() });
     inner.keep(&cluster)?;

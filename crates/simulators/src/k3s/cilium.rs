@@ -71,7 +71,8 @@ async fn status(client: &Client, patience: Duration) -> Result<(), String> {
         let problem = match client.get(DAEMONSET).await {
             Err(problem) => problem,
             Ok(found) => {
-                let [wanted, ready] = ["desiredNumberScheduled", "numberReady"].map(|name| found["status"][name].as_u64());
+                let [wanted, ready] =
+                    ["desiredNumberScheduled", "numberReady"].map(|name| found["status"][name].as_u64());
                 if wanted == ready && wanted > Some(0) {
                     say("Cilium: OK");
                     return Ok(());

@@ -69,7 +69,10 @@ impl Client {
             request = request.json(body);
         }
         let answer = request.send().await.map_err(|error| {
-            format!("The connection to the server {} was refused - did you specify the right host or port? ({error:?})", self.url)
+            format!(
+                "The connection to the server {} was refused - did you specify the right host or port? ({error:?})",
+                self.url
+            )
         })?;
         let refused = !answer.status().is_success();
         let text = answer.text().await.map_err(|error| error.to_string())?;

@@ -46,9 +46,8 @@ pub fn run(words: &[&str]) -> Result<(), String> {
 fn shown(found: &Value, output: &str) -> Result<String, String> {
     let one = [found.clone()];
     let nodes: &[Value] = found["items"].as_array().map_or(&one, Vec::as_slice);
-    let text = |node: &Value, pointer: &str| {
-        node.pointer(pointer).and_then(Value::as_str).unwrap_or("<none>").to_owned()
-    };
+    let text =
+        |node: &Value, pointer: &str| node.pointer(pointer).and_then(Value::as_str).unwrap_or("<none>").to_owned();
     let lines: Vec<String> = match output {
         "name" => nodes.iter().map(|node| format!("node/{}", text(node, "/metadata/name"))).collect(),
         READY => nodes.iter().map(|node| text(node, "/status/conditions/0/status")).collect(),

@@ -203,9 +203,7 @@ fn interfaces(order: &Value, number: u64, given: Option<String>) -> Vec<(String,
     }
     let ip = |kind: &str, family: &str| match (kind, family) {
         (_, "IPv6") => format!("2001:db8:{:x}:{:x}::1", number >> 16, number & 0xffff),
-        ("public", _) => {
-            given.clone().unwrap_or_else(|| format!("203.0.{}.{}", 113 + number / 250, number % 250 + 1))
-        }
+        ("public", _) => given.clone().unwrap_or_else(|| format!("203.0.{}.{}", 113 + number / 250, number % 250 + 1)),
         _ => format!("10.{}.{}.{}", 1 + number / 62_500, number / 250 % 250, number % 250 + 1),
     };
     wanted.into_iter().map(|(kind, family)| (kind.clone(), family.clone(), ip(&kind, &family))).collect()

@@ -81,7 +81,12 @@ impl Up {
         for one in list(&all) {
             let health = api.get(&format!("/v1/taskservs/{}/health", text(one, "id"))).unwrap();
             let field = |name: &str| text(one, name).to_owned();
-            known.push((field("name"), field("status"), list(&one["servers"]).len(), text(&health, "status").to_owned()));
+            known.push((
+                field("name"),
+                field("status"),
+                list(&one["servers"]).len(),
+                text(&health, "status").to_owned(),
+            ));
         }
         known.sort();
         known
@@ -179,7 +184,8 @@ impl UpCloud {
 
     /// What a Reeve is told to find it by.
     pub fn environment(&self) -> Vec<(String, String)> {
-        let settings = [("REEVE_UPCLOUD_URL", self.url.as_str()), ("UPCLOUD_TOKEN", TOKEN), ("REEVE_LOCAL_ENABLED", "false")];
+        let settings =
+            [("REEVE_UPCLOUD_URL", self.url.as_str()), ("UPCLOUD_TOKEN", TOKEN), ("REEVE_LOCAL_ENABLED", "false")];
         settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
     }
 

@@ -68,7 +68,9 @@ impl Watch {
             if status != "waiting" {
                 lines.push(format!("step {name}: {status}"));
             }
-            let Some(operation) = step["operation_id"].as_str().filter(|id| !self.closed.contains(*id)) else { continue };
+            let Some(operation) = step["operation_id"].as_str().filter(|id| !self.closed.contains(*id)) else {
+                continue;
+            };
             let detail = client.get(&format!("/v1/operations/{operation}/detail"))?;
             of_job(&detail, name, &mut lines);
             for phase in list(&detail["phases"]) {
@@ -92,12 +94,7 @@ fn of_job(detail: &Value, name: &str, lines: &mut Vec<String>) {
 
 /// Kills the server whenever a step has begun or ended that was not seen before and is worth it, and starts it again, until
 /// the workflow has ended. It is asked without a pause: each look is an answer of the server.
-pub fn kill_at_every_step(
-    mut up: Up,
-    id: &str,
-    limit: Duration,
-    worth: impl Fn(&str) -> bool,
-) -> Result<(Up, Story)> {
+pub fn kill_at_every_step(mut up: Up, id: &str, limit: Duration, worth: impl Fn(&str) -> bool) -> Result<(Up, Story)> {
     let mut watch = Watch::of(id);
     let (mut kills, mut seen) = (Vec::new(), Vec::new());
     let deadline = Instant::now() + limit;
