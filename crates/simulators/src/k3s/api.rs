@@ -158,18 +158,30 @@ fn routes(inner: Arc<Inner>) -> Router {
         .with_state(inner)
 }
 
-fn refusal(code: u16, message: &str) -> Response {
-    let status = StatusCode::from_u16(code).expect("a status");
-    let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code});
-    (status, Json(body)).into_response()
+/// What the server does not do, and why.
+struct Refusal(u16, String);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Self(code, message) = self;
+        let status = StatusCode::from_u16(code).expect("a status");
+        let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code});
+        (status, Json(body)).into_response()
+    }
 }
 
-async fn admins_only(State(inner): Cloud, headers: HeaderMap, request: Request, next: Next) -> Response {
+fn refusal(code: u16, message: &str) -> Refusal {
+    Refusal(code, message.to_owned())
+}
+
+type Answer = Result<Response, Refusal>;
+
+async fn admins_only(State(inner): Cloud, headers: HeaderMap, request: Request, next: Next) -> Answer {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if given != format!("Bearer {}", inner.admin) {
-        return refusal(401, "Unauthorized");
+        return Err(refusal(401, "Unauthorized"));
     }
-    next.run(request).await
+    Ok(next.run(request).await)
 }
 
 impl Inner {
@@ -177,7 +189,7 @@ impl Inner {
         self.cluster.lock().expect("no panic while it is held")
     }
 
-    fn keep(&self, cluster: &Cluster) -> Result<(), Response> {
+    fn keep(&self, cluster: &Cluster) -> Result<(), Refusal> {
         let text = serde_json::to_string(cluster).map_err(|error| refusal(500, &error.to_string()))?;
         write(&format!("{DATA}/server/cluster.json"), &text).map_err(|error| refusal(500, &error))
     }
@@ -217,15 +229,13 @@ async fn nodes(State(inner): Cloud) -> Response {
     Json(json!({"kind": "NodeList", "apiVersion": "v1", "items": items})).into_response()
 }
 
-async fn node(State(inner): Cloud, Path(name): Path<String>) -> Response {
+async fn node(State(inner): Cloud, Path(name): Path<String>) -> Answer {
     let cluster = inner.cluster();
-    match cluster.nodes.get(&name) {
-        Some(node) => Json(inner.shown(&cluster, &name, node)).into_response(),
-        None => refusal(404, &format!("nodes \"{name}\" not found")),
-    }
+    let node = cluster.nodes.get(&name).ok_or_else(|| refusal(404, &format!("nodes \"{name}\" not found")))?;
+    Ok(Json(inner.shown(&cluster, &name, node)).into_response())
 }
 
-async fn delete_node(State(inner): Cloud, Path(name): Path<String>) -> Result<Response, Response> {
+async fn delete_node(State(inner): Cloud, Path(name): Path<String>) -> Answer {
     let mut cluster = inner.cluster();
     if cluster.nodes.remove(&name).is_none() {
         return Err(refusal(404, &format!("nodes \"{name}\" not found")));
@@ -235,12 +245,7 @@ async fn delete_node(State(inner): Cloud, Path(name): Path<String>) -> Result<Re
 }
 
 /// A node joins, or says that it is still there. What it is told: whether Cilium is to run on it.
-async fn join(
-    State(inner): Cloud,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    Json(told): Json<Told>,
-) -> Result<Response, Response> {
+async fn join(State(inner): Cloud, Path(name): Path<String>, headers: HeaderMap, Json(told): Json<Told>) -> Answer {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let token = inner.token.rsplit("::server:").next().unwrap_or_default();
     let wanted = format!("Basic {}", STANDARD.encode(format!("node:{token}")));
@@ -260,25 +265,25 @@ async fn join(
     Ok(Json(json!({"cilium": cluster.cilium.is_some()})).into_response())
 }
 
-async fn cilium(State(inner): Cloud) -> Response {
+async fn cilium(State(inner): Cloud) -> Answer {
     let cluster = inner.cluster();
-    let Some(version) = &cluster.cilium else { return refusal(404, "daemonsets.apps \"cilium\" not found") };
+    let version = cluster.cilium.as_ref().ok_or_else(|| refusal(404, "daemonsets.apps \"cilium\" not found"))?;
     let ready = cluster.nodes.values().filter(|node| node.told.cilium).count();
-    Json(json!({
+    Ok(Json(json!({
         "kind": "DaemonSet", "apiVersion": "apps/v1", "metadata": {"name": "cilium", "labels": {"version": version}},
         "status": {"desiredNumberScheduled": cluster.nodes.len(), "numberReady": ready},
     }))
-    .into_response()
+    .into_response())
 }
 
-async fn install_cilium(State(inner): Cloud, Json(asked): Json<Value>) -> Result<Response, Response> {
+async fn install_cilium(State(inner): Cloud, Json(asked): Json<Value>) -> Answer {
     let mut cluster = inner.cluster();
     cluster.cilium = Some(asked["version"].as_str().unwrap_or_default().to_owned());
     inner.keep(&cluster)?;
     Ok(Json(asked).into_response())
 }
 
-async fn remove_cilium(State(inner): Cloud) -> Result<Response, Response> {
+async fn remove_cilium(State(inner): Cloud) -> Answer {
     let mut cluster = inner.cluster();
     cluster.cilium = None;
     inner.keep(&cluster)?;

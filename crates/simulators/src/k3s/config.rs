@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_a_role_does_not_know_is_refused() {
-        let base = "token: t\nnode-name: n\n";
+        let base = "token: t\nnode-name: one\n";
         let server = Config::parse(Role::Server, &format!("{base}flannel-backend: none\ntls-san: [a]\n")).unwrap();
         assert_eq!((server.flannel, server.port, server.names.len()), (false, 6443, 1));
         for (role, more, says) in [
