@@ -271,7 +271,7 @@ async fn carry_out(
         Some(_) => machine::chosen(&part.name, &ground.hosts, &ground.placed)?,
         None => part.chosen.clone(),
     };
-    for group in groups.into_iter().filter(|group| !group.is_empty()) {
+    for (turn, group) in groups.into_iter().filter(|group| !group.is_empty()).enumerate() {
         let site = Site {
             settings: &ground.settings,
             hosts: &ground.hosts,
@@ -285,6 +285,7 @@ async fn carry_out(
             not_cancelled(app, &state.operation).await?;
             let position = (index * 100 + order) as i64;
             together(app, job, &state.operation, position, &mut works, phase).await?;
+            job.got_on((index * 100 + turn * 50 + order) as u64).await?;
         }
         let mut told = Facets::new();
         for work in works {
