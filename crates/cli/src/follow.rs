@@ -45,6 +45,13 @@ pub struct Source {
     pub patient: bool,
 }
 
+impl Source {
+    /// A stream from its beginning, which has to be there at once.
+    pub fn beginning(path: String) -> Self {
+        Self { path, query: Query::new(), last_event_id: None, patient: false }
+    }
+}
+
 impl Follow {
     /// Starts following.
     pub fn start(api: Arc<Api>, source: Source, pace: Pace) -> Self {
