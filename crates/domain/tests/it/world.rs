@@ -232,9 +232,7 @@ impl World {
     /// Awaits that the pass which made executions has also delivered them to whoever is connected.
     async fn fanned_out(&self) {
         let running = || self.app.registry.status().iter().any(|s| s.name == background::FAN_OUT && s.running);
-        while running() {
-            tokio::task::yield_now().await;
-        }
+        reeve_testkit::until("the pass to end", || !running()).await;
     }
 
     pub async fn answer(&self, node: &NodeId, execution: &ExecutionId, exit_code: i64, output: &str) {

@@ -50,7 +50,7 @@ fn post(url: &str) -> Request {
         url: url.to_owned(),
         headers: vec![("x-test".into(), "1".into())],
         body: Bytes::from_static(b"{}"),
-        timeout: Duration::from_secs(5),
+        timeout: Duration::from_secs(60),
         most_bytes: 1_024,
     }
 }
