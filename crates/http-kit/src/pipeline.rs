@@ -27,7 +27,7 @@ use crate::call::{Call, Handler};
 use crate::contract::{Operation, Refusal, Violations};
 use crate::cors::{self, secure};
 use crate::envelope::{Envelope, Fault, Meta};
-use crate::idempotency::{Lookup, StoredReply, fingerprint};
+use crate::idempotency::fingerprint;
 use crate::measure::Measured;
 use crate::reply::{Content, Reply};
 use crate::surface::Kit;

@@ -62,7 +62,10 @@ static KIND: Kind = Kind {
     lines: &VIEW,
     view: &VIEW,
     whole: "",
-    called: Called::Recent { newest_first: true, first: "make one with --check, e.g. `reeve server create NAME --check`" },
+    called: Called::Recent {
+        newest_first: true,
+        first: "make one with --check, e.g. `reeve server create NAME --check`",
+    },
 };
 
 /// Runs `reeve plan`.

@@ -175,8 +175,7 @@ fn settings(definition: &Value) -> String {
     if lines.is_empty() { "-".to_owned() } else { lines.join("\n") }
 }
 
-static KIND: Kind =
-    Kind { noun: "taskserv", lines: &VIEW, view: &VIEW, whole: "", called: Called::Name("name") };
+static KIND: Kind = Kind { noun: "taskserv", lines: &VIEW, view: &VIEW, whole: "", called: Called::Name("name") };
 
 impl Settings {
     fn body(&self, session: &mut Session<'_>) -> Outcome<Value> {

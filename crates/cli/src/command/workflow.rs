@@ -118,7 +118,10 @@ static KIND: Kind = Kind {
     lines: &VIEW,
     view: &VIEW,
     whole: "",
-    called: Called::Recent { newest_first: false, first: "submit one, e.g. with `reeve workflow submit batch -f FILE`" },
+    called: Called::Recent {
+        newest_first: false,
+        first: "submit one, e.g. with `reeve workflow submit batch -f FILE`",
+    },
 };
 
 /// Reads parameters: those of a file, and over them those of the command line.

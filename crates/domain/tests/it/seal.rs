@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use reeve_domain::idempotency::{self, Lookup, StoredReply};
+use reeve_domain::idempotency;
 use reeve_domain::identity::{authenticate, bootstrap, session};
 use reeve_domain::seal::rotate::{check_keys, rotate, setting_place};
 use reeve_domain::seal::rotation;
@@ -11,6 +11,7 @@ use reeve_ports::SealKeys;
 use reeve_store::setting;
 use reeve_testkit::db::on_both;
 use reeve_testkit::find;
+use reeve_types::access::{Lookup, StoredReply};
 use reeve_types::job::JobState;
 use reeve_types::{Actor, Error, ErrorKind, Result, Secret};
 use serde_json::json;

@@ -58,7 +58,8 @@ fn asked(w: &World, node: &NodeId) -> Vec<SelfUpdateRequestId> {
 
 /// Awaits the one order that a node gets; it may follow the commit that says so.
 async fn asked_once(w: &World, node: &NodeId, id: &SelfUpdateRequestId) {
-    let orders = find("the node to be asked", async || Some(asked(w, node)).filter(|o| !o.is_empty()).ok_or(node)).await;
+    let orders =
+        find("the node to be asked", async || Some(asked(w, node)).filter(|o| !o.is_empty()).ok_or(node)).await;
     assert_eq!(orders, std::slice::from_ref(id));
 }
 

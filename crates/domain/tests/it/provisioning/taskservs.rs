@@ -9,9 +9,9 @@ use reeve_domain::taskserv::{self, InstallTaskserv, RemoveTaskserv};
 use reeve_testkit::db::TestDb;
 use reeve_testkit::remote::{FakeMachines, Software};
 use reeve_testkit::saga::survives_everything;
+use reeve_types::ErrorKind;
 use reeve_types::operation::{Operation, OperationStatus};
 use reeve_types::taskserv::TaskservState;
-use reeve_types::ErrorKind;
 use serde_json::{Value, json};
 
 use super::Site;
