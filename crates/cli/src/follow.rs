@@ -69,7 +69,7 @@ impl Follow {
     pub async fn next(&mut self) -> Step {
         match self.steps.recv().await {
             Some(step) => step,
-            None => Step::Failed(Failure::local("the stream ended")),
+            None => Step::Failed(Failure::local_with("the stream ended", "ask again; the work goes on at the server")),
         }
     }
 }

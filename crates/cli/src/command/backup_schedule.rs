@@ -165,7 +165,7 @@ pub async fn run(verb: ScheduleVerb, session: &mut Session<'_>) -> Outcome<u8> {
         ScheduleVerb::Run { detach } => {
             let started = api.post("/api/backups", &json!({})).await?;
             let id = started.get("id").and_then(Value::as_str);
-            let id = id.ok_or_else(|| Failure::local("the server's answer holds no job id"))?;
+            let id = id.ok_or_else(|| Failure::lacking("job id"))?;
             if detach {
                 return session.told(id, &started, &format!("the backup is being made\nnext:  reeve job logs -f {id}"));
             }

@@ -87,7 +87,7 @@ pub async fn run(args: Events, session: &mut Session<'_>) -> Outcome<u8> {
     push(&mut query, "after", args.after);
     if !args.follow {
         let Value::Array(mut rows) = api.get("/api/events", &query).await? else {
-            return Err(Failure::local("the server's answer is no list of events"));
+            return Err(Failure::lacking("list of events"));
         };
         if args.limit > 0 && rows.len() > args.limit {
             rows = rows.split_off(rows.len() - args.limit);

@@ -64,7 +64,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         Verb::Rotate { detach } => {
             let started = api.post("/api/seal/rotations", &json!({})).await?;
             let id = started.get("id").and_then(Value::as_str);
-            let id = id.ok_or_else(|| Failure::local("the server's answer holds no job id"))?;
+            let id = id.ok_or_else(|| Failure::lacking("job id"))?;
             if detach {
                 return session.told(id, &started, &format!("the rotation goes on\nnext:  reeve job logs -f {id}"));
             }
