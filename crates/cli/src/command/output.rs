@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::Session;
-use crate::api::{Api, Query};
+use crate::api::Api;
 use crate::failure::{Failure, OK, Outcome};
 use crate::follow::{Follow, Offsets, Source, Step};
 use crate::sse::Event;

@@ -58,7 +58,7 @@ async fn completions_know_every_command() {
         let unknown: Vec<&str> =
             definition.get_subcommands().map(Command::get_name).filter(|name| !ran.stdout.contains(name)).collect();
         assert!(unknown.is_empty(), "{shell}: {unknown:?}");
-        assert!(ran.stdout.contains("cluster_create") && ran.stdout.contains("unreachable"), "{shell} knows no values");
+        assert!(ran.stdout.contains("unreachable"), "{shell} knows no values");
     }
 }
 
