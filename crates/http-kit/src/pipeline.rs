@@ -18,7 +18,7 @@ use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use reeve_types::access::{IdempotencyKey, RequestContext};
+use reeve_types::access::{IdempotencyKey, Lookup, RequestContext, StoredReply};
 use reeve_types::{Actor, Error, ErrorKind};
 use tokio::time::{Instant, timeout};
 
