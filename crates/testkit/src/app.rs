@@ -96,6 +96,8 @@ impl TestApp {
     }
 
     async fn with(db: TestDb, allow_private: bool) -> Self {
+        // For every client of a test; fails when another test was first, which is fine.
+        rustls::crypto::ring::default_provider().install_default().ok();
         let ids = SystemIds;
         let fresh = |name: &str| Secret::new(format!("{name}-{}", ids.next()));
         let keys = StaticKeys {
