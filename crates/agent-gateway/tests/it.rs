@@ -216,7 +216,7 @@ async fn an_agent_says_that_it_cannot_replace_itself() {
     let id = self_update::create(&server.app, &Actor::system(), input).await.unwrap().request.id;
     let summary = find("the answer", async || {
         let request = self_update::get(&server.app, &Actor::system(), &id).await.unwrap().request;
-        request.summary.clone().ok_or(request)
+        request.summary.ok_or(request)
     })
     .await;
     assert_eq!((summary.total, summary.triggered, summary.failed), (1, 0, 1));

@@ -88,8 +88,7 @@ async fn attend(
     let mut fed = false;
     let mut end: Option<(End, Instant)> = None;
     let mut eof = false;
-    loop {
-        let Some(session) = &mut command.session else { break };
+    while let Some(session) = &mut command.session {
         let patience = match &end {
             Some((_, at)) => (Instant::now() + LINGER).min(*at + LINGER_AT_MOST),
             None => deadline,
