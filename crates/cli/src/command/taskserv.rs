@@ -35,6 +35,9 @@ enum Verb {
     Catalogue {
         /// Show one with its settings
         name: Option<String>,
+        /// As this workspace has it, with its own taskservs; the active one when absent
+        #[arg(long, short)]
+        workspace: Option<String>,
     },
     /// Install a taskserv on servers
     Install(Install),
@@ -49,6 +52,9 @@ enum Verb {
         which: Which,
         #[command(flatten)]
         settings: Settings,
+        /// Leave it as it is when something fails, instead of going back to what was there before
+        #[arg(long)]
+        preserve_on_failure: bool,
         /// Say what would be done, and do nothing
         #[arg(long)]
         check: bool,
@@ -126,6 +132,7 @@ static VIEW: View = View {
         column("SERVERS", 7, 6, |taskserv, _| text(taskserv, "servers")),
         column("AGE", 6, 3, |taskserv, now| age(taskserv, "created_at", now)),
         column("ID", 6, 10, |taskserv, _| text(taskserv, "id")),
+        column("DEFINITION", 1, 4, |taskserv, _| text(taskserv, "layer")).details(),
         column("SETTINGS", 1, 6, |taskserv, _| pretty(&taskserv["config"])).details(),
         column("HEALTH", 1, 6, |taskserv, _| text(&taskserv["health"], "status")).details(),
     ],
@@ -139,6 +146,7 @@ static CATALOGUE: View = View {
         column("CATEGORY", 7, 6, |definition, _| text(definition, "category")),
         column("VERSIONS", 6, 6, |definition, _| text(definition, "versions")),
         column("TITLE", 8, 6, |definition, _| text(definition, "title")),
+        column("FROM", 4, 4, |definition, _| text(definition, "layer")),
         column("NEEDS", 1, 6, |definition, _| needs(definition)).details(),
         column("SETTINGS", 1, 6, |definition, _| settings(definition)).details(),
         column("ABOUT", 1, 6, |definition, _| text(definition, "about")).details(),
@@ -215,8 +223,10 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             let listing = api.rows(&base, &query).await?;
             session.show_list(&VIEW, &listing)
         }
-        Verb::Catalogue { name } => {
-            let listing = api.rows(&format!("{PROVISIONING}/taskservs/catalogue"), &Query::new()).await?;
+        Verb::Catalogue { name, workspace } => {
+            let mut query = Query::new();
+            push(&mut query, "workspace", workspace::given_or_active(&api, workspace).await?);
+            let listing = api.rows(&format!("{base}/catalogue"), &query).await?;
             let Some(name) = name else { return session.show_list(&CATALOGUE, &listing) };
             let found = listing.rows.iter().find(|definition| definition["name"] == *name);
             let found = found.ok_or_else(|| {
@@ -251,8 +261,9 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             }
             Ok(if well { OK } else { FAILED })
         }
-        Verb::Upgrade { which, settings, check, wait } => {
-            let body = json!({ "config": settings.body(session)?, "check_mode": check });
+        Verb::Upgrade { which, settings, preserve_on_failure, check, wait } => {
+            let config = settings.body(session)?;
+            let body = json!({ "config": config, "check_mode": check, "preserve_on_failure": preserve_on_failure });
             let begun = api.post(&format!("{}/upgrade", path(&which).await?), &body).await?;
             let what = format!("upgrading {}", which.taskserv);
             operation::begun(session, &api, vec![(what, begun)], &wait.or_plan(check)).await

@@ -8,7 +8,7 @@ use reeve_types::{Error, Result, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{core, world};
+use super::{layers, world};
 use crate::App;
 
 /// What may be asked for. Which fields count depends on the kind.
@@ -29,7 +29,7 @@ pub struct Request {
     pub force: bool,
     /// Its data go too (delete).
     pub remove_data: bool,
-    /// What was made stays when something fails (create).
+    /// What was made stays when something fails (create, upgrade).
     pub preserve_on_failure: bool,
     /// Nothing is changed, the result is a plan.
     pub check_mode: bool,
@@ -79,9 +79,9 @@ impl Prepared {
         shown["config"] = match &self.work {
             Work::Install { resolution } => {
                 let asked = resolution.steps.iter().find(|step| step.settings.name == self.request.name);
-                asked.map_or_else(|| Ok(json!({})), |step| Ok::<_, Error>(step.settings.public(core()?)))?
+                asked.map_or_else(|| Ok::<_, Error>(json!({})), |step| Ok(step.settings.public(&*layers::of(&step.settings)?)))?
             }
-            Work::Upgrade { settings, .. } => settings.public(core()?),
+            Work::Upgrade { settings, .. } => settings.public(&*layers::of(settings)?),
             Work::Remove { .. } => json!({}),
         };
         Ok(shown)
@@ -115,16 +115,21 @@ pub(super) async fn prepare_with(
     let mut request: Request =
         serde_json::from_value(request).map_err(|error| Error::invalid("body", format!("cannot be read: {error}")))?;
     request.workspace = Some(workspace.name.clone());
+    // What is removed is removed as it was installed, whatever the files say by then.
+    let catalogue = match kind {
+        OperationKind::TaskservDelete => None,
+        _ => Some(layers::catalogue(Some(workspace)).await?),
+    };
     let mut tx = app.store.read().await?;
     let work;
     let mut known;
-    if kind == OperationKind::TaskservCreate {
+    if let (Some(catalogue), OperationKind::TaskservCreate) = (&catalogue, kind) {
         known = world::read(app, &mut tx, workspace, coming, None).await?;
         known.world.folder = folder(app, &known, &request.servers);
         let wanted =
             Wanted { name: request.name.clone(), hosts: request.servers.clone(), config: request.config.clone() };
         let resolution =
-            resolve(core()?, &known.world, std::slice::from_ref(&wanted), Missing::Install).map_err(world::refused)?;
+            resolve(catalogue, &known.world, std::slice::from_ref(&wanted), Missing::Install).map_err(world::refused)?;
         work = Work::Install { resolution };
     } else {
         let missing = || Error::not_found("taskserv");
@@ -135,19 +140,20 @@ pub(super) async fn prepare_with(
         known = world::read(app, &mut tx, workspace, coming, Some(&placed.taskserv.id)).await?;
         request.name.clone_from(&placed.taskserv.name);
         request.servers = placed.hosts.iter().map(|(_, name)| name.clone()).collect();
-        work = if kind == OperationKind::TaskservUpgrade {
+        work = if let Some(catalogue) = &catalogue {
             known.world.folder = folder(app, &known, &request.servers);
             let before = world::settings(app, &placed.taskserv)?;
             let config = Value::Object(changed(&before, &request.config)?);
             let wanted = Wanted { name: request.name.clone(), hosts: request.servers.clone(), config };
-            let resolution = resolve(core()?, &known.world, &[wanted], Missing::Refuse).map_err(world::refused)?;
+            let resolution = resolve(catalogue, &known.world, &[wanted], Missing::Refuse).map_err(world::refused)?;
             let settings = resolution.steps.into_iter().next().map(|step| step.settings);
             let settings = settings.ok_or_else(|| Error::internal("an upgrade without a step"))?;
             Work::Upgrade { placed, settings: Box::new(settings) }
         } else {
             let on = request.servers.iter().cloned().collect();
             let missed =
-                reeve_taskservs::dependents(core()?, &known.world, &request.name, &on).map_err(world::refused)?;
+                reeve_taskservs::dependents(&*layers::installed(&known.world)?, &known.world, &request.name, &on)
+                    .map_err(world::refused)?;
             if !request.force && !missed.is_empty() {
                 let names: Vec<&str> = missed.iter().map(|one| one.settings.name.as_str()).collect();
                 let text =

@@ -27,6 +27,8 @@ const ESSENTIAL: &[&str] = &[
     "servers.status 404",
     "taskservs.create 400",
     "taskservs.create 409",
+    "taskservs.catalogue 400",
+    "taskservs.catalogue 409",
     "taskservs.delete 400",
     "taskservs.delete 404",
     "operations.get 404",
@@ -45,6 +47,31 @@ const ESSENTIAL: &[&str] = &[
 /// Needs a machine that lets somebody in; the simulated ones do not.
 const ON_REAL_MACHINES: &str = "servers.ssh 200";
 
+/// Folders of workspaces that are there before anybody asks, with taskservs of their own; workspaces take them over.
+const OWN_TASKSERVS: [(&str, &str, &str); 4] = [
+    ("layered", "redis/taskserv.yaml", "about: Redis as this team has it.\nparameters: {max_memory: {default: 1gb}}\n"),
+    (
+        "layered",
+        "greeter/taskserv.yaml",
+        "title: Greeter\ncategory: misc\nabout: Says hello.\nversions: [packaged]\nhealth: It is there.\n\
+         depends: [{on: [os]}]\nparameters: {greeting: {type: string, default: hello, about: What it says.}}\n\
+         files: [{path: /etc/greeter/greeting.yaml, template: greeting.yaml}]\n",
+    ),
+    ("layered", "greeter/greeting.yaml", "say: {{ params.greeting }}\n"),
+    ("broken", "redis/taskserv.yaml", "parameters: {port: {type: prot}}\n"),
+];
+
+fn own_taskservs(root: &Path) {
+    for (workspace, file, text) in OWN_TASKSERVS {
+        let folder = root.join(workspace);
+        std::fs::create_dir_all(folder.join("config")).unwrap();
+        std::fs::write(folder.join("config/provisioning.yaml"), "version: 1\n").unwrap();
+        let path = folder.join("extensions/taskservs").join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
 async fn play(fresh: impl AsyncFn() -> TestApp) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compat/provisioning/exchanges");
     let mut coverage = Coverage::default();
@@ -52,6 +79,7 @@ async fn play(fresh: impl AsyncFn() -> TestApp) {
     let contract = fresh().await.provisioning_contract.clone();
     for script in &load_directory(&folder).unwrap() {
         let mut app = fresh().await;
+        own_taskservs(&app.clouds.root());
         // The edge API's key opens nothing here.
         let keys = Keys { api: app.keys.master.clone(), ..app.keys.clone() };
         let player = Player::new(&base(&app), keys, contract.clone());
