@@ -76,13 +76,19 @@ impl Inner {
         let mut started = None;
         if !process::is_held(host) {
             let size = Size::parse(&record.plan)?;
+            let systemd = image::has_systemd(&record.image);
+            let mut groups = limits::apply(&record.id, size);
+            if systemd {
+                groups.extend(limits::delegate(&record.id)?);
+            }
             let boot = Boot {
                 hostname: record.hostname.clone(),
                 address: record.address,
                 prefix: self.settings.pool.prefix_len(),
                 gateway: network::gateway(self.settings.pool),
                 lower,
-                groups: limits::apply(&record.id, size),
+                groups,
+                systemd,
                 packages: self.settings.packages.clone(),
             };
             let text = serde_json::to_vec_pretty(&boot).map_err(|error| broken(error.to_string()))?;
@@ -94,10 +100,21 @@ impl Inner {
             if fs::metadata(&console).is_ok_and(|file| file.len() > CONSOLE_BYTES) {
                 remove_file(&console)?;
             }
-            let spaces = ["--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--propagation", "private", "--"];
-            let words = [OsStr::new("unshare")].into_iter().chain(spaces.map(OsStr::new));
-            let words = words.chain(self.settings.launcher.iter().map(|word| word.as_os_str()));
-            started = Some(detach(words.chain([OsStr::new("host"), host.as_os_str()]), &console)?);
+            let launcher = || self.settings.launcher.iter().map(|word| word.as_os_str());
+            let mut words: Vec<&OsStr> = Vec::new();
+            let spaces = ["--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--propagation", "private"];
+            if systemd {
+                // It closes what it inherits, so the lock is held by its parent, with which it ends.
+                words.extend(launcher().chain([OsStr::new("hold"), host.as_os_str()]));
+            }
+            words.push(OsStr::new("unshare"));
+            words.extend(spaces.map(OsStr::new));
+            if systemd {
+                words.extend(["--cgroup", "--kill-child"].map(OsStr::new));
+            }
+            words.push(OsStr::new("--"));
+            words.extend(launcher().chain([OsStr::new("host"), host.as_os_str()]));
+            started = Some(detach(words, &console)?);
         }
         // Ended early: before it took the lock.
         let mut ended = || started.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
@@ -123,7 +140,8 @@ impl Inner {
     /// Lets a host end by itself, and ends it when it has not after `limit`; then does what is wanted of it.
     pub fn end_softly(self: &Arc<Self>, id: CloudServerId, host: PathBuf, limit: Duration) {
         let inner = Arc::clone(self);
-        tokio::spawn(async move {
+        self.resuming().insert(id.clone());
+        self.behind(id.clone(), async move {
             let begun = tokio::time::Instant::now();
             let wanted = |record: &Record| matches!(record.wanted, Wanted::Down | Wanted::Restart);
             // Somebody may want something else meanwhile: the host is theirs then, also one that was started again between
@@ -152,15 +170,30 @@ impl Inner {
 
     /// Goes on, in the background, with a host whose way was interrupted: by a crash, or because its image took long.
     pub fn resume(self: &Arc<Self>, id: CloudServerId) {
-        let mut resuming = self.resuming();
-        if resuming.insert(id.clone()) {
-            drop(resuming);
-            let inner = Arc::clone(self);
-            tokio::spawn(async move {
-                inner.settle(&id).await;
-                inner.resuming().remove(&id);
-            });
+        let fresh = self.resuming().insert(id.clone());
+        if !fresh {
+            return;
         }
+        let inner = Arc::clone(self);
+        self.behind(id.clone(), async move {
+            match inner.find(&id) {
+                // Whoever sent it down is not there any more to see it end.
+                Ok((record, host)) if record.wanted == Wanted::Restart && process::is_held(&host) => {
+                    inner.restart_softly(id, host);
+                }
+                _ => inner.settle(&id).await,
+            }
+        });
+    }
+
+    /// Goes on behind an answer, until it is done or the server ends: every step can be repeated.
+    fn behind(self: &Arc<Self>, id: CloudServerId, work: impl Future<Output = ()> + Send + 'static) {
+        let inner = Arc::clone(self);
+        let ending = self.ending.clone();
+        self.work.spawn(async move {
+            ending.run_until_cancelled(work).await;
+            inner.resuming().remove(&id);
+        });
     }
 
     fn resuming(&self) -> std::sync::MutexGuard<'_, HashSet<CloudServerId>> {
