@@ -24,7 +24,7 @@ pub const DEBIAN: &str = "debian-12";
 pub const LOGIN: &str = "root";
 
 /// In a Debian besides the least.
-const PACKAGES: &str = "openssh-server,python3,iproute2,iputils-ping,sudo,nftables,ca-certificates,procps";
+const PACKAGES: &str = "openssh-server,python3,iproute2,iputils-ping,sudo,nftables,ca-certificates,curl,procps";
 
 /// How far an image is.
 pub enum Readiness {

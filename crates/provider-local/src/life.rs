@@ -141,26 +141,28 @@ impl Inner {
     pub fn end_softly(self: &Arc<Self>, id: CloudServerId, host: PathBuf, limit: Duration) {
         let inner = Arc::clone(self);
         self.resuming().insert(id.clone());
-        self.behind(id.clone(), async move {
-            let begun = tokio::time::Instant::now();
-            let wanted = |record: &Record| matches!(record.wanted, Wanted::Down | Wanted::Restart);
-            // Somebody may want something else meanwhile: the host is theirs then, also one that was started again between
-            // two looks.
-            let ours = || inner.find(&id).is_ok_and(|(record, _)| wanted(&record));
-            while process::is_held(&host) && begun.elapsed() < limit {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                if !ours() {
-                    return;
-                }
-            }
+        self.behind(id.clone(), async move { inner.end(&id, &host, limit).await });
+    }
+
+    async fn end(&self, id: &CloudServerId, host: &Path, limit: Duration) {
+        let begun = tokio::time::Instant::now();
+        let wanted = |record: &Record| matches!(record.wanted, Wanted::Down | Wanted::Restart);
+        // Somebody may want something else meanwhile: the host is theirs then, also one that was started again between
+        // two looks.
+        let ours = || self.find(id).is_ok_and(|(record, _)| wanted(&record));
+        while process::is_held(host) && begun.elapsed() < limit {
+            tokio::time::sleep(Duration::from_millis(50)).await;
             if !ours() {
                 return;
             }
-            if let Err(error) = process::kill(&host).await {
-                warn!(host = %id, %error, "a local host does not end");
-            }
-            inner.settle(&id).await;
-        });
+        }
+        if !ours() {
+            return;
+        }
+        if let Err(error) = process::kill(host).await {
+            warn!(host = %id, %error, "a local host does not end");
+        }
+        self.settle(id).await;
     }
 
     /// How long a restart waits.
@@ -179,7 +181,7 @@ impl Inner {
             match inner.find(&id) {
                 // Whoever sent it down is not there any more to see it end.
                 Ok((record, host)) if record.wanted == Wanted::Restart && process::is_held(&host) => {
-                    inner.restart_softly(id, host);
+                    inner.end(&id, &host, RESTART_WITHIN).await;
                 }
                 _ => inner.settle(&id).await,
             }

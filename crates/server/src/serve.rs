@@ -102,6 +102,7 @@ pub struct Server {
     stopping: CancellationToken,
     listening: JoinSet<()>,
     loops: JoinSet<()>,
+    local: Option<Local>,
 }
 
 impl Server {
