@@ -27,7 +27,7 @@ const NEEDS: &[Need] = &[
     Need { program: "ip", package: "iproute2", stages: &["e2e"] },
     Need { program: "nft", package: "nftables", stages: &["e2e"] },
     Need { program: "mount", package: "mount", stages: &["e2e"] },
-    Need { program: SYSTEMD, package: "systemd", stages: &["e2e"] },
+    Need { program: SYSTEMD, package: "systemd", stages: &["tests", "e2e"] },
     Need { program: "debootstrap", package: "debootstrap", stages: &["e2e"] },
     Need { program: "sshd", package: "openssh-server", stages: &["e2e"] },
     Need { program: "ssh", package: "openssh-client", stages: &["e2e"] },

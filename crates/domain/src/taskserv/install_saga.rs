@@ -186,7 +186,7 @@ impl Step<App, Installing> for Finish {
             let mut placed = table::get(tx, &part.taskserv).await?.ok_or_else(gone)?;
             if let Some(sealed) = &state.upgrade {
                 let settings = opened(app, &part.taskserv, sealed)?;
-                placed.taskserv.config = settings.public(&*layers::of(&settings)?).to_string();
+                placed.taskserv.config = settings.public(&layers::of(&settings)?).to_string();
                 placed.taskserv.secrets_sealed = Some(sealed.clone());
             }
             let version = part.facts.values().find_map(|facts| facts.get("version"));

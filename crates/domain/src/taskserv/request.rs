@@ -79,9 +79,9 @@ impl Prepared {
         shown["config"] = match &self.work {
             Work::Install { resolution } => {
                 let asked = resolution.steps.iter().find(|step| step.settings.name == self.request.name);
-                asked.map_or_else(|| Ok::<_, Error>(json!({})), |step| Ok(step.settings.public(&*layers::of(&step.settings)?)))?
+                asked.map_or_else(|| Ok::<_, Error>(json!({})), |step| Ok(step.settings.public(&layers::of(&step.settings)?)))?
             }
-            Work::Upgrade { settings, .. } => settings.public(&*layers::of(settings)?),
+            Work::Upgrade { settings, .. } => settings.public(&layers::of(settings)?),
             Work::Remove { .. } => json!({}),
         };
         Ok(shown)
@@ -152,7 +152,7 @@ pub(super) async fn prepare_with(
         } else {
             let on = request.servers.iter().cloned().collect();
             let missed =
-                reeve_taskservs::dependents(&*layers::installed(&known.world)?, &known.world, &request.name, &on)
+                reeve_taskservs::dependents(&layers::installed(&known.world)?, &known.world, &request.name, &on)
                     .map_err(world::refused)?;
             if !request.force && !missed.is_empty() {
                 let names: Vec<&str> = missed.iter().map(|one| one.settings.name.as_str()).collect();

@@ -17,7 +17,7 @@ pub(super) struct Site {
     pub server: Server,
     pub hosts: PathBuf,
     pub bridge: String,
-    pub leftovers: Leftovers,
+    pub _leftovers: Leftovers,
     pub data: tempfile::TempDir,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn site_with(net: u8, packages: &Path) -> Site {
     let options = ServerOptions { binary: binary(), data: data.path().join("data"), agents, environment };
     let hosts = data.path().join("data/local/hosts");
     let leftovers = Leftovers { hosts: hosts.clone(), bridge: bridge.clone() };
-    Site { server: Server::start(&options).unwrap(), hosts, bridge, leftovers, data }
+    Site { server: Server::start(&options).unwrap(), hosts, bridge, _leftovers: leftovers, data }
 }
 
 /// One of the processes on our hosts with such a command line, killed like a machine that breaks: with the supervisor that

@@ -7,7 +7,7 @@ use std::process::Command;
 use reeve_lab::Server;
 
 use super::local_servers::{run, traces};
-use super::taskservs::{Site, site_with};
+use super::taskservs::site_with;
 
 const DEFINITION: &str = r#"title: Greeter
 category: misc
@@ -113,22 +113,23 @@ fn upgrades(net: u8, image: &str) {
         std::fs::write(packages.path().join(format!("greeter-{version}")), program(version)).unwrap();
         package(packages.path(), version);
     }
-    let Site { server, hosts, bridge, data, leftovers: _leftovers } = site_with(net, packages.path());
-    run(&server, "reeve workspace create demo");
-    let own = data.path().join("data/workspaces/demo/extensions/taskservs/greeter");
+    let site = site_with(net, packages.path());
+    let server = &site.server;
+    run(server, "reeve workspace create demo");
+    let own = site.data.path().join("data/workspaces/demo/extensions/taskservs/greeter");
     std::fs::create_dir_all(&own).unwrap();
     for (name, text) in
         [("taskserv.yaml", DEFINITION), ("functions.sh", FUNCTIONS), ("greeting.verbatim", "{{ params.greeting }}")]
     {
         std::fs::write(own.join(name), text).unwrap();
     }
-    assert!(run(&server, "reeve taskserv catalogue greeter").contains("workspace"));
-    run(&server, &format!("reeve server create up --provider local --image {image} --wait"));
-    run(&server, "reeve taskserv install os --server up --wait");
-    goes_back(&server, ["--set source_path=/mnt/packages/greeter-1.0", "--set source_path=/mnt/packages/greeter-2.0"]);
-    goes_back(&server, ["--set source=folder", "--set source=folder"]);
-    run(&server, "reeve server delete up --force --wait");
-    assert_eq!(traces(&hosts, &bridge), Vec::<String>::new());
+    assert!(run(server, "reeve taskserv catalogue greeter").contains("workspace"));
+    run(server, &format!("reeve server create up --provider local --image {image} --wait"));
+    run(server, "reeve taskserv install os --server up --wait");
+    goes_back(server, ["--set source_path=/mnt/packages/greeter-1.0", "--set source_path=/mnt/packages/greeter-2.0"]);
+    goes_back(server, ["--set source=folder", "--set source=folder"]);
+    run(server, "reeve server delete up --force --wait");
+    assert_eq!(traces(&site.hosts, &site.bridge), Vec::<String>::new());
 }
 
 #[test]
