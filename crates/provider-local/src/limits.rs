@@ -58,7 +58,12 @@ fn own_parents() -> Vec<PathBuf> {
     if root.join("cgroup.procs").exists() {
         return vec![root.join(GROUP)];
     }
-    ["systemd", "unified"].map(|name| root.join(name)).into_iter().filter(|h| h.is_dir()).map(|h| h.join(GROUP)).collect()
+    ["systemd", "unified"]
+        .map(|name| root.join(name))
+        .into_iter()
+        .filter(|h| h.is_dir())
+        .map(|h| h.join(GROUP))
+        .collect()
 }
 
 /// What is not enforced here, for people; None when everything is.

@@ -203,7 +203,19 @@ impl Server {
         credentials.url = listeners.get("console").cloned().unwrap_or_default();
         data.write_credentials(&credentials)?;
         data.write_run(&listeners, settings.tls.as_deref())?;
-        Ok(Self { app, listeners, credentials, first_start, settings, data, draining, stopping, listening, loops, local })
+        Ok(Self {
+            app,
+            listeners,
+            credentials,
+            first_start,
+            settings,
+            data,
+            draining,
+            stopping,
+            listening,
+            loops,
+            local,
+        })
     }
 
     /// Stops accepting, lets requests end, then stops the loops.

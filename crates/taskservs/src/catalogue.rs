@@ -92,7 +92,8 @@ impl Catalogue {
             let own = Layer::of(&name, patch.clone(), files.clone());
             let known = self.entries.get(&name);
             let Some(patch) = patch.or_else(|| known.is_some().then(empty)) else {
-                let right = "add taskserv.yaml: without one in the catalogue to change, it needs a definition of its own";
+                let right =
+                    "add taskserv.yaml: without one in the catalogue to change, it needs a definition of its own";
                 problems.push(Problem::catalogue(name, "there are files without a definition", right));
                 continue;
             };

@@ -54,7 +54,8 @@ impl Layer {
         }
         for (name, mut files) in texts {
             if !is_name(&name) {
-                let right = "name the folder with lower case letters, digits and -, beginning with a letter, at most 32";
+                let right =
+                    "name the folder with lower case letters, digits and -, beginning with a letter, at most 32";
                 problems.push(Problem::catalogue(shown(&name), "it is no name of a taskserv", right));
                 continue;
             }
@@ -184,16 +185,34 @@ mod tests {
             (laid(&[("own", "functions.sh", ":")]).unwrap_err(), "own: there are files without a definition"),
             (laid(&[("own", "taskserv.yaml", "title: x\n")]).unwrap_err(), "own/taskserv.yaml: missing field"),
             (with("colour: red\n"), "own/taskserv.yaml: colour: unknown field `colour`"),
-            (with("parameters: {port: {type: prot}}\n"), "own/taskserv.yaml: parameters.port.type: unknown variant `prot`"),
-            (with("parameters: {port: {type: port, default: 70000}}\n"), "own/taskserv.yaml: parameters.port.default: "),
+            (
+                with("parameters: {port: {type: prot}}\n"),
+                "own/taskserv.yaml: parameters.port.type: unknown variant `prot`",
+            ),
+            (
+                with("parameters: {port: {type: port, default: 70000}}\n"),
+                "own/taskserv.yaml: parameters.port.default: ",
+            ),
             (with("parameters: {a-b: {type: port}}\n"), "own/taskserv.yaml: parameters.a-b: "),
             (with("parameters: {a: {type: string, pattern: '('}}\n"), "own/taskserv.yaml: parameters.a.pattern: "),
             (with("parameters: {source_url: {type: url}}\n"), "own/taskserv.yaml: parameters.source_url: "),
-            (with("depends: [{on: [etdc]}]\n"), "own/taskserv.yaml: depends[0].on[0]: there is no taskserv `etdc`; did you mean `etcd`?"),
-            (with("files: [{path: /etc/own/a, template: a.yaml}]\n"), "own/taskserv.yaml: files[0].template: there is no file a.yaml"),
+            (
+                with("depends: [{on: [etdc]}]\n"),
+                "own/taskserv.yaml: depends[0].on[0]: there is no taskserv `etdc`; did you mean `etcd`?",
+            ),
+            (
+                with("files: [{path: /etc/own/a, template: a.yaml}]\n"),
+                "own/taskserv.yaml: files[0].template: there is no file a.yaml",
+            ),
             (with("files: [{path: '/etc/own/{{', template: a.yaml}]\n"), "own/taskserv.yaml: files[0].path: "),
-            (with("checks: [{when: 'params.a <', field: a, problem: p, right: r}]\n"), "own/taskserv.yaml: checks[0].when: "),
-            (with("service: {exec: [/bin/x], environment: {'A=1; B': x}}\n"), "own/taskserv.yaml: service.environment.A=1; B: "),
+            (
+                with("checks: [{when: 'params.a <', field: a, problem: p, right: r}]\n"),
+                "own/taskserv.yaml: checks[0].when: ",
+            ),
+            (
+                with("service: {exec: [/bin/x], environment: {'A=1; B': x}}\n"),
+                "own/taskserv.yaml: service.environment.A=1; B: ",
+            ),
             (with("service: {exec: [/bin/x], user: 'x\n\n    y'}\n"), "own/taskserv.yaml: service.user: "),
         ] {
             assert!(said.contains(words), "{words}:\n{said}");

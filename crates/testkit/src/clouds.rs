@@ -49,7 +49,8 @@ impl SimulatedClouds {
 
     /// Counts how often machines were restarted.
     pub fn restarts(&self) -> impl Fn() -> usize + Send + Sync + 'static {
-        let (upcloud, hetzner) = (self.upcloud.front.counter("/restart"), self.hetzner.front.counter("/actions/reboot"));
+        let (upcloud, hetzner) =
+            (self.upcloud.front.counter("/restart"), self.hetzner.front.counter("/actions/reboot"));
         move || upcloud() + hetzner()
     }
 

@@ -198,7 +198,8 @@ pub fn python() -> Result<PathBuf> {
 
 fn e2e(session: &mut Session) -> Result<()> {
     let mut built = up::build(&["--bin", "reeve", "--bin", "reeve-agent"], "dev")?;
-    let (binary, agent) = (built.remove("reeve").context("no reeve")?, built.remove("reeve-agent").context("no agent")?);
+    let (binary, agent) =
+        (built.remove("reeve").context("no reeve")?, built.remove("reeve-agent").context("no agent")?);
     // One at a time: each test starts hundreds of processes and measures what happens to them.
     session.cargo_test(
         &["-p", "reeve-lab", "--test", "e2e", "--", "--test-threads=1", "--nocapture"],

@@ -163,7 +163,8 @@ mod tests {
         // Once with flock and once without.
         let tools = tempfile::tempdir().unwrap();
         for tool in ["sh", "mkdir", "rmdir", "touch", "date", "mktemp", "cp", "mv", "rm", "find", "sleep", "readlink"] {
-            let at = ["/usr/bin", "/bin"].iter().map(|dir| Path::new(dir).join(tool)).find(|path| path.exists()).unwrap();
+            let at =
+                ["/usr/bin", "/bin"].iter().map(|dir| Path::new(dir).join(tool)).find(|path| path.exists()).unwrap();
             std::os::unix::fs::symlink(at, tools.path().join(tool)).unwrap();
         }
         for (path, count) in [(std::env::var("PATH").unwrap(), 8), (tools.path().display().to_string(), 3)] {

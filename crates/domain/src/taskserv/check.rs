@@ -92,7 +92,7 @@ pub(crate) async fn check(
 fn item<'a>(action: &'static str, settings: &Settings, servers: impl Iterator<Item = &'a str>) -> Result<Item> {
     let servers: Vec<&str> = servers.collect();
     let mut item = Item::new(action, "taskserv", &format!("{} on {}", settings.name, servers.join(", ")));
-    let mut config = settings.public(&layers::of(settings)?);
+    let mut config = layers::public(settings)?;
     if let Some(map) = config.as_object_mut() {
         map.retain(|name, _| !matches!(name.as_str(), "verify_secs" | "version"));
     }

@@ -130,7 +130,7 @@ async fn row(
         workspace_id: workspace.id.clone(),
         name: settings.name.clone(),
         version: settings.version.clone(),
-        config: settings.public(&layers::of(settings)?).to_string(),
+        config: layers::public(settings)?.to_string(),
         secrets_sealed: Some(world::seal(app, &id, settings)?),
         state,
         health: None,

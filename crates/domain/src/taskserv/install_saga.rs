@@ -73,7 +73,13 @@ impl Installing {
     }
 
     /// The state an upgrade begins with.
-    pub fn upgrade(operation: OperationId, taskserv: &Taskserv, hosts: Vec<HostId>, sealed: String, keep: bool) -> Self {
+    pub fn upgrade(
+        operation: OperationId,
+        taskserv: &Taskserv,
+        hosts: Vec<HostId>,
+        sealed: String,
+        keep: bool,
+    ) -> Self {
         let part = Part::of(taskserv, hosts, BTreeMap::new());
         let state = Self::of(operation, taskserv.handle.clone(), vec![part], keep);
         Self { upgrade: Some(sealed), before: Some(taskserv.state), ..state }
@@ -186,7 +192,7 @@ impl Step<App, Installing> for Finish {
             let mut placed = table::get(tx, &part.taskserv).await?.ok_or_else(gone)?;
             if let Some(sealed) = &state.upgrade {
                 let settings = opened(app, &part.taskserv, sealed)?;
-                placed.taskserv.config = settings.public(&layers::of(&settings)?).to_string();
+                placed.taskserv.config = layers::public(&settings)?.to_string();
                 placed.taskserv.secrets_sealed = Some(sealed.clone());
             }
             let version = part.facts.values().find_map(|facts| facts.get("version"));

@@ -56,11 +56,24 @@ pub(super) fn of(settings: &Settings) -> Result<Arc<Catalogue>> {
     let mut catalogue = core()?;
     for layer in &settings.layers {
         let laid = (*catalogue).clone().with_again(layer.clone()).map_err(|problems| {
-            Error::conflict(format!("{} was installed with a definition that is wrong here: {}", settings.name, told(problems)))
+            Error::conflict(format!(
+                "{} was installed with a definition that is wrong here: {}",
+                settings.name,
+                told(problems)
+            ))
         })?;
         catalogue = Arc::new(laid);
     }
     Ok(catalogue)
+}
+
+/// Settings as people may see them.
+///
+/// # Errors
+/// As [`of`].
+pub(super) fn public(settings: &Settings) -> Result<serde_json::Value> {
+    let catalogue = of(settings)?;
+    Ok(settings.public(&catalogue))
 }
 
 /// The catalogue as it was for each of those that are installed: what they require of each other.
@@ -78,7 +91,9 @@ pub(super) fn installed(world: &World) -> Result<Arc<Catalogue>> {
     if layer.is_empty() {
         return core();
     }
-    let wrong = |problems| Error::conflict(format!("what is installed has definitions that are wrong here: {}", told(problems)));
+    let wrong = |problems| {
+        Error::conflict(format!("what is installed has definitions that are wrong here: {}", told(problems)))
+    };
     (*core()?).clone().with_again(layer).map(Arc::new).map_err(wrong)
 }
 
@@ -135,7 +150,11 @@ fn read(workspace: &Path) -> Result<Texts> {
                 texts.insert(name, files);
             }
         } else {
-            return Err(refused(&path, "is no folder", &format!("each taskserv is a folder: {FOLDER}/NAME/taskserv.yaml")));
+            return Err(refused(
+                &path,
+                "is no folder",
+                &format!("each taskserv is a folder: {FOLDER}/NAME/taskserv.yaml"),
+            ));
         }
     }
     Ok(texts)
@@ -219,7 +238,10 @@ mod tests {
         let texts = read().unwrap();
         assert_eq!(texts["own"].keys().collect::<Vec<_>>(), ["taskserv.yaml"]);
         for (make, words) in [
-            (Box::new(|| std::os::unix::fs::symlink("/etc/shadow", own.join("x.yaml")).unwrap()) as Box<dyn Fn()>, "is a link"),
+            (
+                Box::new(|| std::os::unix::fs::symlink("/etc/shadow", own.join("x.yaml")).unwrap()) as Box<dyn Fn()>,
+                "is a link",
+            ),
             (Box::new(|| fs::create_dir(own.join("x.yaml")).unwrap()), "is no file"),
             (Box::new(|| fs::write(own.join("x.yaml"), "#".repeat(LARGEST_FILE + 1)).unwrap()), "is too large"),
             (Box::new(|| fs::write(own.join("x.yaml"), [0xff, 0xfe]).unwrap()), "is no UTF-8 text"),

@@ -7,7 +7,9 @@ use std::time::Duration;
 use reeve_jobs::{Failure, Running};
 use reeve_ports::remote::{OutputSink, Pipe, RemoteHost, RemoteOrder};
 use reeve_store::{operation_phase, taskserv as table};
-use reeve_taskservs::{Bundle, Catalogue, Change, Facts, Machine, PROBE, Phase, Redactor, RenderInput, Report, Settings, render};
+use reeve_taskservs::{
+    Bundle, Catalogue, Change, Facts, Machine, PROBE, Phase, Redactor, RenderInput, Report, Settings, render,
+};
 use reeve_types::host::Host;
 use reeve_types::operation::PhaseState;
 use reeve_types::{Error, OperationId, Result};

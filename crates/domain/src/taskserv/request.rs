@@ -79,9 +79,9 @@ impl Prepared {
         shown["config"] = match &self.work {
             Work::Install { resolution } => {
                 let asked = resolution.steps.iter().find(|step| step.settings.name == self.request.name);
-                asked.map_or_else(|| Ok::<_, Error>(json!({})), |step| Ok(step.settings.public(&layers::of(&step.settings)?)))?
+                asked.map_or_else(|| Ok::<_, Error>(json!({})), |step| layers::public(&step.settings))?
             }
-            Work::Upgrade { settings, .. } => settings.public(&layers::of(settings)?),
+            Work::Upgrade { settings, .. } => layers::public(settings)?,
             Work::Remove { .. } => json!({}),
         };
         Ok(shown)
@@ -128,8 +128,8 @@ pub(super) async fn prepare_with(
         known.world.folder = folder(app, &known, &request.servers);
         let wanted =
             Wanted { name: request.name.clone(), hosts: request.servers.clone(), config: request.config.clone() };
-        let resolution =
-            resolve(catalogue, &known.world, std::slice::from_ref(&wanted), Missing::Install).map_err(world::refused)?;
+        let resolution = resolve(catalogue, &known.world, std::slice::from_ref(&wanted), Missing::Install)
+            .map_err(world::refused)?;
         work = Work::Install { resolution };
     } else {
         let missing = || Error::not_found("taskserv");
@@ -151,9 +151,9 @@ pub(super) async fn prepare_with(
             Work::Upgrade { placed, settings: Box::new(settings) }
         } else {
             let on = request.servers.iter().cloned().collect();
+            let installed = layers::installed(&known.world)?;
             let missed =
-                reeve_taskservs::dependents(&layers::installed(&known.world)?, &known.world, &request.name, &on)
-                    .map_err(world::refused)?;
+                reeve_taskservs::dependents(&installed, &known.world, &request.name, &on).map_err(world::refused)?;
             if !request.force && !missed.is_empty() {
                 let names: Vec<&str> = missed.iter().map(|one| one.settings.name.as_str()).collect();
                 let text =

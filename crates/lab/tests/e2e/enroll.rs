@@ -32,7 +32,8 @@ fn offer(file: PathBuf) -> u16 {
 
 /// Where this machine's own Debian packages come from.
 fn mirror() -> String {
-    let targets = Command::new("apt-get").args(["indextargets", "--format", "$(CODENAME) $(REPO_URI)"]).output().unwrap();
+    let targets =
+        Command::new("apt-get").args(["indextargets", "--format", "$(CODENAME) $(REPO_URI)"]).output().unwrap();
     let text = String::from_utf8(targets.stdout).unwrap();
     let found = text.lines().find_map(|line| line.strip_prefix("bookworm "));
     found.expect("this machine gets Debian 12 from somewhere").to_owned()

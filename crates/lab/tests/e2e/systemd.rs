@@ -30,7 +30,10 @@ fn services_are_units_of_systemd() {
     run(server, "reeve workspace create demo");
     run(server, "reeve server create sd --count 2 --provider local --image host-systemd --wait");
     let list = run(server, "reeve server list");
-    let init = run(server, "reeve server ssh sd-1 -- 'cat /proc/1/comm; systemctl is-system-running --wait; systemctl --failed --no-legend'");
+    let init = run(
+        server,
+        "reeve server ssh sd-1 -- 'cat /proc/1/comm; systemctl is-system-running --wait; systemctl --failed --no-legend'",
+    );
     assert_eq!(init.lines().collect::<Vec<_>>(), ["systemd", "running"], "{init}");
 
     // The other one as a machine that exists already.
@@ -40,7 +43,10 @@ fn services_are_units_of_systemd() {
     let address = address_of(&list, "sd-2", "10.213.82.");
     run(server, "reeve workspace create other && reeve workspace use other");
     run(server, &format!("reeve server adopt old --address {address} --key {} --wait", key.display()));
-    run(server, "reeve taskserv install redis --server old --set source_folder=/mnt/packages --set max_memory=64mb --wait");
+    run(
+        server,
+        "reeve taskserv install redis --server old --set source_folder=/mnt/packages --set max_memory=64mb --wait",
+    );
     run(server, "reeve workspace use demo");
     run(server, "reeve taskserv install etcd --server sd-1 --wait");
 
@@ -79,7 +85,8 @@ fn services_are_units_of_systemd() {
     for (host, name) in [("sd-1", "etcd"), ("old", "redis")] {
         run(server, &format!("reeve taskserv delete {name} --remove-data --wait"));
         assert_eq!(unit(server, host, name, "LoadState"), "not-found");
-        let left = run(server, &format!("reeve server ssh {host} -- 'ls /etc/systemd/system | grep reeve-{name} || true'"));
+        let left =
+            run(server, &format!("reeve server ssh {host} -- 'ls /etc/systemd/system | grep reeve-{name} || true'"));
         assert_eq!(left, "");
     }
     run(server, "reeve server stop sd-1 --wait && reeve server start sd-1 --wait");

@@ -87,7 +87,8 @@ fn etcd_on_three_servers_survives_one() {
     run(&site.server, "reeve taskserv install etcd --server db-1,db-2,db-3");
     wait_for("the installation to be under way", PATIENCE, || {
         let shown = run(&site.server, "reeve operation show last -o json").replace([' ', '\n'], "");
-        let phase = |name: &str, state: &str| shown.contains(&format!("\"name\":\"db-2/etcd/{name}\",\"state\":\"{state}\""));
+        let phase =
+            |name: &str, state: &str| shown.contains(&format!("\"name\":\"db-2/etcd/{name}\",\"state\":\"{state}\""));
         Ok((phase("install", "running") || phase("install", "done")).then_some(()))
     })
     .unwrap();

@@ -103,7 +103,10 @@ fn goes_back(server: &Server, origin: [&str; 2]) {
     let list = run(server, "reeve taskserv list");
     assert!(list.lines().any(|line| line.contains("greeter") && line.contains("failed")), "{list}");
     run(server, "reeve taskserv delete greeter --remove-data --wait");
-    let left = run(server, "reeve server ssh up -- 'ls /usr/bin/greeter /usr/local/bin/greeter /etc/greeter 2>/dev/null || true'");
+    let left = run(
+        server,
+        "reeve server ssh up -- 'ls /usr/bin/greeter /usr/local/bin/greeter /etc/greeter 2>/dev/null || true'",
+    );
     assert_eq!(left, "");
 }
 

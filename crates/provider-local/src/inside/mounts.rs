@@ -192,8 +192,12 @@ impl<'a> Hierarchy<'a> {
         if !matches!(system, "cgroup" | "cgroup2") || name.contains('/') {
             return None;
         }
-        let tells = |word: &&str| !matches!(*word, "rw" | "ro" | "xattr" | "clone_children" | "noprefix") && !word.starts_with("release_agent");
-        let mut words: Vec<&str> = if system == "cgroup" { options.split(',').filter(tells).collect() } else { Vec::new() };
+        let tells = |word: &&str| {
+            !matches!(*word, "rw" | "ro" | "xattr" | "clone_children" | "noprefix")
+                && !word.starts_with("release_agent")
+        };
+        let mut words: Vec<&str> =
+            if system == "cgroup" { options.split(',').filter(tells).collect() } else { Vec::new() };
         if words.iter().all(|word| word.starts_with("name=")) && !words.is_empty() {
             words.insert(0, "none");
         }

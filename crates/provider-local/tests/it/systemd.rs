@@ -31,12 +31,25 @@ async fn a_host_with_systemd_keeps_services_over_restarts() {
     };
     let server = rig.local.create(&spec).await.unwrap().server;
     let host = rig.login(&server).await;
-    assert_eq!(sh(&*host, "cat /proc/1/comm; systemctl is-system-running --wait || systemctl --failed").await, "systemd\nrunning");
+    assert_eq!(
+        sh(&*host, "cat /proc/1/comm; systemctl is-system-running --wait || systemctl --failed").await,
+        "systemd\nrunning"
+    );
     // Nothing of this machine is switched on inside, and nothing inside touches its groups, devices or settings.
-    assert_eq!(sh(&*host, "cat /proc/1/cgroup | cut -d: -f3 | sort -u | grep -v '^/init.scope$' | grep -v '^/$' || true").await, "");
-    assert_eq!(sh(&*host, "ls /etc/systemd/system/multi-user.target.wants").await, "reeve-sshd.service\nreeve-user-data.service");
+    assert_eq!(
+        sh(&*host, "cat /proc/1/cgroup | cut -d: -f3 | sort -u | grep -v '^/init.scope$' | grep -v '^/$' || true")
+            .await,
+        ""
+    );
+    assert_eq!(
+        sh(&*host, "ls /etc/systemd/system/multi-user.target.wants").await,
+        "reeve-sshd.service\nreeve-user-data.service"
+    );
     assert_eq!(sh(&*host, "systemctl is-active systemd-udevd systemd-sysctl || true").await, "inactive\ninactive");
-    assert_eq!(sh(&*host, "until [ -e /.reeve/user-data.status ]; do sleep 0.1; done; ls /root/told").await, "/root/told");
+    assert_eq!(
+        sh(&*host, "until [ -e /.reeve/user-data.status ]; do sleep 0.1; done; ls /root/told").await,
+        "/root/told"
+    );
 
     let unit = format!("printf '{}' >/etc/systemd/system/own.service", UNIT.replace('\n', "\\n"));
     sh(&*host, &unit).await;

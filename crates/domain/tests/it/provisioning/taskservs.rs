@@ -173,12 +173,19 @@ async fn an_upgrade_that_fails_goes_back_to_what_was_there() {
         assert_eq!(done.status, OperationStatus::Failed, "{phase}");
         assert!(done.error.unwrap().contains(&format!("does not want to {phase}")));
         let after = redis().await;
-        assert_eq!((after.state, &after.version, &after.config), (TaskservState::Running, &before.version, &before.config));
+        assert_eq!(
+            (after.state, &after.version, &after.config),
+            (TaskservState::Running, &before.version, &before.config)
+        );
         assert_eq!(after.secrets_sealed, before.secrets_sealed);
         // All machines went through it again, this time to what they had.
         for host in site.hosts().await {
             let ran = machines.ran(host.address.as_deref().unwrap(), "redis");
-            assert_eq!(ran[ran.len() - 6..], ["upload", "install", "configure", "start", "verify", "record"], "{ran:?}");
+            assert_eq!(
+                ran[ran.len() - 6..],
+                ["upload", "install", "configure", "start", "verify", "record"],
+                "{ran:?}"
+            );
         }
         let detail = operation::detail(&site.app, &site.admin, &done.id).await.unwrap();
         let names: Vec<_> = detail.phases.iter().map(|phase| phase.name.as_str()).collect();
@@ -259,7 +266,8 @@ async fn what_a_workspace_lays_over_the_catalogue_counts_and_stays_with_what_was
     request["check_mode"] = json!(true);
     let checked = install(&site, request).await;
     let plan: Value = serde_json::from_str(checked.result.as_deref().unwrap()).unwrap();
-    let item = plan["items"].as_array().unwrap().iter().find(|item| item["definition"] == "the workspace's own").unwrap();
+    let item =
+        plan["items"].as_array().unwrap().iter().find(|item| item["definition"] == "the workspace's own").unwrap();
     assert_eq!(item["config"]["max_memory"], "1gb");
     lay(&site, "redis/taskserv.yaml", "parameters: {max_memory: {default: 2gb}}\n");
     let id = reeve_types::PlanId::from(plan["plan_id"].as_str().unwrap());
