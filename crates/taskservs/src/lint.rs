@@ -70,7 +70,8 @@ pub(crate) fn definition(catalogue: &Catalogue, it: &Definition, files: &BTreeMa
         lint.template("download.checksums", download.checksums.as_deref().unwrap_or_default());
         for (from, to) in &download.programs {
             let field = format!("download.programs.{from}");
-            let fits = whole("[A-Za-z0-9][A-Za-z0-9._-]{0,63}", to) && !from.contains(char::is_whitespace);
+            let fits = whole("[A-Za-z0-9][A-Za-z0-9._-]{0,63}", to)
+                && (from.contains("{{") || !from.contains(char::is_whitespace));
             lint.check(fits, &field, "it is no program", "give FILE IN THE ARCHIVE: COMMAND, both without blanks");
             lint.template(&field, from);
         }

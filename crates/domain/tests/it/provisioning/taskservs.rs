@@ -230,8 +230,8 @@ async fn an_upgrade_that_is_called_off_goes_back_too() {
     let redis = async || taskserv::list(&site.app, &site.admin, None).await.unwrap().pop().unwrap().taskserv;
     let request = json!({"taskserv": redis().await.handle, "config": {"max_memory": "1gb"}});
     let asked = taskserv::upgrade(&site.app, &site.admin, request).await.unwrap();
-    // Before its last step, when all is done on the machine.
-    let cancel = |point: Point, step: usize| (point == Point::BeforeRun && step == 2).then_some(Accident::Cancel);
+    // When all is done on the machine.
+    let cancel = |point: Point, step: usize| (point == Point::AfterRun && step == 1).then_some(Accident::Cancel);
     let done = site.finish_with(&asked.id, Some(Arc::new(cancel))).await;
     assert_eq!(done.status, OperationStatus::Cancelled);
     assert_eq!(redis().await.state, TaskservState::Running);
