@@ -18,8 +18,8 @@ use crate::program::{broken, detach, io};
 use crate::record::{Record, Wanted, folder_of, write_whole};
 use crate::{Inner, limits, network, process};
 
-/// Time for a host to get as far as its own first program.
-const UP_WITHIN: Duration = Duration::from_secs(20);
+/// Time for a host to come up.
+const UP_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Time for a soft stop before a restart pulls the plug.
 const RESTART_WITHIN: Duration = Duration::from_secs(15);
@@ -95,7 +95,7 @@ impl Inner {
             write_whole(&host.join("boot.json"), &text, 0o600)?;
             // A cable of an earlier life goes with its network, some time after its processes.
             network::unplug(&record.id).await?;
-            remove_file(&host.join("up"))?;
+            remove_file(&up(record, host))?;
             let console = host.join("console.log");
             if fs::metadata(&console).is_ok_and(|file| file.len() > CONSOLE_BYTES) {
                 remove_file(&console)?;
@@ -128,7 +128,7 @@ impl Inner {
         if let Some(pid) = process::first(host)? {
             network::plug(&self.settings, &record.id, record.address, pid).await?;
         }
-        while !host.join("up").exists() {
+        while !up(record, host).exists() {
             if !process::is_held(host) || begun.elapsed() > UP_WITHIN {
                 return Err(not_up(host));
             }
@@ -250,7 +250,7 @@ impl Inner {
     /// What a host is doing.
     pub fn state(&self, record: &Record, host: &Path) -> ServerState {
         let held = process::is_held(host);
-        let up = host.join("up").exists();
+        let up = up(record, host).exists();
         match record.wanted {
             Wanted::Gone => ServerState::Deleting,
             Wanted::Restart => ServerState::Changing,
@@ -264,6 +264,12 @@ impl Inner {
             Wanted::Up => ServerState::Creating,
         }
     }
+}
+
+/// The file that says that a host has come up: as far as its own first program, or as far as its SSH server where that
+/// takes its time.
+fn up(record: &Record, host: &Path) -> PathBuf {
+    host.join(if image::has_systemd(&record.image) { "root/.reeve/up" } else { "up" })
 }
 
 /// Takes a folder away, with all its files.

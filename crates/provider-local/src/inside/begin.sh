@@ -1,4 +1,4 @@
-# What a host with systemd does at its start: begin ssh | user-data.
+# What a host with systemd does at its start: begin ssh | up | user-data.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 cd /
 umask 022
@@ -7,6 +7,10 @@ ssh)
 	[ -e /root/.profile ] || cp -a /etc/skel/. /root/ 2>/dev/null
 	[ -e /etc/ssh/ssh_host_ed25519_key ] || ssh-keygen -q -t ed25519 -N '' -C "" -f /etc/ssh/ssh_host_ed25519_key
 	mkdir -p /run/sshd
+	;;
+up)
+	# Seen from outside: whoever comes is let in.
+	: >/.reeve/up
 	;;
 user-data)
 	[ ! -e /.reeve/user-data.begun ] || exit 0

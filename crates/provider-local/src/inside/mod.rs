@@ -91,7 +91,9 @@ fn host(folder: &Path) -> Result<()> {
     let root = mounts::root(folder, &boot)?;
     seed::first_start(folder, &root, &boot)?;
     network(&boot)?;
-    tried("up")(std::fs::write(folder.join("up"), ""))?;
+    if !boot.systemd {
+        tried("up")(std::fs::write(folder.join("up"), ""))?;
+    }
     mounts::enter(&root)?;
     let (program, words): (&str, &[&str]) = match boot.systemd {
         // Nobody reads a terminal of the host: what it has to say is in its journal.

@@ -47,8 +47,9 @@ const MASKED: [&str; 31] = [
 const UNITS: [(&str, &str); 2] = [
     (
         "reeve-sshd.service",
-        "[Unit]\nDescription=SSH server of this host\n\n[Service]\nExecStartPre=/bin/sh /.reeve/begin ssh\n\
-         ExecStart=/usr/sbin/sshd -D -e -f /.reeve/sshd_config\nKillMode=process\nRestart=always\nRestartSec=1\n\n\
+        "[Unit]\nDescription=SSH server of this host\n\n[Service]\nType=notify\n\
+         ExecStartPre=/bin/sh /.reeve/begin ssh\nExecStart=/usr/sbin/sshd -D -e -f /.reeve/sshd_config\n\
+         ExecStartPost=/bin/sh /.reeve/begin up\nKillMode=process\nRestart=always\nRestartSec=1\n\n\
          [Install]\nWantedBy=multi-user.target\n",
     ),
     (
