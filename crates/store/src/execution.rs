@@ -1,28 +1,19 @@
 //! Executions and their way from pending to a final state.
 
-use reeve_types::execution::{Assignment, Execution, ExecutionFilter, ExecutionStatus, NewExecution, Outcome};
-use reeve_types::{ClusterId, CommandId, Error, ExecutionId, NodeId, Page, Paged, Result, ServerId, Sort, Timestamp};
+use reeve_types::execution::{Assignment, Execution, ExecutionStatus, NewExecution, Outcome};
+use reeve_types::{ClusterId, CommandId, Error, ExecutionId, NodeId, Result, ServerId, Timestamp};
 
-use crate::filter::{Where, order_by, page, page_of};
+pub use crate::execution_list::list;
 use crate::{Row, Tx, Value, args, dialect};
 
-const COLUMNS: &str = "e.id, e.command_id, m.command_text, m.timeout_ms, m.expired_at, e.node_id, rc.name, e.target_all, \
+pub(crate) const COLUMNS: &str = "e.id, e.command_id, m.command_text, m.timeout_ms, m.expired_at, e.node_id, rc.name, e.target_all, \
     e.status, e.exit_code, e.sent_at, e.started_at, e.completed_at, e.cancelled_at, e.inserted_at, e.updated_at, ";
-const OUTPUT: &str = "o.output";
+pub(crate) const OUTPUT: &str = "o.output";
 const NO_OUTPUT: &str = "CAST(NULL AS TEXT)";
-const FROM: &str = "executions e JOIN commands m ON m.id = e.command_id LEFT JOIN clusters rc ON rc.id = e.cluster_id";
-const OUTPUT_JOIN: &str = " LEFT JOIN execution_outputs o ON o.execution_id = e.id";
-const SORTABLE: &[(&str, &str)] = &[
-    ("status", "e.status"),
-    ("exit_code", "e.exit_code"),
-    ("sent_at", "e.sent_at"),
-    ("completed_at", "e.completed_at"),
-    ("cancelled_at", "e.cancelled_at"),
-    ("inserted_at", "e.inserted_at"),
-    ("updated_at", "e.updated_at"),
-];
-
-fn read(mut row: Row) -> Result<Execution> {
+pub(crate) const FROM: &str =
+    "executions e JOIN commands m ON m.id = e.command_id LEFT JOIN clusters rc ON rc.id = e.cluster_id";
+pub(crate) const OUTPUT_JOIN: &str = " LEFT JOIN execution_outputs o ON o.execution_id = e.id";
+pub(crate) fn read(mut row: Row) -> Result<Execution> {
     Ok(Execution {
         id: row.get()?,
         command_id: row.get()?,
@@ -110,64 +101,6 @@ pub async fn by_ids(tx: &mut Tx, ids: &[ExecutionId]) -> Result<Vec<Execution>> 
 fn list_of(ids: &[ExecutionId]) -> Result<String> {
     let ids: Vec<&str> = ids.iter().map(ExecutionId::as_str).collect();
     serde_json::to_string(&ids).map_err(Error::internal)
-}
-
-/// A page of executions with their output. Those of deleted nodes are left out.
-///
-/// # Errors
-/// As the store.
-pub async fn list(tx: &mut Tx, filter: &ExecutionFilter, sorts: &[Sort], at: Page) -> Result<Paged<Execution>> {
-    let mut w = Where::new();
-    // As the indexes for lists have it, word by word.
-    w.raw("e.node_id IS NOT NULL");
-    w.raw("e.id <> ''");
-    w.any_of("e.command_id", &filter.command_ids);
-    w.any_of("e.node_id", &filter.node_ids);
-    w.text("nc.name", &filter.cluster_name);
-    w.any_of("e.status", filter.status.iter().copied());
-    w.range("e.exit_code", &filter.exit_code);
-    w.present("e.cluster_id", filter.has_cluster);
-    match filter.has_output {
-        Some(true) => w.raw("e.output_bytes > 0"),
-        Some(false) => w.raw("e.output_bytes = 0"),
-        None => {}
-    }
-    w.text("o.output", &filter.output);
-    w.eq("e.target_all", filter.target_all);
-    w.range("e.sent_at", &filter.sent_at);
-    w.range("e.completed_at", &filter.completed_at);
-    w.range("e.cancelled_at", &filter.cancelled_at);
-    w.range("e.inserted_at", &filter.inserted_at);
-    w.range("e.updated_at", &filter.updated_at);
-    let by_cluster = " JOIN nodes n ON n.id = e.node_id JOIN clusters nc ON nc.id = n.cluster_id";
-    let mut count_from = "executions e".to_owned();
-    let mut from = format!("{FROM}{OUTPUT_JOIN}");
-    if filter.cluster_name.is_some() {
-        count_from.push_str(by_cluster);
-        from.push_str(by_cluster);
-    }
-    if filter.output.is_some() {
-        count_from.push_str(OUTPUT_JOIN);
-    }
-    let order = order_by(sorts, SORTABLE, "e.inserted_at", "e.id");
-    let columns = format!("{COLUMNS}{OUTPUT}");
-    let only_by_status = *filter == ExecutionFilter { status: filter.status.clone(), ..ExecutionFilter::default() };
-    let (rows, total) = if only_by_status {
-        let total = count(tx, &filter.status).await?;
-        (page_of(tx, &columns, &from, &count_from, w, &order, at, total).await?, total as u64)
-    } else {
-        page(tx, &columns, &from, &count_from, w, &order, at).await?
-    };
-    Ok(Paged { items: rows.into_iter().map(read).collect::<Result<_>>()?, total, page: at })
-}
-
-/// Executions on nodes that exist, those in one of `statuses` or all of them. Triggers keep the numbers: counting a million
-/// rows takes longer than a page may.
-async fn count(tx: &mut Tx, statuses: &[ExecutionStatus]) -> Result<i64> {
-    let mut w = Where::new();
-    w.any_of("status", statuses.iter().copied());
-    let sql = format!("SELECT CAST(coalesce(sum(n), 0) AS BIGINT) FROM execution_counts{}", w.sql());
-    tx.one(&sql, w.args()).await?.get()
 }
 
 /// Executions of a command that changed since `since`, after the position `after` among them, in order of change. Output

@@ -5,6 +5,9 @@ use reeve_types::{Page, Range, Result, Sort, TextMatch};
 use crate::db::Tx;
 use crate::value::{Row, Value};
 
+/// So many rows are collected and sorted sooner than they are found by walking through a list in its order.
+pub(crate) const FEW: i64 = 5_000;
+
 /// A growing `WHERE` clause with its arguments.
 #[derive(Default)]
 pub struct Where<'a> {
@@ -49,16 +52,25 @@ impl<'a> Where<'a> {
 
     /// The text filter on `column`.
     pub fn text(&mut self, column: &str, filter: &'a Option<TextMatch>) {
-        match filter {
-            None => {}
-            Some(TextMatch::Exact(text)) => self.eq(column, Some(text)),
-            Some(TextMatch::AnyOf(texts)) if texts.is_empty() => self.raw("1 = 0"),
-            Some(TextMatch::AnyOf(texts)) => self.any_of(column, texts),
-            Some(wildcard @ TextMatch::Wildcard(_)) => {
-                let placeholder = self.arg(wildcard.like_pattern());
-                self.raw(format!("lower({column}) LIKE {placeholder} ESCAPE '\\'"));
-            }
+        if let Some(condition) = self.text_condition(column, filter) {
+            self.raw(condition);
         }
+    }
+
+    /// The condition of [`text`](Self::text), for the caller to put into a larger one.
+    pub fn text_condition(&mut self, column: &str, filter: &'a Option<TextMatch>) -> Option<String> {
+        Some(match filter.as_ref()? {
+            TextMatch::Exact(text) => format!("{column} = {}", self.arg(text)),
+            TextMatch::AnyOf(texts) if texts.is_empty() => "1 = 0".to_owned(),
+            TextMatch::AnyOf(texts) => {
+                let placeholders: Vec<String> = texts.iter().map(|text| self.arg(text)).collect();
+                format!("{column} IN ({})", placeholders.join(","))
+            }
+            wildcard @ TextMatch::Wildcard(_) => {
+                let placeholder = self.arg(wildcard.like_pattern());
+                format!("lower({column}) LIKE {placeholder} ESCAPE '\\'")
+            }
+        })
     }
 
     /// Both sides of the range on `column`.
@@ -178,9 +190,13 @@ pub async fn page(
     order: &Order,
     page: Page,
 ) -> Result<(Vec<Row>, u64)> {
-    let count_sql = format!("SELECT count(*) FROM {count_from}{}", filter.sql());
-    let total: i64 = tx.one(&count_sql, filter.args()).await?.get()?;
+    let total = count_of(tx, count_from, &filter).await?;
     Ok((page_of(tx, columns, from, count_from, filter, order, page, total).await?, total as u64))
+}
+
+/// How many rows there are.
+pub(crate) async fn count_of(tx: &mut Tx, from: &str, filter: &Where<'_>) -> Result<i64> {
+    tx.one(&format!("SELECT count(*) FROM {from}{}", filter.sql()), filter.args()).await?.get()
 }
 
 /// As [`page`], where it is known that there are `total` rows in all.

@@ -23,6 +23,7 @@ pub mod command;
 pub mod enrollment_key;
 pub mod event;
 pub mod execution;
+mod execution_list;
 pub mod execution_output;
 pub mod host;
 pub mod idempotency;

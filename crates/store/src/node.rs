@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use reeve_types::node::{Node, NodeFilter, NodePorts, NodeSecrets, NodeStatus, NodeSummary};
 use reeve_types::selector::{Requirement, Selector};
-use reeve_types::{ClusterId, Error, NodeId, Page, Paged, Result, ServerId, Sort, Timestamp};
+use reeve_types::{ClusterId, Error, NodeId, Page, Paged, Result, ServerId, Sort, TextMatch, Timestamp};
 
-use crate::filter::{Where, order_by, page};
+use crate::filter::{FEW, Where, count_of, order_by, page_of};
 use crate::{Row, Tx, Value, args, dialect};
 
 pub(crate) const COLUMNS: &str = "n.id, n.cluster_id, c.name, n.id_type, n.status, n.version, n.http_port, n.ssh_port, \
@@ -201,16 +201,53 @@ fn read_with_secrets(mut row: Row) -> Result<(Node, NodeSecrets)> {
 /// # Errors
 /// As the store.
 pub async fn list(tx: &mut Tx, filter: &NodeFilter, sorts: &[Sort], at: Page) -> Result<Paged<(Node, NodeSecrets)>> {
-    let mut conditions = Where::new();
-    // As the indexes for lists have it, word by word.
-    conditions.raw("n.id <> ''");
-    conditions_of(&mut conditions, filter);
     let order = order_by(sorts, SORTABLE, "n.inserted_at", "n.id");
     let columns = format!("{COLUMNS}, n.api_token_sealed, n.proxy_password_sealed");
     // The join is only needed for counting when the cluster's name is asked about.
-    let count_from = if filter.cluster_name.is_some() { FROM } else { "nodes n" };
-    let (rows, total) = page(tx, &columns, FROM, count_from, conditions, &order, at).await?;
-    Ok(Paged { items: rows.into_iter().map(read_with_secrets).collect::<Result<_>>()?, total, page: at })
+    let pick_from = if filter.cluster_name.is_some() { FROM } else { "nodes n" };
+    let version = known_versions(tx, &filter.version).await?;
+    let rest = NodeFilter { version: None, ..filter.clone() };
+    let conditions = |version_column: &str| {
+        let mut w = Where::new();
+        // As the indexes for lists have it, word by word.
+        w.raw("n.id <> ''");
+        conditions_of(&mut w, &rest);
+        w.text(version_column, &version);
+        w
+    };
+    let total = count_of(tx, pick_from, &conditions("n.version")).await?;
+    // An index on the version has another order: many rows are sooner taken as the list has them.
+    let picking = conditions(if total <= FEW { "n.version" } else { "(n.version || '')" });
+    let rows = page_of(tx, &columns, FROM, pick_from, picking, &order, at, total).await?;
+    Ok(Paged { items: rows.into_iter().map(read_with_secrets).collect::<Result<_>>()?, total: total as u64, page: at })
+}
+
+/// The versions that a wildcard means, so that it is not held against every node: a fleet has few. As it came when it is no
+/// wildcard or means more than a hundred.
+async fn known_versions(tx: &mut Tx, version: &Option<TextMatch>) -> Result<Option<TextMatch>> {
+    const MOST: usize = 100;
+    if !matches!(version, Some(TextMatch::Wildcard(_))) {
+        return Ok(version.clone());
+    }
+    let mut w = Where::new();
+    w.raw("version IS NOT NULL");
+    w.text("version", version);
+    // From each version to the next in the index, passing over the nodes between them.
+    let sql = format!(
+        "WITH RECURSIVE known(version) AS (
+           SELECT min(version) FROM nodes WHERE id <> ''
+           UNION ALL
+           SELECT (SELECT min(n.version) FROM nodes n WHERE n.version > known.version AND n.id <> '') FROM known
+             WHERE known.version IS NOT NULL)
+         SELECT version FROM known{} LIMIT {}",
+        w.sql(),
+        MOST + 1
+    );
+    let rows = tx.all(&sql, w.args()).await?;
+    if rows.len() > MOST {
+        return Ok(version.clone());
+    }
+    Ok(Some(TextMatch::AnyOf(rows.into_iter().map(|mut row| row.get()).collect::<Result<_>>()?)))
 }
 
 /// Adds the conditions of `filter` on the tables called `n` and `c`.

@@ -6,12 +6,16 @@ use reeve_store::{Store, Tx, Value, args, execution, node};
 use reeve_testkit::db::on_both;
 use reeve_types::execution::{ExecutionFilter, ExecutionStatus};
 use reeve_types::node::NodeFilter;
-use reeve_types::{Page, Range, Sort, Timestamp};
+use reeve_types::{Page, Range, Sort, TextMatch, Timestamp};
 
 const NODES: usize = 30;
 
 /// Thirty nodes with an execution each, a few without an end.
 async fn seed(store: &Store) {
+    seed_of(store, NODES as i64).await;
+}
+
+async fn seed_of(store: &Store, count: i64) {
     let mut tx = store.begin().await.unwrap();
     tx.execute(
         "INSERT INTO clusters (id, name, ipv4_range, ipv4_first, ipv4_last, inserted_at, updated_at)
@@ -28,7 +32,7 @@ async fn seed(store: &Store) {
     .await
     .unwrap();
     let (mut nodes, mut executions) = (Vec::new(), Vec::new());
-    for i in 0..NODES as i64 {
+    for i in 0..count {
         let id = format!("n{i:02}");
         let mut row: Vec<Value<'_>> = vec![id.clone().into(), "c".into(), "random".into(), "healthy".into()];
         row.extend((0..6).map(Value::from));
@@ -121,7 +125,7 @@ async fn filters_and_sorts_combine() {
         let one = Range { gte: Some(3), lte: Some(3) };
         let exit = ExecutionFilter { exit_code: one, ..ExecutionFilter::default() };
         assert_eq!(ids(&mut tx, &exit, &[], 2).await, (vec!["e24".into(), "e17".into(), "e03".into()], 3));
-        let cluster = Some(reeve_types::TextMatch::Wildcard("C".into()));
+        let cluster = Some(TextMatch::Wildcard("C".into()));
         let named = ExecutionFilter { cluster_name: cluster, ..ExecutionFilter::default() };
         assert_eq!(ids(&mut tx, &named, &sort("updated_at", false), 11).await.1, 30);
         for field in ["last_seen_at", "version", "status", "inserted_at", "updated_at", "id_type"] {
@@ -199,6 +203,79 @@ async fn each_cluster_shows_its_first_nodes() {
         assert_eq!(shown(&mut tx, &["c"], 2).await, "c/n00 c/n01");
         assert_eq!(shown(&mut tx, &["c", "a"], 100).await.split(' ').count(), NODES);
         assert_eq!(shown(&mut tx, &[], 3).await, "");
+    })
+    .await;
+}
+
+/// More than are collected and sorted: lists of much and of little take different ways and have to agree.
+#[tokio::test]
+async fn much_and_little_of_a_fleet_are_listed_alike() {
+    const MANY: i64 = 5_200;
+    on_both(|db| async move {
+        seed_of(&db.store, MANY).await;
+        let mut tx = db.store.begin().await.unwrap();
+        for sql in [
+            "INSERT INTO clusters (id, name, ipv4_range, ipv4_first, ipv4_last, inserted_at, updated_at)
+             VALUES ('d', 'Delta', '100.65.0.0/24', 3, 4, 0, 0)",
+            "UPDATE nodes SET version = '1.0.0'",
+            "UPDATE nodes SET cluster_id = 'd', version = '1.2.0' WHERE id IN ('n05', 'n06', 'n2601', 'n5199')",
+            "UPDATE nodes SET version = NULL WHERE id = 'n07'",
+        ] {
+            tx.execute(sql, &[]).await.unwrap();
+        }
+        let delta = [5, 6, 2601, 5199];
+        let newest = |keep: &dyn Fn(i64) -> bool, step: i64, letter: &str| -> Vec<String> {
+            let mut kept: Vec<_> =
+                (0..MANY).filter(|i| keep(*i)).map(|i| (i / step, format!("{letter}{i:02}"))).collect();
+            kept.sort();
+            kept.into_iter().rev().map(|(_, id)| id).collect()
+        };
+        let exact = |name: &str| TextMatch::Exact(name.into());
+        let wildcard = |name: &str| TextMatch::Wildcard(name.into());
+        let any_of = |names: &[&str]| TextMatch::AnyOf(names.iter().map(|name| (*name).to_owned()).collect());
+        let pages = [1, 2, 370, 740, 743, 900];
+
+        let clusters: [(TextMatch, &dyn Fn(i64) -> bool); 6] = [
+            (exact("c"), &|i| !delta.contains(&i)),
+            (exact("Delta"), &|i| delta.contains(&i)),
+            (wildcard("*"), &|_| true),
+            (wildcard("de*"), &|i| delta.contains(&i)),
+            (any_of(&["c", "Delta", "nobody"]), &|_| true),
+            (exact("nobody"), &|_| false),
+        ];
+        for (cluster, keep) in clusters {
+            for status in [vec![], vec![ExecutionStatus::Pending]] {
+                let expected = newest(&|i| keep(i) && (status.is_empty() || i % 5 == 0), 4, "e");
+                let cluster_name = Some(cluster.clone());
+                let filter = ExecutionFilter { cluster_name, status, ..ExecutionFilter::default() };
+                for number in pages {
+                    let page = execution::list(&mut tx, &filter, &[], Page { number, size: 7 }).await.unwrap();
+                    assert_eq!(page.total as usize, expected.len(), "{filter:?}");
+                    let found: Vec<String> = page.items.into_iter().map(|e| e.id.0).collect();
+                    let skipped = expected.iter().skip((number as usize - 1) * 7).take(7);
+                    assert_eq!(found.iter().collect::<Vec<_>>(), skipped.collect::<Vec<_>>(), "{filter:?} {number}");
+                }
+            }
+        }
+        let versions: [(TextMatch, &dyn Fn(i64) -> bool); 6] = [
+            (wildcard("1.*"), &|i| i != 7),
+            (wildcard("*.2.*"), &|i| delta.contains(&i)),
+            (exact("1.0.0"), &|i| i != 7 && !delta.contains(&i)),
+            (exact("1.2.0"), &|i| delta.contains(&i)),
+            (any_of(&["1.2.0", "1.0.0"]), &|i| i != 7),
+            (wildcard("2.*"), &|_| false),
+        ];
+        for (version, keep) in versions {
+            let expected = newest(keep, 3, "n");
+            let filter = NodeFilter { version: Some(version), ..NodeFilter::default() };
+            for number in pages {
+                let page = node::list(&mut tx, &filter, &[], Page { number, size: 7 }).await.unwrap();
+                assert_eq!(page.total as usize, expected.len(), "{filter:?}");
+                let found: Vec<String> = page.items.into_iter().map(|(node, _)| node.id.0).collect();
+                let skipped = expected.iter().skip((number as usize - 1) * 7).take(7);
+                assert_eq!(found.iter().collect::<Vec<_>>(), skipped.collect::<Vec<_>>(), "{filter:?} {number}");
+            }
+        }
     })
     .await;
 }
