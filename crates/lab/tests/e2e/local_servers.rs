@@ -17,7 +17,6 @@ fn blocks() -> Vec<Vec<String>> {
 
 pub(super) fn run(server: &Server, line: &str) -> String {
     let folder = binary().parent().unwrap().display().to_string();
-    let begun = std::time::Instant::now(); // TIMING
     let output = Command::new("sh")
         .args(["-c", line])
         .env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap()))
@@ -25,7 +24,6 @@ pub(super) fn run(server: &Server, line: &str) -> String {
         .env("REEVE_TOKEN", server.master_key())
         .output()
         .unwrap();
-    eprintln!("TIMING {:?} {}", begun.elapsed(), &line[..line.len().min(90)]); // TIMING
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(
