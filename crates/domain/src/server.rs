@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use reeve_store::node::Holder;
-use reeve_store::{Topic, Tx, dialect, node, schedule, server as table, webhook};
+use reeve_store::{Topic, Tx, dialect, job, node, schedule, server as table, webhook};
 use reeve_types::server::{Server, ServerState};
 use reeve_types::{Actor, Clock, Error, Permission, Result, SharedClock, Timestamp};
 
@@ -100,6 +100,13 @@ pub async fn join(app: &App, about: About) -> Result<()> {
     };
     let epoch = table::join(&mut tx, &fresh).await?;
     node::clear_connections_of(&mut tx, &app.server_id, epoch).await?;
+    if app.holder().epoch == 0 {
+        // A process that begins: what this server held in an earlier life goes on at once. Nobody else has its id, for the
+        // lock of its data directory keeps a second process away.
+        job::release_of(&mut tx, &app.server_id).await?;
+        webhook::release_of(&mut tx, &app.server_id).await?;
+        schedule::release_of(&mut tx, &app.server_id).await?;
+    }
     tx.wake(Topic::Servers);
     tx.wake(Topic::Executions);
     tx.commit().await?;

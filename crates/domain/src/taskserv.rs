@@ -25,7 +25,7 @@ pub use delete_saga::{RemoveTaskserv, Removing};
 pub(crate) use enter::enter;
 pub use health::health;
 pub use install_saga::{InstallTaskserv, Installing};
-pub(crate) use request::prepare;
+pub(crate) use request::{first_wrong, prepare};
 
 /// A list holds no more.
 pub const MOST: i64 = 100_000;

@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 
 use crate::operation::{self, Detail, New, begin};
 use crate::plan::CheckOperation;
-use crate::{App, audit, authz, host, workspace};
+use crate::{App, audit, authz, host, taskserv, workspace};
 
+mod cluster;
 pub mod graph;
 mod launch;
 pub mod saga;
@@ -152,7 +153,23 @@ async fn prepare(app: &App, input: &Submit, kind: OperationKind) -> Result<(reev
             node.request[name] = json!(value);
         }
     }
+    if kind == OperationKind::ClusterCreate {
+        check_software(app, &found, &graph).await?;
+    }
     Ok((found, graph))
+}
+
+/// What a cluster is to run must be there and rightly set before the first machine is ordered for it.
+async fn check_software(app: &App, workspace: &reeve_types::workspace::Workspace, graph: &Graph) -> Result<()> {
+    let of = |kind: OperationKind| graph.nodes.iter().filter(move |node| node.kind == kind);
+    let made = of(OperationKind::ServerCreate).filter_map(|node| node.request["hostname"].as_str().map(str::to_owned));
+    let made: Vec<String> = made.collect();
+    let software: Vec<_> = of(OperationKind::TaskservCreate).collect();
+    let requests: Vec<&Value> = software.iter().map(|node| &node.request).collect();
+    match taskserv::first_wrong(app, workspace, &requests, &made).await? {
+        Some((index, error)) => Err(shape::at(error, &software[index].id)),
+        None => Ok(()),
+    }
 }
 
 /// What the nodes of a graph ask of their caller.

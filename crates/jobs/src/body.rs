@@ -1,15 +1,18 @@
 //! What a job runs: a body with a declared timeout, and how it says what to do after a failure.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use reeve_store::job as table;
 use reeve_types::{Error, ErrorKind, JobId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::output::{Meter, Printer};
+use crate::progress::Progress;
+use crate::registry::Env;
 
 /// A kind of job. It may run more than once, so it is idempotent; its payload is ids.
 pub trait Body<C>: Send + Sync + 'static {
@@ -96,12 +99,37 @@ pub struct Running {
     /// How far it says it has got.
     pub meter: Meter,
     pub(crate) cancel: CancellationToken,
+    pub(crate) env: Arc<Env>,
+    /// How the saga stands whose step runs.
+    pub(crate) standing: Arc<Mutex<Option<Progress>>>,
 }
 
 impl Running {
     /// Returns when somebody asked to stop. The body then has a few seconds to return; an error makes the job cancelled.
     pub async fn cancelled(&self) {
         self.cancel.cancelled().await;
+    }
+    /// For a step that does many things one after the other: it has come as far as `mark`, which grows. Tries are counted
+    /// from the furthest one on, so that a server that was started again at many of them is not taken for one that the step
+    /// brings down. Does nothing outside a saga.
+    ///
+    /// # Errors
+    /// As the store.
+    pub async fn got_on(&self, mark: u64) -> Result<(), Error> {
+        let text = {
+            let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(progress) = standing.as_mut() else { return Ok(()) };
+            if !progress.got_on(mark, self.attempt) {
+                return Ok(());
+            }
+            progress.to_text()?
+        };
+        let mut tx = self.env.store.begin().await?;
+        // Whoever has the lease now goes on from what is stored.
+        if table::set_progress(&mut tx, &self.env.owner, &self.id, &text).await? {
+            tx.commit().await?;
+        }
+        Ok(())
     }
     /// Whether somebody asked to stop.
     pub fn is_cancelled(&self) -> bool {

@@ -314,6 +314,8 @@ impl<C: Send + Sync + 'static> Core<C> {
             output: Printer::new(self.env.dirty.clone()),
             meter: Meter::new(self.env.dirty.clone()),
             cancel: CancellationToken::new(),
+            env: self.env.clone(),
+            standing: Arc::default(),
         };
         if job.cancel_requested {
             running.cancel.cancel();

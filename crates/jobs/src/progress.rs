@@ -14,6 +14,9 @@ pub(crate) struct Progress {
     pub at: usize,
     /// The start (`jobs.attempts`) that first came to where it is; counts tries.
     pub since: i64,
+    /// How far the step it stands before has said it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u64>,
     /// Set while it goes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwinding: Option<Unwinding>,
@@ -51,7 +54,7 @@ pub(crate) enum Move {
 
 impl Progress {
     pub fn start(state: Value, attempt: i64) -> Self {
-        Self { state, at: 0, since: attempt, unwinding: None }
+        Self { state, at: 0, since: attempt, mark: None, unwinding: None }
     }
 
     pub fn parse(text: &str) -> Result<Self> {
@@ -77,6 +80,18 @@ impl Progress {
         self.state = state;
         self.at = if self.unwinding.is_some() { self.at - 1 } else { self.at + 1 };
         self.since = attempt;
+        self.mark = None;
+    }
+
+    /// The step it stands before is further than ever. False when it was as far already: going there again is no progress,
+    /// or what takes the server down behind it would be tried for ever.
+    pub fn got_on(&mut self, mark: u64, attempt: i64) -> bool {
+        let further = self.mark.is_none_or(|before| before < mark);
+        if further {
+            self.mark = Some(mark);
+            self.since = attempt;
+        }
+        further
     }
 
     /// Turns round. `begun` says that the step it stands before may have had effects.
@@ -84,12 +99,14 @@ impl Progress {
         self.state = state;
         self.at += usize::from(begun);
         self.since = attempt;
+        self.mark = None;
         self.unwinding = Some(Unwinding { cancelled, error, leftover: Vec::new(), again: false });
     }
 
     /// What a retry begins with; None for the very beginning.
     pub fn again(mut self) -> Option<Self> {
         self.since = 1;
+        self.mark = None;
         match &mut self.unwinding {
             Some(_) if self.at == 0 => return None,
             Some(unwinding) => {

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -231,6 +231,7 @@ where
                 Err(failure) => failure,
             }
         };
+        let tries = job.attempts - progress.since + 1;
         let name = self.steps[index].name();
         let text = format!("{name}: {}", failure.error());
         let value = serde_json::to_value(&state).map_err(|e| Stop::Unreadable(Error::internal(e)))?;
@@ -255,12 +256,12 @@ where
     /// Undoes a step: moves `progress` on, or ends this run. Every failure is worth another try here.
     async fn back(&self, progress: &mut Progress, index: usize) -> Result<Option<Outcome>, Stop> {
         let Run { job, env, .. } = self.run;
-        let tries = job.attempts - progress.since + 1;
         let mut state = self.state(progress)?;
         let failure = match self.attempt(progress, index, &mut state, true).await? {
             Ok(()) => return Ok(None),
             Err(failure) => failure,
         };
+        let tries = job.attempts - progress.since + 1;
         let name = self.steps[index].name();
         let text = format!("undo of {name}: {}", failure.error());
         if let Failure::Wait { after, .. } = &failure {
@@ -303,7 +304,14 @@ where
         if let Err(failure) = self.meet(before, index)? {
             return Ok(Err(failure));
         }
+        let stand = |standing: Option<Progress>| {
+            std::mem::replace(&mut *running.standing.lock().unwrap_or_else(PoisonError::into_inner), standing)
+        };
+        stand(Some(progress.clone()));
         let mut effect = guarded(env, self.limits.timeout, cancel, step.go(ctx, running, state, back)).await;
+        if let Some(stood) = stand(None) {
+            *progress = stood;
+        }
         if effect.is_ok() {
             effect = self.meet(after, index)?;
         }

@@ -6,6 +6,7 @@
 
 pub mod front;
 pub mod hetzner;
+pub mod k3s;
 pub mod proxy;
 pub mod time;
 pub mod upcloud;

@@ -15,6 +15,13 @@ pub enum SimulatedTime {
     },
     /// The machine's clock.
     Real,
+    /// The machine's clock at another pace, for those who rehearse and do not want to wait.
+    Fast {
+        /// Where both clocks show the same.
+        since: Timestamp,
+        /// So many times as fast.
+        times: i64,
+    },
 }
 
 impl SimulatedTime {
@@ -22,6 +29,10 @@ impl SimulatedTime {
     pub fn manual() -> Self {
         let start = Timestamp::parse("2026-03-01T12:00:00Z").expect("an instant");
         Self::Manual { clock: ManualClock::at(start), per_call_ms: AtomicI64::new(0) }
+    }
+    /// The machine's clock, from here on so many times as fast.
+    pub fn fast(times: u32) -> Self {
+        if times == 1 { Self::Real } else { Self::Fast { since: SystemClock.now(), times: times.into() } }
     }
     /// Moves on. Nothing on the machine's clock.
     pub fn advance_ms(&self, ms: i64) {
@@ -47,6 +58,7 @@ impl Clock for SimulatedTime {
         match self {
             Self::Manual { clock, .. } => clock.now(),
             Self::Real => SystemClock.now(),
+            Self::Fast { since, times } => Timestamp(since.0 + (SystemClock.now().0 - since.0) * times),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! for a condition on the state leads PostgreSQL to the index of all leases.
 
 use reeve_types::job::{Job, JobState};
-use reeve_types::{JobId, Page, Paged, Result, TextMatch, Timestamp};
+use reeve_types::{JobId, Page, Paged, Result, ServerId, TextMatch, Timestamp};
 
 use crate::filter::{Order, Where, page};
 use crate::{Row, Topic, Tx, Value, args, dialect};
@@ -264,6 +264,21 @@ pub async fn release(tx: &mut Tx, owner: &str) -> Result<u64> {
         WHERE state = 'running' AND lease_owner = $1";
     tx.wake(Topic::Jobs);
     tx.execute(sql, args![owner]).await
+}
+
+/// Gives back the leases of a server that is gone. An owner is `SERVER/RUN`.
+///
+/// # Errors
+/// As the store.
+pub async fn release_of(tx: &mut Tx, server: &ServerId) -> Result<u64> {
+    let prefix = format!("{server}/");
+    let sql = format!(
+        "UPDATE jobs SET state = 'queued', lease_owner = NULL, lease_until = NULL
+         WHERE state = 'running' AND substr(lease_owner, 1, {}) = $1",
+        prefix.chars().count()
+    );
+    tx.wake(Topic::Jobs);
+    tx.execute(&sql, args![&prefix]).await
 }
 
 /// Gives back what every runner left behind. Only for the start of a server that is alone on its store.

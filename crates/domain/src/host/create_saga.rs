@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::create::Create;
 use super::enroll;
-use super::outside::{self, account_of, failure, must, say};
+use super::outside::{self, account_of, failure, must, pause, say};
 use super::spec::{self, ADOPTED, More};
 use crate::operation::{self, Why};
 use crate::{App, catalogue, event};
@@ -157,7 +157,7 @@ impl Step<App, Making> for Order {
         for surplus in &created.surplus {
             say(job, &format!("deleting {surplus}, which the same order made a second time"));
             if !outside::remove(&*account.cloud, surplus).await? {
-                return Err(Failure::wait(app.config.provisioning.poll, "a surplus machine is being deleted"));
+                return Err(Failure::wait(pause(app, &*account.cloud), "a surplus machine is being deleted"));
             }
         }
         Ok(())
@@ -179,7 +179,7 @@ impl Step<App, Making> for Order {
         }
         let account = account_of(app, &host, &workspace).await?;
         let cloud = &*account.cloud;
-        let poll = app.config.provisioning.poll;
+        let poll = pause(app, cloud);
         let mut machines: Vec<CloudServerId> = match &host.operation_tag {
             Some(tag) => outside::tagged(cloud, tag).await?.into_iter().map(|server| server.id).collect(),
             None => Vec::new(),
@@ -246,7 +246,7 @@ impl Step<App, Making> for Boot {
         for double in doubles {
             say(job, &format!("deleting {double}, which the same order made a second time"));
             if !outside::remove(&*account.cloud, &double).await? {
-                return Err(Failure::wait(app.config.provisioning.poll, "a surplus machine is being deleted"));
+                return Err(Failure::wait(pause(app, &*account.cloud), "a surplus machine is being deleted"));
             }
         }
         let faulty = server.as_ref().is_some_and(|server| server.state == ServerState::Failed);
@@ -269,8 +269,8 @@ impl Step<App, Making> for Boot {
                 let minutes = patience_ms / 60_000;
                 Err(Failure::Fail(Error::conflict(format!("the machine was {state} after {minutes} minutes"))))
             }
-            None => Err(Failure::wait(app.config.provisioning.poll, "the machine is not visible yet")),
-            Some(_) => Err(Failure::wait(app.config.provisioning.poll, "the machine is not up yet")),
+            None => Err(Failure::wait(pause(app, &*account.cloud), "the machine is not visible yet")),
+            Some(_) => Err(Failure::wait(pause(app, &*account.cloud), "the machine is not up yet")),
         }
     }
     async fn record(&self, app: &Arc<App>, tx: &mut Tx, making: &mut Making) -> Result<(), Failure> {
@@ -315,7 +315,7 @@ impl Boot {
         id: &CloudServerId,
     ) -> Result<(Option<CloudServer>, Vec<CloudServerId>), Failure> {
         let cloud = &*account.cloud;
-        let max_age_ms = app.config.provisioning.poll.as_millis() as i64;
+        let max_age_ms = pause(app, cloud).as_millis() as i64;
         let (_, servers) = catalogue::sighted(app, account, max_age_ms).await.map_err(|e| failure(cloud, e))?;
         let ours = |server: &&CloudServer| {
             server.id != *id && server.labels.get(OPERATION_LABEL) == host.operation_tag.as_ref()

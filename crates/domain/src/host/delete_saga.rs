@@ -13,7 +13,7 @@ use reeve_types::{HostId, OperationId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::outside::{self, account_of, failure, say};
+use super::outside::{self, account_of, failure, pause, say};
 use super::spec::ADOPTED;
 use crate::operation::{self, Why};
 use crate::{App, event};
@@ -131,7 +131,7 @@ impl Step<App, Removing> for SwitchOff {
             }
             Some(_) => {}
         }
-        Err(Failure::wait(app.config.provisioning.poll, "the machine is shutting down"))
+        Err(Failure::wait(pause(app, cloud), "the machine is shutting down"))
     }
     async fn undo(&self, app: &Arc<App>, job: &Running, removing: &mut Removing) -> Result<(), Failure> {
         let Some((host, workspace)) = outside::host(app, &removing.host).await? else { return Ok(()) };
@@ -146,7 +146,7 @@ impl Step<App, Removing> for SwitchOff {
                 // It was asked to stop and may still do so.
                 let since_ms = removing.asked_at.map_or(0, |at| app.now().ms_since(at));
                 if since_ms < app.config.provisioning.stop_patience.as_millis() as i64 {
-                    return Err(Failure::wait(app.config.provisioning.poll, "the machine may still shut down"));
+                    return Err(Failure::wait(pause(app, &*account.cloud), "the machine may still shut down"));
                 }
                 Ok(())
             }
@@ -154,9 +154,9 @@ impl Step<App, Removing> for SwitchOff {
                 say(job, &format!("switching {} on again", host.hostname));
                 removing.asked_at = None;
                 account.cloud.start(&id).await.map_err(|error| failure(&*account.cloud, error))?;
-                Err(Failure::wait(app.config.provisioning.poll, "the machine is starting again"))
+                Err(Failure::wait(pause(app, &*account.cloud), "the machine is starting again"))
             }
-            Ok(_) => Err(Failure::wait(app.config.provisioning.poll, "the machine is between two states")),
+            Ok(_) => Err(Failure::wait(pause(app, &*account.cloud), "the machine is between two states")),
             Err(error) if error.kind == CloudErrorKind::NotFound => Ok(()),
             Err(error) => Err(failure(&*account.cloud, error)),
         }
@@ -178,7 +178,7 @@ impl Remove {
         }
         for machine in &machines {
             if !outside::remove(&*account.cloud, machine).await? {
-                return Err(Failure::wait(app.config.provisioning.poll, format!("{machine} is being deleted")));
+                return Err(Failure::wait(pause(app, &*account.cloud), format!("{machine} is being deleted")));
             }
             say(job, &format!("{machine} is gone, and its disks"));
         }
@@ -243,7 +243,7 @@ impl Step<App, Removing> for Remove {
         let account = account_of(app, &host, &workspace).await?;
         removing.gone = match account.cloud.get(&id).await {
             Ok(server) if server.state == ServerState::Deleting => {
-                return Err(Failure::wait(app.config.provisioning.poll, "the machine is being deleted"));
+                return Err(Failure::wait(pause(app, &*account.cloud), "the machine is being deleted"));
             }
             Ok(_) => false,
             Err(error) if error.kind == CloudErrorKind::NotFound => true,

@@ -43,6 +43,12 @@ pub(super) async fn is_cancelled(app: &App, id: &OperationId) -> Result<bool> {
     Ok(found.is_none_or(|found| found.status.is_final()))
 }
 
+/// The pause between two looks at a machine on its way.
+pub(super) fn pause(app: &App, cloud: &dyn Cloud) -> Duration {
+    let usual = app.config.provisioning.poll;
+    cloud.look_ms().map_or(usual, |ms| Duration::from_millis(ms).min(usual))
+}
+
 /// What a provider's refusal means for a step.
 pub(super) fn failure(cloud: &dyn Cloud, error: CloudError) -> Failure {
     let kind = error.kind;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::boot;
-use super::outside::{self, account_of, failure, must, say};
+use super::outside::{self, account_of, failure, must, pause, say};
 use super::spec::ADOPTED;
 use crate::operation::{self, New, Why, begin};
 use crate::{App, audit, authz, catalogue, event};
@@ -228,7 +228,7 @@ impl Step<App, Switching> for Switch {
         if since_ms.is_some_and(|ms| ms > app.config.provisioning.boot_patience.as_millis() as i64) {
             return Err(Failure::Fail(Error::conflict(format!("{problem}, after all this time"))));
         }
-        Err(Failure::wait(app.config.provisioning.poll, problem))
+        Err(Failure::wait(pause(app, cloud), problem))
     }
     async fn record(&self, app: &Arc<App>, tx: &mut Tx, switching: &mut Switching) -> Result<(), Failure> {
         let mut host = table::get(tx, &switching.host).await?.ok_or_else(|| Error::not_found("server"))?;
@@ -315,7 +315,7 @@ pub async fn status(app: &App, actor: &Actor, handle: &str) -> Result<Host> {
 async fn seen(app: &App, host: &Host) -> Result<Option<HostState>> {
     let Some((_, workspace)) = outside::host(app, &host.id).await? else { return Ok(None) };
     let account = crate::credential::account(app, &workspace, &host.provider).await?;
-    let max_age_ms = app.config.provisioning.poll.as_millis() as i64;
+    let max_age_ms = pause(app, &*account.cloud).as_millis() as i64;
     let (_, servers) = catalogue::sighted(app, &account, max_age_ms).await?;
     let found = servers.iter().find(|server| Some(&server.id.0) == host.cloud_ref.as_ref());
     Ok(found.and_then(state_of))

@@ -290,7 +290,7 @@ async fn carry_out(
     };
     let id = state.operation.as_str();
     let change = if way == Way::Back { Change::Back(id) } else { Change::Under(id) };
-    for group in groups.into_iter().filter(|group| !group.is_empty()) {
+    for (turn, group) in groups.into_iter().filter(|group| !group.is_empty()).enumerate() {
         let site = Site { ground: &ground, chosen: &chosen, exports: &exports, purge: false, change };
         let mut works: Vec<Work<'_>> = group.iter().map(|host| Work::of(&site, *host)).collect();
         for (order, phase) in way.phases().enumerate() {
@@ -301,6 +301,7 @@ async fn carry_out(
                 Way::There => not_cancelled(app, &state.operation).await?,
             }
             together(app, job, &state.operation, position, &mut works, phase).await?;
+            job.got_on((index * 100 + turn * 50 + order) as u64).await?;
         }
         let mut told = Facets::new();
         for work in works {

@@ -4,7 +4,7 @@ use reeve_taskservs::{Missing, Resolution, Settings, Wanted, resolve};
 use reeve_types::operation::OperationKind;
 use reeve_types::taskserv::Placed;
 use reeve_types::workspace::Workspace;
-use reeve_types::{Error, Result, Secret};
+use reeve_types::{Error, ErrorKind, Result, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -102,6 +102,32 @@ pub(super) fn whole(request: Value, secrets: Option<Secret>) -> Result<Value> {
 /// NotFound; Invalid; Conflict.
 pub(crate) async fn prepare(app: &App, workspace: &Workspace, kind: OperationKind, request: Value) -> Result<Prepared> {
     prepare_with(app, workspace, kind, request, &[]).await
+}
+
+/// The first of these installations that could not be entered once the machines `coming` and the ones before it are there,
+/// with what is wrong with it. What only stands in the way as things are is not looked at: it may be gone by then.
+///
+/// # Errors
+/// As the store; Invalid for a request that cannot be read; Conflict when the workspace's own taskservs are wrong.
+pub(crate) async fn first_wrong(
+    app: &App,
+    workspace: &Workspace,
+    requests: &[&Value],
+    coming: &[String],
+) -> Result<Option<(usize, Error)>> {
+    let catalogue = layers::catalogue(Some(workspace)).await?;
+    let known = world::read(app, &mut app.store.read().await?, workspace, coming, None).await?;
+    let mut wanted = Vec::new();
+    for (index, request) in requests.iter().enumerate() {
+        let request = Request::deserialize(*request)
+            .map_err(|error| Error::invalid("body", format!("cannot be read: {error}")))?;
+        wanted.push(Wanted { name: request.name, hosts: request.servers, config: request.config });
+        match resolve(&catalogue, &known.world, &wanted, Missing::Install).map_err(world::refused) {
+            Err(error) if error.kind == ErrorKind::Invalid => return Ok(Some((index, error))),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 /// As [`prepare`], with machines that will be there.

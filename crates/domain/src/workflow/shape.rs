@@ -9,12 +9,8 @@ use reeve_types::{Error, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::cluster;
 use super::graph::{Graph, Node, OnFailure, PARALLEL, Retry};
-
-/// Machines of one cluster.
-const MOST_MACHINES: u32 = 200;
-/// The label that a cluster's machines carry.
-pub const CLUSTER_LABEL: &str = "cluster";
 
 /// The types that can be submitted.
 pub const TYPES: [OperationKind; 8] = [
@@ -50,8 +46,8 @@ pub fn graph(
     hosts: &[Host],
 ) -> Result<Graph> {
     let graph = match kind {
-        OperationKind::ClusterCreate => cluster_create(workspace, parameters)?,
-        OperationKind::ClusterDelete => cluster_delete(parameters, hosts)?,
+        OperationKind::ClusterCreate => cluster::create(workspace, parameters)?,
+        OperationKind::ClusterDelete => cluster::delete(parameters, hosts)?,
         OperationKind::Batch => batch(workspace, parameters)?,
         single => {
             let node = Node::new(single.word(), single, request(single, workspace, parameters)?);
@@ -62,7 +58,7 @@ pub fn graph(
     Ok(graph)
 }
 
-fn read<'v, T: Deserialize<'v>>(value: &'v Value) -> Result<T> {
+pub(super) fn read<'v, T: Deserialize<'v>>(value: &'v Value) -> Result<T> {
     T::deserialize(value).map_err(|problem| Error::invalid("parameters", problem.to_string()))
 }
 
@@ -103,136 +99,7 @@ fn request(kind: OperationKind, workspace: &Workspace, parameters: &Map<String, 
     error.map_or(Ok(Value::Object(request)), Err)
 }
 
-#[derive(Deserialize)]
-struct Cluster {
-    cluster_name: String,
-    node_count: u32,
-    #[serde(default = "one")]
-    control_plane_count: u32,
-    provider: Option<String>,
-    plan: Option<String>,
-    zone: Option<String>,
-    image: Option<String>,
-    disk_gb: Option<u32>,
-    #[serde(default)]
-    tags: Vec<String>,
-    #[serde(default)]
-    taskservs: Option<Vec<Value>>,
-    #[serde(default)]
-    parallel_limit: Option<usize>,
-    version: Option<String>,
-}
-
-fn one() -> u32 {
-    1
-}
-
-/// Machines side by side, then what runs on them, one thing after the other.
-fn cluster_create(workspace: &Workspace, parameters: &Map<String, Value>) -> Result<Graph> {
-    let whole = Value::Object(parameters.clone());
-    let cluster: Cluster = read(&whole)?;
-    let name = cluster.cluster_name.to_ascii_lowercase();
-    let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.is_empty() || name.len() > 50 || !name.chars().all(label) || name.starts_with('-') || name.ends_with('-') {
-        let rule = "must be 1 to 50 of a-z, 0-9 and inner hyphens: hostnames are made of it";
-        return Err(Error::invalid("parameters/cluster_name", rule));
-    }
-    if !(1..=MOST_MACHINES).contains(&cluster.node_count) {
-        return Err(Error::invalid("parameters/node_count", format!("must be 1 to {MOST_MACHINES}")));
-    }
-    let heads = cluster.control_plane_count;
-    if heads == 0 || heads.is_multiple_of(2) || heads > cluster.node_count.min(7) {
-        let rule = "must be odd, at most 7, and not more than node_count";
-        return Err(Error::invalid("parameters/control_plane_count", rule));
-    }
-    let hostname = |n: u32| {
-        if n < heads { format!("{name}-cp-{}", n + 1) } else { format!("{name}-node-{}", n - heads + 1) }
-    };
-    let mut nodes = Vec::new();
-    for n in 0..cluster.node_count {
-        let role = if n < heads { "control-plane" } else { "worker" };
-        let request = json!({
-            "workspace": workspace.name, "hostname": hostname(n), "provider": cluster.provider, "plan": cluster.plan,
-            "zone": cluster.zone, "image": cluster.image, "disk_gb": cluster.disk_gb, "tags": cluster.tags,
-            "labels": {CLUSTER_LABEL: name, "role": role},
-        });
-        nodes.push(Node::new(format!("server/{}", hostname(n)), OperationKind::ServerCreate, request));
-    }
-    let all: Vec<String> = (0..cluster.node_count).map(hostname).collect();
-    let control: Vec<String> = all.iter().take(heads as usize).cloned().collect();
-    let servers: Vec<String> = nodes.iter().map(|node| node.id.clone()).collect();
-    let mut before = servers;
-    for (name, servers, config) in software(&cluster, &all, &control)? {
-        let request = json!({"workspace": workspace.name, "name": name, "servers": servers, "config": config});
-        let mut node = Node::new(format!("taskserv/{name}"), OperationKind::TaskservCreate, request);
-        node.needs = std::mem::replace(&mut before, vec![node.id.clone()]);
-        nodes.push(node);
-    }
-    Ok(Graph { nodes, parallel: parallel(cluster.parallel_limit)? })
-}
-
-type Software = (String, Vec<String>, Value);
-
-/// What a cluster runs: what was asked for, else Kubernetes with what it stands on.
-fn software(cluster: &Cluster, all: &[String], control: &[String]) -> Result<Vec<Software>> {
-    let Some(asked) = &cluster.taskservs else {
-        let mut kubernetes = json!({"control_planes": control.len()});
-        if let Some(version) = &cluster.version {
-            kubernetes["version"] = json!(version);
-        }
-        return Ok(vec![
-            ("os".to_owned(), all.to_vec(), json!({"kubernetes": true})),
-            ("runc".to_owned(), all.to_vec(), json!({})),
-            ("containerd".to_owned(), all.to_vec(), json!({})),
-            ("kubernetes".to_owned(), all.to_vec(), kubernetes),
-            ("cilium".to_owned(), control.iter().take(1).cloned().collect(), json!({})),
-        ]);
-    };
-    let mut software = Vec::new();
-    for (index, one) in asked.iter().enumerate() {
-        let field = format!("parameters/taskservs/{index}");
-        let name = one.as_str().or_else(|| one["name"].as_str());
-        let name = name.ok_or_else(|| Error::invalid(&field, "must be a name or an object with `name`"))?;
-        let servers = match one.get("servers") {
-            None | Some(Value::Null) => all.to_vec(),
-            Some(Value::String(word)) if word == "all" => all.to_vec(),
-            Some(Value::String(word)) if word == "control_plane" => control.to_vec(),
-            Some(Value::String(word)) if word == "first" => control.iter().take(1).cloned().collect(),
-            Some(Value::String(word)) if word == "workers" => all.iter().skip(control.len()).cloned().collect(),
-            Some(list @ Value::Array(_)) => read(list)?,
-            Some(_) => {
-                let rule = "must be all, control_plane, workers, first or a list of hostnames";
-                return Err(Error::invalid(&format!("{field}/servers"), rule));
-            }
-        };
-        let config = one.get("config").cloned().unwrap_or_else(|| json!({}));
-        software.push((name.to_owned(), servers, config));
-    }
-    Ok(software)
-}
-
-fn cluster_delete(parameters: &Map<String, Value>, hosts: &[Host]) -> Result<Graph> {
-    let name = parameters.get("cluster_name").and_then(Value::as_str);
-    let name = name.ok_or_else(|| Error::invalid("parameters/cluster_name", "is missing: cluster_delete needs it"))?;
-    let name = name.to_ascii_lowercase();
-    let force = parameters.get("force").and_then(Value::as_bool).unwrap_or(false);
-    let of_cluster = hosts.iter().filter(|host| host.labels.get(CLUSTER_LABEL) == Some(&name));
-    let nodes: Vec<Node> = of_cluster
-        .map(|host| {
-            // The cluster goes as a whole, so what its machines have in common goes with them.
-            let request = json!({"server": host.handle, "force": true, "locked_too": force});
-            let mut node = Node::new(format!("server/{}", host.hostname), OperationKind::ServerDelete, request);
-            node.on_failure = OnFailure::Continue;
-            node
-        })
-        .collect();
-    if nodes.is_empty() {
-        return Err(Error::invalid("parameters/cluster_name", format!("no server belongs to a cluster `{name}`")));
-    }
-    Ok(Graph { nodes, parallel: PARALLEL })
-}
-
-fn parallel(limit: Option<usize>) -> Result<usize> {
+pub(super) fn parallel(limit: Option<usize>) -> Result<usize> {
     match limit {
         None => Ok(PARALLEL),
         Some(limit @ 1..=100) => Ok(limit),
@@ -394,7 +261,7 @@ fn batch(workspace: &Workspace, parameters: &Map<String, Value>) -> Result<Graph
 }
 
 /// The details of an error, below `field`.
-fn at(mut error: Error, field: &str) -> Error {
+pub(super) fn at(mut error: Error, field: &str) -> Error {
     let details = std::mem::take(&mut error.details);
     error.details = details.into_iter().map(|(name, problems)| (format!("{field}/{name}"), problems)).collect();
     error

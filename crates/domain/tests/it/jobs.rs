@@ -5,7 +5,7 @@ use std::time::Duration;
 use reeve_domain::config::Config;
 use reeve_domain::execution::PruneExecutions;
 use reeve_domain::job::{self, Progress};
-use reeve_domain::{App, audit, background, recurring};
+use reeve_domain::{App, audit, background, recurring, server};
 use reeve_jobs::{Filter, NewJob, Options, Recurs, Runner, enqueue};
 use reeve_store::schedule;
 use reeve_testkit::db::{TestDb, on_both};
@@ -215,6 +215,33 @@ async fn a_killed_server_leaves_its_job_to_the_next_start() {
         while loops.join_next().await.is_some() {}
         let mut tx = bench.app.store.read().await.unwrap();
         assert!(schedule::all(&mut tx).await.unwrap().iter().all(|row| row.lease_owner.is_none()), "given back");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_begins_anew_takes_up_its_own_jobs_and_no_others() {
+    on_both(|db| async move {
+        let bench = Bench::new(db);
+        let about = server::About { version: "1.0.0".into(), listeners: "{}".into() };
+        let leased = async |id: &JobId, owner: &str| {
+            let lease = format!("lease_owner = '{owner}', lease_until = {}", i64::MAX);
+            let sql = format!("UPDATE jobs SET state = 'running', attempts = 1, {lease} WHERE id = '{id}'");
+            assert_eq!(bench.sql(&sql).await, 1);
+        };
+        let state =
+            async |id: &JobId| reeve_jobs::get(&mut bench.app.store.read().await.unwrap(), id).await.unwrap().state;
+        let (mine, theirs) = (enqueue_pruning(&bench).await, enqueue_pruning(&bench).await);
+        leased(&mine, "server/before").await;
+        leased(&theirs, "server-2/alive").await;
+        server::join(&bench.app, about.clone()).await.unwrap();
+        runner(&bench).run_until_idle().await.unwrap();
+        assert_eq!((state(&mine).await, state(&theirs).await), (JobState::Succeeded, JobState::Running));
+
+        // A server that is expelled and joins again runs on with what it has.
+        leased(&theirs, "server/now").await;
+        server::join(&bench.app, about).await.unwrap();
+        assert_eq!(state(&theirs).await, JobState::Running);
     })
     .await;
 }

@@ -1,13 +1,14 @@
 //! Several runners, crashes and shutdowns.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use reeve_jobs::{NewJob, Options, Registry, Runner};
+use reeve_jobs::{Failure, NewJob, Options, Registry, Runner, Running, Saga, Step, Steps};
 use reeve_testkit::db::on_both;
 use reeve_types::id::SystemIds;
 use reeve_types::job::JobState;
 
-use crate::support::{Act, Bench};
+use crate::support::{Act, Bench, Yard};
 
 const PAST_LEASE_MS: i64 = 16_000;
 
@@ -44,7 +45,7 @@ async fn a_server_that_is_alone_need_not_wait_for_leases() {
         let options = Options { alone: true, ..Options::default() };
         let (store, clock) = (bench.store().clone(), bench.clock.clone());
         let registry = Registry::new().job::<Act>();
-        let ids = std::sync::Arc::new(SystemIds);
+        let ids = Arc::new(SystemIds);
         let mut second = Runner::new(bench.yard.clone(), registry, store, clock, ids, options);
         second.run_until_idle().await.unwrap();
         assert_eq!(bench.get(&id).await.state, JobState::Succeeded);
@@ -176,6 +177,77 @@ async fn two_runners_share_the_work_and_do_nothing_twice() {
         notes.sort();
         notes.dedup();
         assert_eq!((notes.len(), bench.yard.notes().len()), (400, 400));
+    })
+    .await;
+}
+
+/// One step that does many things, with a gate behind each.
+struct Climb;
+impl Saga<Yard> for Climb {
+    const KIND: &'static str = "test.climb";
+    const STEP_TIMEOUT: Duration = Duration::from_secs(60);
+    const STEP_ATTEMPTS: i64 = 3;
+    type State = u64;
+    fn steps() -> Steps<Yard, u64> {
+        Steps::new().then(Rungs)
+    }
+}
+
+struct Rungs;
+impl Step<Yard, u64> for Rungs {
+    fn name(&self) -> &'static str {
+        "rungs"
+    }
+    async fn run(&self, yard: &Arc<Yard>, job: &Running, rungs: &mut u64) -> Result<(), Failure> {
+        for rung in 1..=*rungs {
+            job.got_on(rung).await?;
+            yard.pass(&format!("rung {rung}")).await;
+        }
+        Ok(())
+    }
+    async fn undo(&self, _: &Arc<Yard>, _: &Running, _: &mut u64) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_gets_on_may_be_killed_at_each_of_its_parts() {
+    on_both(|db| async move {
+        let bench = Bench::new(db);
+        let climber = || bench.runner_of(Registry::new().saga::<Climb>());
+        let id = bench.put(NewJob::saga::<Yard, Climb>(&8, "test").unwrap()).await;
+        for rung in 1..=8 {
+            let handle = climber().start();
+            bench.yard.reached(&format!("rung {rung}")).await;
+            drop(handle);
+            bench.yard.open(&format!("rung {rung}"));
+            bench.clock.advance_ms(PAST_LEASE_MS);
+        }
+        climber().run_until_idle().await.unwrap();
+        let job = bench.get(&id).await;
+        assert_eq!((job.state, job.attempts), (JobState::Succeeded, 9));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_step_that_gets_no_further_than_it_was_gives_up() {
+    on_both(|db| async move {
+        let bench = Bench::new(db);
+        let climber = || bench.runner_of(Registry::new().saga::<Climb>());
+        let id = bench.put(NewJob::saga::<Yard, Climb>(&2, "test").unwrap()).await;
+        bench.yard.open("rung 1");
+        for attempt in 1..=3 {
+            let handle = climber().start();
+            bench.until(&id, |job| job.attempts == attempt).await;
+            bench.yard.reached("rung 2").await;
+            drop(handle);
+            bench.clock.advance_ms(PAST_LEASE_MS);
+        }
+        climber().run_until_idle().await.unwrap();
+        let job = bench.get(&id).await;
+        assert_eq!(job.state, JobState::Failed);
+        assert_eq!(job.error.as_deref(), Some("rungs: the server ended each time while it ran"));
     })
     .await;
 }

@@ -36,7 +36,7 @@ pub(super) fn run(server: &Server, line: &str) -> String {
 }
 
 /// The processes that hold up hosts below `folder`, one for each.
-fn processes(folder: &Path) -> Vec<String> {
+pub(super) fn processes(folder: &Path) -> Vec<String> {
     let folder = folder.to_str().unwrap();
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let lines = entries.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());

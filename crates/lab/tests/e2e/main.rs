@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod backup;
+mod cluster;
 mod disk;
 mod enroll;
 mod fleet;

@@ -34,6 +34,12 @@ pub trait Cloud: Send + Sync + 'static {
     /// NotFound for a machine younger than this asks again before believing it.
     fn settle_ms(&self) -> u64;
 
+    /// How soon (ms) it is worth looking again at a machine on its way; None leaves it to the caller, who minds the vendor's
+    /// limits.
+    fn look_ms(&self) -> Option<u64> {
+        None
+    }
+
     /// The cheapest call that needs the credentials: Auth when they are refused.
     fn authenticate(&self) -> Answer<'_, ()>;
 

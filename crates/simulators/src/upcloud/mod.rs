@@ -10,7 +10,7 @@ mod routes;
 mod world;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine;
@@ -62,6 +62,12 @@ impl UpCloudSimulator {
     /// Changes what the account can do.
     pub fn switch(&self, change: impl FnOnce(&mut Switches)) {
         change(&mut self.inner.world().switches);
+    }
+
+    /// Gives servers these public addresses, the first free one first: those of machines that somebody else has put there,
+    /// so that they can be logged in on.
+    pub fn give_addresses(&self, addresses: Vec<Ipv4Addr>) {
+        self.inner.world().addresses = addresses;
     }
 
     /// Servers that exist.

@@ -101,6 +101,7 @@ pub fn place(world: &mut World, body: &Value, now: Timestamp) -> Result<Server, 
         );
         storages.push(storage);
     }
+    let given = world.free_address();
     let server = Server {
         uuid: uuid.clone(),
         hostname: hostname.to_owned(),
@@ -110,7 +111,7 @@ pub fn place(world: &mut World, body: &Value, now: Timestamp) -> Result<Server, 
         phase: Phase::Maintenance { until: now.plus_ms(CREATE_MS) },
         created: now,
         labels,
-        interfaces: interfaces(order, number),
+        interfaces: interfaces(order, number, given),
         storages,
         user_data: order.get("user_data").and_then(Value::as_str).unwrap_or_default().to_owned(),
         metadata: metadata.to_owned(),
@@ -181,8 +182,8 @@ fn disks(order: &Value, metadata: &str) -> Result<Vec<(String, u64, String)>, Re
     Ok(disks)
 }
 
-/// What was asked for, else one address of each kind; every server has a utility address.
-fn interfaces(order: &Value, number: u64) -> Vec<(String, String, String)> {
+/// What was asked for, else one address of each kind; every server has a utility address. `given` is its public one.
+fn interfaces(order: &Value, number: u64, given: Option<String>) -> Vec<(String, String, String)> {
     let asked = order.pointer("/networking/interfaces/interface").and_then(Value::as_array);
     let mut wanted: Vec<(String, String)> = Vec::new();
     for interface in asked.into_iter().flatten() {
@@ -202,7 +203,7 @@ fn interfaces(order: &Value, number: u64) -> Vec<(String, String, String)> {
     }
     let ip = |kind: &str, family: &str| match (kind, family) {
         (_, "IPv6") => format!("2001:db8:{:x}:{:x}::1", number >> 16, number & 0xffff),
-        ("public", _) => format!("203.0.{}.{}", 113 + number / 250, number % 250 + 1),
+        ("public", _) => given.clone().unwrap_or_else(|| format!("203.0.{}.{}", 113 + number / 250, number % 250 + 1)),
         _ => format!("10.{}.{}.{}", 1 + number / 62_500, number / 250 % 250, number % 250 + 1),
     };
     wanted.into_iter().map(|(kind, family)| (kind.clone(), family.clone(), ip(&kind, &family))).collect()

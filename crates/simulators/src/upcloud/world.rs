@@ -1,6 +1,7 @@
 //! What exists in the simulated account, and how it changes with time.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use reeve_types::Timestamp;
 use serde_json::{Value, json};
@@ -74,13 +75,15 @@ pub struct World {
     pub servers: BTreeMap<String, Server>,
     pub storages: BTreeMap<String, Storage>,
     pub switches: Switches,
+    /// Public addresses that are given to servers, the first free one first; made up once none is left.
+    pub addresses: Vec<Ipv4Addr>,
     next: u64,
 }
 
 impl Default for World {
     fn default() -> Self {
         let switches = Switches { server_limit: 1000, credit: true, capacity: true, obedient: true, lists_lag_ms: 0 };
-        Self { servers: BTreeMap::new(), storages: BTreeMap::new(), switches, next: 0 }
+        Self { servers: BTreeMap::new(), storages: BTreeMap::new(), switches, addresses: Vec::new(), next: 0 }
     }
 }
 
@@ -92,6 +95,12 @@ impl World {
 
     pub fn uuid(&mut self, kind: u8) -> String {
         format!("{kind:02x}5eed00-0000-4000-8000-{:012x}", self.number())
+    }
+
+    /// A given address that no server has.
+    pub fn free_address(&self) -> Option<String> {
+        let taken = |ip: &String| self.servers.values().any(|s| s.interfaces.iter().any(|(_, _, is)| is == ip));
+        self.addresses.iter().map(ToString::to_string).find(|ip| !taken(ip))
     }
 
     /// Lets time pass.

@@ -66,7 +66,8 @@ is_healthy() {
 		[ "$(hostname)" = "$REEVE_HOSTNAME" ] || { echo "its name is $(hostname)"; return 1; }
 	fi
 	if [ -n "$V_hosts" ]; then
-		getent hosts "$REEVE_HOSTNAME" >/dev/null || { echo "$REEVE_HOSTNAME is not found"; return 1; }
+		# Not "hosts": that asks for an IPv6 address first, and waits for name servers that may not answer.
+		getent ahosts "$REEVE_HOSTNAME" >/dev/null || { echo "$REEVE_HOSTNAME is not found"; return 1; }
 	fi
 	if [ "$V_swap_off" = yes ]; then
 		[ "$(wc -l </proc/swaps)" -le 1 ] || { echo "there is swap"; return 1; }

@@ -225,6 +225,18 @@ async fn what_cannot_be_a_workflow_is_refused_at_the_door() {
             "parameters/control_plane_count",
             "odd",
         ),
+        (
+            "cluster_create",
+            json!({"cluster_name": "k", "node_count": 1, "taskservs": ["os", "teleport"]}),
+            "taskserv/teleport/name",
+            "no taskserv `teleport`",
+        ),
+        (
+            "cluster_create",
+            json!({"cluster_name": "k", "node_count": 1, "config": {"kubernetes": {"distribution": "k3s"}}}),
+            "taskserv/kubernetes/config.source",
+            "k3s comes as a program",
+        ),
         ("cluster_delete", json!({"cluster_name": "none"}), "parameters/cluster_name", "no server"),
         ("server_create", json!({}), "parameters/hostname", "missing"),
         ("server_create", json!({"hostname": "a", "plan": "huge"}), "plan", "huge"),
