@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use reeve_agent::simulate::{self, SimulateOptions};
@@ -16,6 +16,7 @@ use reeve_domain::ssh_public_key::NewKey;
 use reeve_domain::{cluster, command, enrollment_key, node, node_metrics, self_update, ssh_username};
 use reeve_ports::{AgentLink, Unreached};
 use reeve_testkit::db::TestDb;
+use reeve_testkit::{PATIENCE, find, until};
 use reeve_types::command::{TargetKind, Targeting};
 use reeve_types::id::SystemIds;
 use reeve_types::node::NodeFilter;
@@ -66,6 +67,7 @@ impl Server {
         config.agent_endpoints = vec![gateway.local_addr().to_string()];
         config.agent_pin = gateway.pin();
         config.sample_interval = every;
+        config.scrape_timeout = PATIENCE;
         let sealing = Secret::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode([1; 32]));
         let seal = Seal::new(vec![("k1".into(), sealing)]).unwrap();
         let clock = Arc::new(SystemClock);
@@ -102,29 +104,22 @@ impl Server {
 
     /// Waits until so many executions of the command have succeeded.
     async fn succeeded(&self, id: &CommandId, count: i64) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
+        find("so many successes", async || {
             let summary = command::get(&self.app, &Actor::system(), id).await.unwrap().summary;
-            if summary.succeeded == count {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{summary:?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+            if summary.succeeded == count { Ok(()) } else { Err(summary) }
+        })
+        .await;
     }
 
     /// The one node there is, once it satisfies the condition.
     async fn only_node(&self, condition: impl Fn(&node::View) -> bool) -> NodeId {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
+        find("the node", async || {
             let page = Page::default();
             let found = node::list(&self.app, &Actor::system(), &NodeFilter::default(), &[], page).await.unwrap();
-            if let Some(node) = found.items.iter().find(|node| condition(node)) {
-                return node.node.id.clone();
-            }
-            assert!(Instant::now() < deadline, "{:?}", found.items);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+            let node = found.items.iter().find(|node| condition(node)).map(|node| node.node.id.clone());
+            node.ok_or(found.items)
+        })
+        .await
     }
 
     async fn connected(&self, count: usize) {
@@ -159,14 +154,6 @@ fn everything() -> Targeting {
         nodes: Default::default(),
         clusters: Default::default(),
         labels: None,
-    }
-}
-
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        assert!(Instant::now() < deadline, "timed out waiting for {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -227,16 +214,12 @@ async fn an_agent_says_that_it_cannot_replace_itself() {
     let node = server.only_node(|node| node.node.self_update_enabled && node.node.connected_server.is_some()).await;
     let input = self_update::Create { targeting: everything(), targeting_document: Default::default(), rollout: None };
     let id = self_update::create(&server.app, &Actor::system(), input).await.unwrap().request.id;
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
+    let summary = find("the answer", async || {
         let request = self_update::get(&server.app, &Actor::system(), &id).await.unwrap().request;
-        if let Some(summary) = request.summary {
-            assert_eq!((summary.total, summary.triggered, summary.failed), (1, 0, 1));
-            break;
-        }
-        assert!(Instant::now() < deadline, "{request:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        request.summary.ok_or(request)
+    })
+    .await;
+    assert_eq!((summary.total, summary.triggered, summary.failed), (1, 0, 1));
     let nodes = self_update::targets(&server.app, &Actor::system(), &id, &[], Page::default()).await.unwrap();
     let [target] = &nodes.items[..] else { panic!("{nodes:?}") };
     assert_eq!(target.node_id.as_ref(), Some(&node));
@@ -268,7 +251,7 @@ async fn a_deleted_node_is_disconnected() {
     drop(tx);
     server.hub.disconnect(&NodeId(id), "test");
     // It may be back before anybody looks.
-    until("the agent to come back", || server.app.counters.connections.get() == 2).await;
+    until("the agent to come back", || server.app.counters.connections.get() >= 2).await;
     server.connected(1).await;
     fleet.abort();
 }
@@ -279,7 +262,7 @@ async fn a_stopping_server_says_goodbye() {
     let fleet = server.simulate(20, server.key(None).await);
     server.connected(20).await;
     server.stop.cancel();
-    tokio::time::timeout(Duration::from_secs(10), &mut server.serving).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, &mut server.serving).await.unwrap().unwrap();
     assert_eq!(server.hub.connected_count(), 0);
     fleet.abort();
 }
@@ -323,7 +306,10 @@ async fn a_real_agent_measures_what_the_kernel_says() {
     // Two pushes, so that the answer has shares and rates.
     until("samples to be pushed", || server.app.counters.samples.get() >= 2).await;
     let node = server.node_ids().await.remove(0);
+    let load = || -> f64 { proc("loadavg").split(' ').next().unwrap().parse().unwrap() };
+    let before = load();
     let live = node_metrics::read(&server.app, &Actor::system(), &node).await.unwrap().sample;
+    let after = load();
     let (host, process) = (live.host.unwrap(), live.agent.unwrap());
 
     let (stat, meminfo, uptime) = (proc("stat"), proc("meminfo"), proc("uptime"));
@@ -331,11 +317,12 @@ async fn a_real_agent_measures_what_the_kernel_says() {
     assert_eq!((host.cores.unwrap() as usize, host.cpus.len()), (cores, cores.min(256)));
     let memory = host.memory.unwrap();
     assert_eq!(memory.total, kilobytes(&meminfo, "MemTotal:"));
-    assert!(near(memory.available.unwrap(), kilobytes(&meminfo, "MemAvailable:"), 20), "{memory:?}");
+    assert!(near(memory.available.unwrap(), kilobytes(&meminfo, "MemAvailable:"), 50), "{memory:?}");
     let seconds: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
     assert!(near(host.uptime_ms.unwrap() / 1_000, seconds as u64, 5));
-    let load: f64 = proc("loadavg").split(' ').next().unwrap().parse().unwrap();
-    assert!((f64::from(host.load_hundredths.unwrap()[0]) / 100.0 - load).abs() < 1.0);
+    // On a busy machine it moves between two looks; what was pushed a while ago is no answer here.
+    let told = f64::from(host.load_hundredths.unwrap()[0]) / 100.0;
+    assert!(before.min(after) - 0.02 <= told && told <= before.max(after) + 0.02, "{before} {told} {after}");
     let idle: u64 = stat.lines().find(|l| l.starts_with("cpu0 ")).unwrap().split(' ').nth(4).unwrap().parse().unwrap();
     assert!(near(host.cpus[0].spent[3], idle, 5));
     let dev = proc("net/dev");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::command::{commands::took, execution::fresh};
+use crate::command::{commands::took, output::fresh};
 use crate::follow::Offsets;
 use crate::human;
 use crate::names::NodeNames;

@@ -89,6 +89,12 @@ impl Failure {
         Self::Local { what: what.into(), next: Some(next.into()) }
     }
 
+    /// An answer of the server in which something is missing.
+    pub fn lacking(what: &str) -> Self {
+        let next = "server and client may be of different versions: compare `reeve member` with `reeve --version`";
+        Self::local_with(format!("the server's answer holds no {what}"), next)
+    }
+
     /// The process exit code.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -45,6 +45,13 @@ pub struct Source {
     pub patient: bool,
 }
 
+impl Source {
+    /// A stream from its beginning, which has to be there at once.
+    pub fn beginning(path: String) -> Self {
+        Self { path, query: Query::new(), last_event_id: None, patient: false }
+    }
+}
+
 impl Follow {
     /// Starts following.
     pub fn start(api: Arc<Api>, source: Source, pace: Pace) -> Self {
@@ -62,7 +69,7 @@ impl Follow {
     pub async fn next(&mut self) -> Step {
         match self.steps.recv().await {
             Some(step) => step,
-            None => Step::Failed(Failure::local("the stream ended")),
+            None => Step::Failed(Failure::local_with("the stream ended", "ask again; the work goes on at the server")),
         }
     }
 }

@@ -304,6 +304,16 @@ impl Session<'_> {
         Ok(failure::OK)
     }
 
+    /// Says what came of something: in words on standard error for people, and as the server's own answer for programs.
+    pub fn told(&mut self, name: &str, answer: &serde_json::Value, words: &str) -> Outcome<u8> {
+        match self.globals.output {
+            Format::Name => self.world.out.line(name)?,
+            Format::Table | Format::Wide => self.world.out.note(words)?,
+            format @ (Format::Json | Format::Yaml) => view::document(&mut self.world.out, format, answer)?,
+        }
+        Ok(failure::OK)
+    }
+
     /// A moment `duration` from the present, as RFC 3339.
     pub fn in_future(&self, duration: std::time::Duration) -> Outcome<String> {
         let at = human::after(self.now(), duration).map_err(|what| Failure::usage(what, "give a shorter one"))?;

@@ -12,7 +12,9 @@ use crate::failure::{Failure, Outcome};
 /// How many nodes are looked at when a name is given instead of an id.
 const NODES_SEARCHED: usize = 20_000;
 const RECENT: usize = 100;
+/// The shortest part of an id that names one.
 const SHORTEST_PART: usize = 4;
+const LAST: &str = "last";
 
 /// The name by which people know a node: alias, `name` label, host name, or the start of its id.
 pub fn of_node(node: &Value) -> String {
@@ -81,30 +83,34 @@ pub async fn recent_id(api: &Api, noun: &str, path: &str, reference: &str) -> Ou
     if let Some(id) = as_id(reference) {
         return Ok(id);
     }
-    let last = reference == "last";
+    let last = reference == LAST;
     // The console's lists have the newest first and no other order.
     let query = match path.starts_with(EDGE) {
         true => vec![("order_by", "inserted_at".to_owned()), ("order_directions", "desc".to_owned())],
         false => Query::new(),
     };
     let listing = api.list(path, &query, if last { 1 } else { RECENT }).await?;
-    let mut ids = listing.rows.iter().filter_map(|row| row.get("id").and_then(Value::as_str)).map(str::to_owned);
-    if last {
-        return ids.next().ok_or_else(|| {
-            let next = match noun {
-                "job" => "`reeve job schedules` shows when the next ones come",
-                _ => "start one with `reeve run \"uptime\" --all`",
-            };
-            Failure::local_with(format!("there is no {noun} yet"), next)
-        });
+    let ids = listing.rows.iter().filter_map(|row| row.get("id").and_then(Value::as_str)).map(str::to_owned);
+    let first = match noun {
+        "job" => "`reeve job schedules` shows when the next ones come",
+        "self-update" => "ask nodes with `reeve self-update create --all`",
+        _ => "start one with `reeve run \"uptime\" --all`",
+    };
+    among(noun, reference, ids, first)
+}
+
+/// The one of `ids`, the newest first, that `reference` names: `last`, or a part of it. `first` says how there comes to be
+/// one when there is none.
+pub fn among(noun: &str, reference: &str, mut ids: impl Iterator<Item = String>, first: &str) -> Outcome<String> {
+    if reference == LAST {
+        return ids.next().ok_or_else(|| Failure::local_with(format!("there is no {noun} yet"), first));
     }
     let part = reference.to_lowercase();
-    let found = if part.len() < SHORTEST_PART {
-        Vec::new()
-    } else {
-        ids.filter(|id| id.starts_with(&part) || id.ends_with(&part)).collect()
-    };
-    only(noun, reference, found)
+    if part.len() < SHORTEST_PART {
+        let next = format!("give at least {SHORTEST_PART} characters of its id, or `{LAST}`");
+        return Err(Failure::local_with(format!("'{reference}' is too short to name one {noun}"), next));
+    }
+    only(noun, reference, ids.filter(|id| id.starts_with(&part) || id.ends_with(&part)).collect())
 }
 
 /// The id that `reference` is, if it is one.
@@ -115,10 +121,11 @@ pub fn as_id(reference: &str) -> Option<String> {
 
 /// The one that was found.
 pub fn only(noun: &str, reference: &str, mut found: Vec<String>) -> Outcome<String> {
+    let plural = if noun.ends_with('s') { "es" } else { "s" };
     match (found.pop(), found.is_empty()) {
         (Some(id), true) => Ok(id),
         (Some(id), false) => Err(Failure::local_with(
-            format!("'{reference}' names {} {noun}s, among them {id}", found.len() + 1),
+            format!("'{reference}' names {} {noun}{plural}, among them {id}", found.len() + 1),
             "give the whole id",
         )),
         (None, _) => Err(Failure::local_with(

@@ -5,7 +5,7 @@
 
 use reeve_store::sealed::SealedColumn;
 use reeve_store::{Tx, idempotency as rows};
-use reeve_types::access::IdempotencyKey;
+use reeve_types::access::{IdempotencyKey, Lookup, StoredReply};
 use reeve_types::{Actor, Error, Principal, Result, Timestamp};
 
 use crate::App;
@@ -20,32 +20,6 @@ const ANSWER_MS: i64 = 60_000;
 const BATCH: i64 = 1_000;
 /// Answers sealed again per transaction.
 const RESEALED: i64 = 200;
-
-/// An answer as kept for replays.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct StoredReply {
-    /// Status code.
-    pub status: u16,
-    /// Headers that belong to the answer.
-    pub headers: Vec<(String, String)>,
-    /// The body, text.
-    pub body: String,
-}
-
-/// What is known of the key a request came with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lookup {
-    /// Nothing, or the request has no key: run it.
-    Fresh,
-    /// It was answered.
-    Replay(StoredReply),
-    /// The key came with another request before.
-    Mismatch,
-    /// The effect is committed and the answer on its way.
-    InProgress,
-    /// The effect is committed, but the answer was lost with the server that was to give it.
-    AppliedButUnanswered,
-}
 
 /// Takes the request's key, when it has one. The same request may come again, for a second transaction.
 ///
@@ -82,11 +56,11 @@ pub async fn lookup(app: &App, actor: &Actor) -> Result<Lookup> {
     }
     let Some(sealed) = row.reply else {
         let young = app.now().ms_since(row.inserted_at) < ANSWER_MS;
-        return Ok(if young { Lookup::InProgress } else { Lookup::AppliedButUnanswered });
+        return Ok(if young { Lookup::InProgress } else { Lookup::Unanswered });
     };
     // After a rotation that dropped the older key at once, an answer does not open: its effect stands all the same.
     let Ok(text) = app.seal.open(place(&place_id(&principal, key)), &sealed) else {
-        return Ok(Lookup::AppliedButUnanswered);
+        return Ok(Lookup::Unanswered);
     };
     Ok(Lookup::Replay(serde_json::from_str(text.expose()).map_err(Error::internal)?))
 }

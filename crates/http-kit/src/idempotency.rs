@@ -2,35 +2,9 @@
 
 use futures::future::BoxFuture;
 use http::Method;
-use reeve_types::access::IdempotencyKey;
+use reeve_types::access::{IdempotencyKey, Lookup, StoredReply};
 use reeve_types::{Actor, Result};
 use sha2::{Digest, Sha256};
-
-/// An answer as kept for replays. The envelope is made afresh, so only the data is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredReply {
-    /// HTTP status.
-    pub status: u16,
-    /// Headers the handler set, as `location`.
-    pub headers: Vec<(String, String)>,
-    /// JSON text of the data; empty when there was none.
-    pub body: String,
-}
-
-/// What is known of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lookup {
-    /// Nothing: run the request.
-    Fresh,
-    /// It was answered.
-    Replay(StoredReply),
-    /// The first request still runs.
-    InProgress,
-    /// The first request was applied, and its answer is lost.
-    Unanswered,
-    /// It came with another request before.
-    Mismatch,
-}
 
 /// Where keys and their answers are kept.
 pub trait IdempotencyStore: Send + Sync + 'static {

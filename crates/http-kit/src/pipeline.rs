@@ -18,7 +18,7 @@ use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use reeve_types::access::{IdempotencyKey, RequestContext};
+use reeve_types::access::{IdempotencyKey, Lookup, RequestContext, StoredReply};
 use reeve_types::{Actor, Error, ErrorKind};
 use tokio::time::{Instant, timeout};
 
@@ -27,7 +27,7 @@ use crate::call::{Call, Handler};
 use crate::contract::{Operation, Refusal, Violations};
 use crate::cors::{self, secure};
 use crate::envelope::{Envelope, Fault, Meta};
-use crate::idempotency::{Lookup, StoredReply, fingerprint};
+use crate::idempotency::fingerprint;
 use crate::measure::Measured;
 use crate::reply::{Content, Reply};
 use crate::surface::Kit;

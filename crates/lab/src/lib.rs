@@ -14,4 +14,4 @@ pub use http::{Answer, Client};
 pub use net::{Host, Lab, Router};
 pub use process::Process;
 pub use reeve::{Agent, Server, ServerOptions};
-pub use wait::{eventually, wait_for};
+pub use wait::{PATIENCE, eventually, find, until, wait_for};

@@ -141,10 +141,10 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo ready; exec sleep 100"]);
         let mut process = Process::spawn("sleeper", &mut command, &log).unwrap();
-        wait_for("its words", Duration::from_secs(10), || Ok((process.output() == "ready\n").then_some(()))).unwrap();
+        wait_for("its words", crate::PATIENCE, || Ok((process.output() == "ready\n").then_some(()))).unwrap();
         assert!(process.resident_bytes().unwrap() > 0);
         assert!(process.processor_seconds().unwrap() < 60.0);
-        let status = process.stop(Duration::from_secs(10)).unwrap();
+        let status = process.stop(crate::PATIENCE).unwrap();
         assert!(ended_by(status, Signal::TERM));
         assert!(process.must_run().is_err());
     }

@@ -47,12 +47,15 @@ pub async fn run(
     let text = shell::text(order);
     let (read, write) = Channel::split(opened?);
     let write = Arc::new(write);
+    let session =
+        Session { connection: Arc::clone(connection), write: Arc::clone(&write), read, pid: PidLine::default() };
+    let mut command = Running { session: Some(session) };
     if let Err(error) = write.exec(true, shell::command_line(&text)).await {
+        command.session = None;
         return Err(unreachable_host(format!("the connection to {} is gone: {error}", connection.label())));
     }
-    let command = Running { connection: Arc::clone(connection), write: Arc::clone(&write), pid: None, over: false };
-    let heard = Heard::new(order.output_bytes, sink);
-    let outcome = attend(command, read, &write, Bytes::from(text), input, heard, deadline, order.timeout).await;
+    let heard = Heard { sink, most: order.output_bytes, total: 0, handed: 0 };
+    let outcome = attend(command, &write, Bytes::from(text), input, heard, deadline, order.timeout).await;
     drop(place);
     connection.touch();
     outcome
@@ -60,16 +63,20 @@ pub async fn run(
 
 /// A command that was given to the host. Dropped before it is over, it is ended in the background.
 struct Running {
-    connection: Arc<Connection>,
-    write: Arc<ChannelWriteHalf<Msg>>,
-    pid: Option<i32>,
-    over: bool,
+    /// None once it is over.
+    session: Option<Session>,
 }
 
-#[allow(clippy::too_many_arguments)] // one place, called once
+/// The channel of a command, and what it told of itself.
+struct Session {
+    connection: Arc<Connection>,
+    write: Arc<ChannelWriteHalf<Msg>>,
+    read: ChannelReadHalf,
+    pid: PidLine,
+}
+
 async fn attend(
     mut command: Running,
-    mut read: ChannelReadHalf,
     write: &ChannelWriteHalf<Msg>,
     text: Bytes,
     input: Input,
@@ -81,13 +88,13 @@ async fn attend(
     let mut fed = false;
     let mut end: Option<(End, Instant)> = None;
     let mut eof = false;
-    loop {
+    while let Some(session) = &mut command.session {
         let patience = match &end {
             Some((_, at)) => (Instant::now() + LINGER).min(*at + LINGER_AT_MOST),
             None => deadline,
         };
         let message = tokio::select! {
-            message = timeout_at(patience, read.wait()) => message,
+            message = timeout_at(patience, session.read.wait()) => message,
             result = &mut feeding, if !fed => {
                 fed = true;
                 match result {
@@ -109,13 +116,11 @@ async fn attend(
             Ok(None | Some(ChannelMsg::Close)) => break,
             Ok(Some(ChannelMsg::Data { data })) => heard.hand_on(Pipe::Stdout, &data),
             Ok(Some(ChannelMsg::ExtendedData { data, .. })) => {
-                let Heard { pid_line, counted } = &mut heard;
-                pid_line.filter(&data, |bytes| counted.hand_on(Pipe::Stderr, bytes));
-                command.pid = pid_line.pid;
+                session.pid.filter(&data, |bytes| heard.hand_on(Pipe::Stderr, bytes));
             }
             Ok(Some(ChannelMsg::Failure)) => {
-                command.over = true;
-                let text = format!("{} runs no commands for this login", command.connection.label());
+                let text = format!("{} runs no commands for this login", session.connection.label());
+                command.session = None;
                 return Err(RemoteError::new(RemoteErrorKind::Refused, text));
             }
             Ok(Some(ChannelMsg::ExitStatus { exit_status })) => end = Some((End::Exited(exit_status), Instant::now())),
@@ -129,17 +134,19 @@ async fn attend(
             break;
         }
     }
-    command.over = true;
-    heard.flush();
+    let mut session = command.session.take();
+    if let Some(session) = &mut session {
+        session.pid.flush(|bytes| heard.hand_on(Pipe::Stderr, bytes));
+    }
+    let label = session.as_ref().map_or("the host", |session| session.connection.label());
     let Some((end, _)) = end else {
-        let label = command.connection.label();
         let text = format!("the connection to {label} broke while the command ran: it may have done its work or not");
         return Err(RemoteError::new(RemoteErrorKind::Lost, text));
     };
     if write.close().await.is_err() {
-        debug!(host = command.connection.label(), "the connection ended with its command");
+        debug!(host = label, "the connection ended with its command");
     }
-    Ok(Outcome { end, output_bytes: heard.counted.total, omitted_bytes: heard.counted.total - heard.counted.handed })
+    Ok(Outcome { end, output_bytes: heard.total, omitted_bytes: heard.total - heard.handed })
 }
 
 enum FeedError {
@@ -171,31 +178,13 @@ async fn feed(write: &ChannelWriteHalf<Msg>, text: Bytes, input: Input) -> Resul
 
 /// What the host printed, counted and bounded.
 struct Heard<'a> {
-    pid_line: PidLine,
-    counted: Counted<'a>,
-}
-
-struct Counted<'a> {
     sink: &'a mut dyn OutputSink,
     most: u64,
     total: u64,
     handed: u64,
 }
 
-impl<'a> Heard<'a> {
-    fn new(most: u64, sink: &'a mut dyn OutputSink) -> Self {
-        Self { pid_line: PidLine::default(), counted: Counted { sink, most, total: 0, handed: 0 } }
-    }
-    fn hand_on(&mut self, pipe: Pipe, bytes: &[u8]) {
-        self.counted.hand_on(pipe, bytes);
-    }
-    fn flush(&mut self) {
-        let Self { pid_line, counted } = self;
-        pid_line.flush(|bytes| counted.hand_on(Pipe::Stderr, bytes));
-    }
-}
-
-impl Counted<'_> {
+impl Heard<'_> {
     fn hand_on(&mut self, pipe: Pipe, bytes: &[u8]) {
         self.total += bytes.len() as u64;
         let room = usize::try_from(self.most - self.handed).unwrap_or(usize::MAX);
@@ -209,39 +198,47 @@ impl Counted<'_> {
 
 impl Running {
     async fn time_is_over(mut self, limit: Duration) -> RemoteError {
-        let ended = self.end().await;
-        let label = self.connection.label();
-        let after = if ended { "it was ended" } else { "whether it could be ended is not known" };
+        let label = self.session.as_ref().map(|session| session.connection.label().to_owned()).unwrap_or_default();
+        let after = if self.end().await { "it was ended" } else { "whether it could be ended is not known" };
         let text = format!("the command on {label} took longer than {}; {after}", seconds(limit));
         RemoteError::new(RemoteErrorKind::TimedOut, text)
     }
 
     /// Ends the command, and says whether the host agrees that it is gone.
     async fn end(&mut self) -> bool {
-        self.over = true;
-        end(&self.connection, &self.write, self.pid).await
+        match self.session.take() {
+            Some(session) => end(session).await,
+            None => true,
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.over {
-            return;
-        }
-        let (connection, write, pid) = (Arc::clone(&self.connection), Arc::clone(&self.write), self.pid);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { end(&connection, &write, pid).await });
+        if let Some(session) = self.session.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(end(session));
         }
     }
 }
 
 /// Asks the sshd to signal the session (which it does for some logins only), and a shell beside it to end its group.
-async fn end(connection: &Connection, write: &ChannelWriteHalf<Msg>, pid: Option<i32>) -> bool {
+async fn end(session: Session) -> bool {
+    let Session { connection, write, mut read, mut pid } = session;
     let grace = RemoteOrder::GRACE;
     let ending = async {
         write.signal(Sig::TERM).await?;
+        // Given up so early that the command has not told its number yet, it is still running.
+        while pid.is_awaited() {
+            match read.wait().await {
+                Some(ChannelMsg::ExtendedData { data, .. }) => pid.filter(&data, |_| {}),
+                Some(ChannelMsg::Close) | None => break,
+                Some(_) => {}
+            }
+        }
         let mut ended = false;
-        if let Some(pid) = pid {
+        if let Some(pid) = pid.pid {
             let mut channel = connection.channel().await.map_err(|_| russh::Error::Disconnect)?;
             channel.exec(false, shell::kill_line(pid, grace.as_secs())).await?;
             while let Some(message) = channel.wait().await {

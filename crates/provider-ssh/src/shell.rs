@@ -56,6 +56,11 @@ pub struct PidLine {
 }
 
 impl PidLine {
+    /// Whether it may come yet.
+    pub fn is_awaited(&self) -> bool {
+        !self.done
+    }
+
     /// Passes on what is not the line.
     pub fn filter(&mut self, bytes: &[u8], mut pass: impl FnMut(&[u8])) {
         if self.done {

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use futures::future::BoxFuture;
 use reeve_domain::{App, idempotency, identity};
 use reeve_http_kit::auth::Authenticate;
-use reeve_http_kit::idempotency::{IdempotencyStore, Lookup, StoredReply};
+use reeve_http_kit::idempotency::IdempotencyStore;
 use reeve_http_kit::probes::{CheckResult, Health};
-use reeve_types::access::IdempotencyKey;
+use reeve_types::access::{IdempotencyKey, Lookup, StoredReply};
 use reeve_types::{Actor, ErrorKind, Result};
 
 /// Bearer credentials, asked of the domain.
@@ -34,17 +34,7 @@ pub struct Keys(pub Arc<App>);
 
 impl IdempotencyStore for Keys {
     fn lookup<'a>(&'a self, actor: &'a Actor, _: &'a IdempotencyKey) -> BoxFuture<'a, Result<Lookup>> {
-        Box::pin(async move {
-            Ok(match idempotency::lookup(&self.0, actor).await? {
-                idempotency::Lookup::Fresh => Lookup::Fresh,
-                idempotency::Lookup::Mismatch => Lookup::Mismatch,
-                idempotency::Lookup::InProgress => Lookup::InProgress,
-                idempotency::Lookup::AppliedButUnanswered => Lookup::Unanswered,
-                idempotency::Lookup::Replay(reply) => {
-                    Lookup::Replay(StoredReply { status: reply.status, headers: reply.headers, body: reply.body })
-                }
-            })
-        })
+        Box::pin(idempotency::lookup(&self.0, actor))
     }
 
     fn complete<'a>(
@@ -53,10 +43,7 @@ impl IdempotencyStore for Keys {
         _: &'a IdempotencyKey,
         reply: StoredReply,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            let reply = idempotency::StoredReply { status: reply.status, headers: reply.headers, body: reply.body };
-            idempotency::complete(&self.0, actor, &reply).await
-        })
+        Box::pin(async move { idempotency::complete(&self.0, actor, &reply).await })
     }
 }
 

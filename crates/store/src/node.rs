@@ -64,34 +64,28 @@ pub async fn insert(tx: &mut Tx, node: &Node, secrets: &NodeSecrets, token_hash:
         wireguard_metrics_port, http_proxy_port, socks5_proxy_port, self_update_enabled, last_seen_at, public_key,
         api_token_sealed, api_token_hash, proxy_password_sealed, facts, inserted_at, updated_at)
         VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20)";
-    let (n, p) = (node, &node.ports);
-    tx.execute(
-        sql,
-        args![
-            &n.id,
-            &n.cluster_id,
-            n.id_type,
-            n.status,
-            n.version.as_deref(),
-            p.http,
-            p.ssh,
-            p.host_metrics,
-            p.wireguard_metrics,
-            p.http_proxy,
-            p.socks5_proxy,
-            n.self_update_enabled,
-            n.last_seen_at,
-            &n.public_key,
-            &secrets.api_token,
-            token_hash,
-            &secrets.proxy_password,
-            n.facts.as_deref(),
-            n.inserted_at,
-            n.updated_at
-        ],
-    )
-    .await?;
+    let secrets = args![&secrets.api_token, token_hash, &secrets.proxy_password];
+    let (whose, times) = (args![&node.id, &node.cluster_id, node.id_type], args![node.inserted_at, node.updated_at]);
+    let parts = [whose, &told(node), args![&node.public_key], secrets, args![node.facts.as_deref()], times];
+    tx.execute(sql, &parts.concat()).await?;
     Ok(())
+}
+
+/// What a node tells of itself, in the order in which every statement lists it: `status` to `last_seen_at`.
+fn told(node: &Node) -> [Value<'_>; 10] {
+    let ports = &node.ports;
+    [
+        node.status.into(),
+        node.version.as_deref().into(),
+        ports.http.into(),
+        ports.ssh.into(),
+        ports.host_metrics.into(),
+        ports.wireguard_metrics.into(),
+        ports.http_proxy.into(),
+        ports.socks5_proxy.into(),
+        node.self_update_enabled.into(),
+        node.last_seen_at.into(),
+    ]
 }
 
 /// Writes what a node tells of itself when it registers again, with fresh secrets.
@@ -104,31 +98,10 @@ pub async fn reregister(tx: &mut Tx, node: &Node, secrets: &NodeSecrets, token_h
         host_metrics_port = $8, wireguard_metrics_port = $9, http_proxy_port = $10, socks5_proxy_port = $11,
         self_update_enabled = $12, last_seen_at = $13, api_token_sealed = $14, api_token_hash = $15,
         proxy_password_sealed = $16, facts = $17, updated_at = $18 WHERE id = $1";
-    let (n, p) = (node, &node.ports);
-    tx.execute(
-        sql,
-        args![
-            &n.id,
-            &n.cluster_id,
-            n.id_type,
-            n.status,
-            n.version.as_deref(),
-            p.http,
-            p.ssh,
-            p.host_metrics,
-            p.wireguard_metrics,
-            p.http_proxy,
-            p.socks5_proxy,
-            n.self_update_enabled,
-            n.last_seen_at,
-            &secrets.api_token,
-            token_hash,
-            &secrets.proxy_password,
-            n.facts.as_deref(),
-            n.updated_at
-        ],
-    )
-    .await?;
+    let secrets = args![&secrets.api_token, token_hash, &secrets.proxy_password];
+    let rest = args![node.facts.as_deref(), node.updated_at];
+    let parts = [args![&node.id, &node.cluster_id, node.id_type], &told(node), secrets, rest];
+    tx.execute(sql, &parts.concat()).await?;
     Ok(())
 }
 
@@ -142,26 +115,8 @@ pub async fn set_machine(tx: &mut Tx, node: &Node, epoch: i64, session: i64) -> 
         wireguard_metrics_port = $7, http_proxy_port = $8, socks5_proxy_port = $9, self_update_enabled = $10,
         last_seen_at = $11, connected_server = $12, facts = $13, updated_at = $14, connected_epoch = $15, connected_session = $16
         WHERE id = $1 AND (connected_session <= $16 OR $16 = 0 OR connected_server IS NULL)";
-    let (n, p) = (node, &node.ports);
-    let args = args![
-        &n.id,
-        n.status,
-        n.version.as_deref(),
-        p.http,
-        p.ssh,
-        p.host_metrics,
-        p.wireguard_metrics,
-        p.http_proxy,
-        p.socks5_proxy,
-        n.self_update_enabled,
-        n.last_seen_at,
-        n.connected_server.as_ref(),
-        n.facts.as_deref(),
-        n.updated_at,
-        epoch,
-        session
-    ];
-    Ok(tx.execute(sql, args).await? == 1)
+    let connection = args![node.connected_server.as_ref(), node.facts.as_deref(), node.updated_at, epoch, session];
+    Ok(tx.execute(sql, &[args![&node.id], &told(node), connection].concat()).await? == 1)
 }
 
 /// The node with this id.

@@ -13,13 +13,13 @@ use reeve_domain::identity::user;
 use reeve_domain::seal::Seal;
 use reeve_domain::{App, background, cluster, idempotency, identity, server};
 use reeve_http_kit::auth::Authenticate;
-use reeve_http_kit::idempotency::{IdempotencyStore, Lookup, StoredReply};
+use reeve_http_kit::idempotency::IdempotencyStore;
 use reeve_http_kit::limits::{LimitRates, Limits};
 use reeve_http_kit::listener::{Listener, ListenerOptions};
 use reeve_http_kit::surface::Kit;
 use reeve_http_kit::{Contract, Mounted};
 use reeve_providers::fetch::Guard;
-use reeve_types::access::IdempotencyKey;
+use reeve_types::access::{IdempotencyKey, Lookup, StoredReply};
 use reeve_types::id::{Ids, SystemIds};
 use reeve_types::node_metrics::Sample;
 use reeve_types::{Actor, ErrorKind, NodeId, Result, Role, Secret, ServerId, SystemClock};
@@ -96,6 +96,8 @@ impl TestApp {
     }
 
     async fn with(db: TestDb, allow_private: bool) -> Self {
+        // For every client of a test; fails when another test was first, which is fine.
+        rustls::crypto::ring::default_provider().install_default().ok();
         let ids = SystemIds;
         let fresh = |name: &str| Secret::new(format!("{name}-{}", ids.next()));
         let keys = StaticKeys {
@@ -343,7 +345,8 @@ impl Parts {
     }
 }
 
-struct Bearers(Arc<App>);
+/// Bearer credentials, asked of the domain.
+pub struct Bearers(pub Arc<App>);
 
 impl Authenticate for Bearers {
     fn authenticate<'a>(
@@ -363,21 +366,12 @@ impl Authenticate for Bearers {
     }
 }
 
-struct KeptReplies(Arc<App>);
+/// Idempotency keys, kept by the domain.
+pub struct KeptReplies(pub Arc<App>);
 
 impl IdempotencyStore for KeptReplies {
     fn lookup<'a>(&'a self, actor: &'a Actor, _: &'a IdempotencyKey) -> BoxFuture<'a, Result<Lookup>> {
-        Box::pin(async move {
-            Ok(match idempotency::lookup(&self.0, actor).await? {
-                idempotency::Lookup::Fresh => Lookup::Fresh,
-                idempotency::Lookup::Mismatch => Lookup::Mismatch,
-                idempotency::Lookup::InProgress => Lookup::InProgress,
-                idempotency::Lookup::AppliedButUnanswered => Lookup::Unanswered,
-                idempotency::Lookup::Replay(kept) => {
-                    Lookup::Replay(StoredReply { status: kept.status, headers: kept.headers, body: kept.body })
-                }
-            })
-        })
+        Box::pin(idempotency::lookup(&self.0, actor))
     }
 
     fn complete<'a>(
@@ -386,9 +380,6 @@ impl IdempotencyStore for KeptReplies {
         _: &'a IdempotencyKey,
         reply: StoredReply,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            let kept = idempotency::StoredReply { status: reply.status, headers: reply.headers, body: reply.body };
-            idempotency::complete(&self.0, actor, &kept).await
-        })
+        Box::pin(async move { idempotency::complete(&self.0, actor, &reply).await })
     }
 }

@@ -5,7 +5,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use reeve_ports::{BackupSite, BucketAccess, NewObject, ObjectInfo, Objects, OpenObject};
@@ -58,16 +57,13 @@ impl MemorySite {
         self.0.lock().unwrap().asked.last().cloned().unwrap()
     }
 
-    /// Awaits that the names satisfy `condition`; panics with what they were after ten seconds.
+    /// Awaits that the names satisfy `condition`.
     pub async fn until(&self, condition: impl Fn(&[String]) -> bool) -> Vec<String> {
-        for _ in 0..1000 {
+        crate::find("the files to be so", async || {
             let names = self.names();
-            if condition(&names) {
-                return names;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the condition never held: {:?}", self.names());
+            if condition(&names) { Ok(names) } else { Err(names) }
+        })
+        .await
     }
 
     fn works(&self) -> Result<()> {

@@ -12,3 +12,5 @@ pub mod exchange;
 pub mod hostile;
 pub mod remote;
 pub mod saga;
+
+pub use reeve_lab::{PATIENCE, find, until};

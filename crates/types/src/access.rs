@@ -241,6 +241,32 @@ pub struct IdempotencyKey {
     pub fingerprint: String,
 }
 
+/// An answer as kept for replays. The envelope is made afresh, so only the data is kept.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StoredReply {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers that belong to the answer, as `location`.
+    pub headers: Vec<(String, String)>,
+    /// JSON text of the data; empty when there was none.
+    pub body: String,
+}
+
+/// What is known of the key that a request came with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// Nothing, or the request has no key: run it.
+    Fresh,
+    /// It was answered.
+    Replay(StoredReply),
+    /// The key came with another request before.
+    Mismatch,
+    /// The effect is committed and the answer on its way.
+    InProgress,
+    /// The effect is committed, but the answer was lost with the server that was to give it.
+    Unanswered,
+}
+
 /// What is known of the request besides its body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestContext {

@@ -79,8 +79,9 @@ fn check_member(member: &Member) -> Vec<Finding> {
     for dependency in &member.dependencies {
         let line = line_of(&member.text, &dependency.name);
         if let Some(other) = dependency.name.strip_prefix(PREFIX) {
-            // Tests may hold what stands on the other side: agents, clouds, and the way to log in on hosts.
-            let testing = dependency.dev && matches!(other, "testkit" | "agent" | "simulators" | "provider-ssh");
+            // Tests may hold what stands on the other side (agents, clouds, the way to log in on hosts), and await it.
+            let testing =
+                dependency.dev && matches!(other, "testkit" | "agent" | "simulators" | "provider-ssh" | "lab");
             if let Some(list) = allowed
                 && !sees_everything
                 && !testing

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+
+use reeve_lab::find;
 
 pub struct Agent {
     child: Child,
@@ -67,14 +68,7 @@ impl Agent {
     }
 
     pub async fn exit(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the agent did not exit");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        find("the agent to exit", async || self.child.try_wait().unwrap().ok_or("it runs")).await
     }
 
     pub fn log(&self) -> String {
@@ -87,14 +81,6 @@ impl Drop for Agent {
         if matches!(self.child.try_wait(), Ok(None)) {
             self.kill();
         }
-    }
-}
-
-pub async fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "timed out waiting for {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use reeve_agent_proto::message::Progress;
+use reeve_lab::until;
 
-use crate::agent::{Agent, Start, alive, until};
+use crate::agent::{Agent, Start, alive};
 use crate::server::Server;
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use std::process::Command;
 use std::sync::atomic::Ordering;
 
-use crate::agent::{Agent, Start, until};
+use reeve_lab::until;
+
+use crate::agent::{Agent, Start};
 use crate::server::Server;
 
 #[tokio::test]

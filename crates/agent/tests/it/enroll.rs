@@ -81,7 +81,7 @@ async fn an_enrollment_whose_answer_was_lost_is_recognised() {
         })
         .await;
     server.hello().await;
-    crate::agent::until("the session", || refuse.welcomed.load(Ordering::SeqCst) == 2).await;
+    reeve_lab::until("the session", || refuse.welcomed.load(Ordering::SeqCst) == 2).await;
 }
 
 #[tokio::test]

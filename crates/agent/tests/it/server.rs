@@ -146,10 +146,9 @@ impl Server {
 
     /// The next thing heard for which `pick` has an answer.
     pub async fn hear<T>(&mut self, what: &str, mut pick: impl FnMut(&str, &ServerEvent) -> Option<T>) -> T {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = tokio::time::Instant::now() + reeve_lab::PATIENCE;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(heard) = tokio::time::timeout(left, self.heard.recv()).await else {
+            let Ok(heard) = tokio::time::timeout_at(deadline, self.heard.recv()).await else {
                 panic!("timed out waiting for {what}")
             };
             let (node, event) = heard.unwrap();

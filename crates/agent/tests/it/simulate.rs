@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use reeve_agent::simulate::{SimulateOptions, run};
 use reeve_agent_proto::ServerEvent;
+use reeve_lab::until;
 
-use crate::agent::until;
 use crate::server::Server;
 
 #[tokio::test]

@@ -18,6 +18,7 @@ pub struct Noun {
 #[derive(Debug, Clone, Subcommand)]
 enum Verb {
     /// Show the group of the server that answers: members, room, nodes
+    #[command(visible_alias = "get")]
     Show,
     /// List every group on the store with its servers
     #[command(visible_alias = "ls")]

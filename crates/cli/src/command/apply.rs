@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use crate::Session;
 use crate::api::Api;
@@ -18,7 +18,7 @@ use crate::failure::{FAILED, Failure, OK, Outcome};
 #[derive(Debug, Clone, Args)]
 pub struct Apply {
     /// File, folder of .yaml and .yml files, or `-` for standard input; repeatable
-    #[arg(short = 'f', long = "file", value_name = "FILE|DIR|-", required = true)]
+    #[arg(short = 'f', long = "file", value_name = "FILE|DIR|-", required = true, value_hint = ValueHint::AnyPath)]
     pub files: Vec<String>,
     /// Show what would change, and change nothing
     #[arg(long)]

@@ -4,7 +4,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 
 use super::backup_schedule;
 pub use super::backup_schedule::{Download, ScheduleVerb};
@@ -68,6 +68,7 @@ pub struct KeyArgs {
 pub struct Create {
     /// File, folder/, s3://BUCKET/NAME, s3://BUCKET/PREFIX/ or `-` for standard output [default: a name with date and
     /// time, here]
+    #[arg(value_hint = ValueHint::AnyPath)]
     pub to: Option<String>,
     /// The data directory [default: ./reeve-data]
     #[arg(long, value_name = "DIR")]
@@ -84,6 +85,7 @@ pub struct Create {
 #[derive(Debug, Clone, Args)]
 pub struct Verify {
     /// File, s3://BUCKET/NAME, or `-` for standard input
+    #[arg(value_hint = ValueHint::FilePath)]
     pub from: String,
     /// The key.
     #[command(flatten)]
@@ -94,6 +96,7 @@ pub struct Verify {
 #[derive(Debug, Clone, Args)]
 pub struct Restore {
     /// File, s3://BUCKET/NAME, or `-` for standard input
+    #[arg(value_hint = ValueHint::FilePath)]
     pub from: String,
     /// The data directory to make [default: ./reeve-data]
     #[arg(long, value_name = "DIR")]
@@ -113,6 +116,7 @@ pub struct Restore {
 #[derive(Debug, Clone, Args)]
 pub struct List {
     /// Folder or s3://BUCKET/PREFIX [default: here]
+    #[arg(value_hint = ValueHint::DirPath)]
     pub place: Option<String>,
 }
 

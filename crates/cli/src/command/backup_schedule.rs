@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 use reqwest::Method;
 use reqwest::header::CONTENT_DISPOSITION;
 use serde_json::{Map, Value, json};
@@ -22,6 +22,7 @@ const SCHEDULE: &str = "/api/backups/schedule";
 #[derive(Debug, Clone, Args)]
 pub struct Download {
     /// File, or `-` for standard output [default: a name with date and time, here]
+    #[arg(value_hint = ValueHint::AnyPath)]
     pub to: Option<String>,
     /// The key.
     #[command(flatten)]
@@ -32,6 +33,7 @@ pub struct Download {
 #[derive(Debug, Clone, Subcommand)]
 pub enum ScheduleVerb {
     /// Show when the server backs itself up, and how that goes
+    #[command(visible_alias = "get")]
     Show,
     /// Set when and where to; the place is tried at once
     Set(Box<Set>),
@@ -163,9 +165,9 @@ pub async fn run(verb: ScheduleVerb, session: &mut Session<'_>) -> Outcome<u8> {
         ScheduleVerb::Run { detach } => {
             let started = api.post("/api/backups", &json!({})).await?;
             let id = started.get("id").and_then(Value::as_str);
-            let id = id.ok_or_else(|| Failure::local("the server's answer holds no job id"))?;
+            let id = id.ok_or_else(|| Failure::lacking("job id"))?;
             if detach {
-                return session.said(id, &format!("the backup is being made\nnext:  reeve job logs -f {id}"));
+                return session.told(id, &started, &format!("the backup is being made\nnext:  reeve job logs -f {id}"));
             }
             job::tail(session, id, 0).await
         }

@@ -28,7 +28,7 @@ enum Verb {
         name: String,
     },
     /// Show the server that commands talk to, and where that was learnt
-    #[command(visible_alias = "current")]
+    #[command(visible_aliases = ["get", "current"])]
     Show {
         /// A context's name; what is in force when absent
         name: Option<String>,

@@ -3,10 +3,10 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::push;
+use super::{output, push};
 use crate::api::{Listing, Query};
 use crate::failure::{Failure, INTERRUPTED, Outcome};
-use crate::follow::{Follow, Source, Step};
+use crate::follow::Source;
 use crate::out::one_line;
 use crate::view::{View, age, column, text};
 use crate::{Format, Session};
@@ -87,34 +87,21 @@ pub async fn run(args: Events, session: &mut Session<'_>) -> Outcome<u8> {
     push(&mut query, "after", args.after);
     if !args.follow {
         let Value::Array(mut rows) = api.get("/api/events", &query).await? else {
-            return Err(Failure::local("the server's answer is no list of events"));
+            return Err(Failure::lacking("list of events"));
         };
         if args.limit > 0 && rows.len() > args.limit {
             rows = rows.split_off(rows.len() - args.limit);
         }
         return session.show_list(&VIEW, &Listing { rows, total: None });
     }
-    let source = Source { path: "/api/events".to_owned(), query, last_event_id: None, patient: false };
-    let mut follow = Follow::start(api, source, session.world.pace);
-    loop {
-        let step = tokio::select! {
-            step = follow.next() => step,
-            () = session.world.interrupt.next() => return Ok(INTERRUPTED),
-        };
-        match step {
-            Step::Events(events) => {
-                for event in events {
-                    if let Ok(event) = serde_json::from_str::<Value>(&event.data) {
-                        print(session, &event)?;
-                    }
-                }
-                session.world.out.flush()?;
-            }
-            Step::Lost(why) => session.world.out.note(&format!("connection lost ({why}), trying again"))?,
-            Step::Resumed => session.world.out.note("connected again")?,
-            Step::Failed(failure) => return Err(failure),
+    let source = Source { query, ..Source::beginning("/api/events".to_owned()) };
+    let endless = output::read(session, source, |session, event| {
+        if let Ok(event) = serde_json::from_str::<Value>(&event.data) {
+            print(session, &event)?;
         }
-    }
+        Ok(None::<u8>)
+    });
+    Ok(endless.await?.unwrap_or(INTERRUPTED))
 }
 
 /// One event: a line for people, a JSON document a line for programs.

@@ -1,14 +1,13 @@
 //! `reeve execution`: a command's results on each node, and their output.
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::commands::took;
-use super::{push, push_order};
+use super::{output, push, push_order, push_words};
 use crate::Session;
-use crate::api::{Api, EDGE, Query};
-use crate::failure::{Failure, INTERRUPTED, OK, Outcome};
-use crate::follow::{Follow, Offsets, Source, Step};
+use crate::api::{EDGE, Query};
+use crate::failure::{INTERRUPTED, OK, Outcome};
 use crate::human;
 use crate::names::{self, recent_id};
 use crate::view::{View, age, column, state_style, text};
@@ -40,9 +39,9 @@ enum Verb {
         /// Only those on nodes of this cluster (`*` is a wildcard)
         #[arg(short, long)]
         cluster: Option<String>,
-        /// Only those in this state: pending, sent, completed, cancelled or expired
-        #[arg(long)]
-        status: Option<String>,
+        /// Only those in this state; several after a comma
+        #[arg(long, value_delimiter = ',', value_parser = ["pending", "sent", "completed", "cancelled", "expired"])]
+        status: Vec<String>,
         /// Only those that ended with this exit code
         #[arg(long, conflicts_with = "failed", allow_hyphen_values = true)]
         exit_code: Option<i64>,
@@ -121,7 +120,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
                 query.push(("node_id", names::node_id(&api, &node).await?));
             }
             push(&mut query, "cluster_name", cluster);
-            push(&mut query, "status", status);
+            push_words(&mut query, "status", status);
             push(&mut query, "exit_code", exit_code);
             push(&mut query, "exit_code__gte", failed.then_some(1));
             push(&mut query, "output", grep);
@@ -136,13 +135,17 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         }
         Verb::Logs { which, follow, offset } => {
             let id = find(&which.execution).await?;
-            if follow { tail(session, &id, offset).await } else { print(session, &api, &id, offset).await }
+            if !follow {
+                return output::print(session, &api, &format!("{path}/{id}/output"), offset).await;
+            }
+            let ended = output::tail(session, &format!("{path}/{id}/stream"), offset).await?;
+            Ok(if ended.is_some() { OK } else { INTERRUPTED })
         }
         Verb::Cancel(which) => {
             let id = find(&which.execution).await?;
             let answer = api.patch(&format!("{path}/{id}/cancel"), &json!({})).await?;
             let words = format!("execution {id}: {}", text(&answer, "result"));
-            session.said(&id, &words)
+            session.told(&id, &answer, &words)
         }
         Verb::Delete { executions } => {
             for which in executions {
@@ -153,63 +156,4 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             Ok(OK)
         }
     }
-}
-
-async fn print(session: &mut Session<'_>, api: &Api, id: &str, mut offset: u64) -> Outcome<u8> {
-    loop {
-        let query = vec![("offset", offset.to_string())];
-        let (text, headers) = api.text(&format!("{EDGE}/command_executions/{id}/output"), &query).await?;
-        session.world.out.raw(&text)?;
-        let next =
-            headers.get("x-next-offset").and_then(|next| next.to_str().ok()).and_then(|next| next.parse::<u64>().ok());
-        match next {
-            Some(next) if next > offset && !text.is_empty() => offset = next,
-            _ => return Ok(OK),
-        }
-    }
-}
-
-async fn tail(session: &mut Session<'_>, id: &str, offset: u64) -> Outcome<u8> {
-    let source = Source {
-        path: format!("{EDGE}/command_executions/{id}/stream"),
-        query: Query::new(),
-        last_event_id: (offset > 0).then(|| offset.to_string()),
-        patient: false,
-    };
-    let api = session.api()?;
-    let mut follow = Follow::start(api, source, session.world.pace);
-    let mut offsets = Offsets::default();
-    loop {
-        let step = tokio::select! {
-            step = follow.next() => step,
-            () = session.world.interrupt.next() => return Ok(INTERRUPTED),
-        };
-        match step {
-            Step::Events(events) => {
-                for event in events {
-                    match event.kind.as_str() {
-                        "output" => {
-                            let chunk: Value =
-                                serde_json::from_str(&event.data).map_err(|error| Failure::local(error.to_string()))?;
-                            session.world.out.raw(fresh(&mut offsets, id, &chunk, event.id.as_deref()))?;
-                        }
-                        "end" => return Ok(OK),
-                        _ => {}
-                    }
-                }
-                session.world.out.flush()?;
-            }
-            Step::Lost(why) => session.world.out.note(&format!("connection lost ({why}), trying again"))?,
-            Step::Resumed => session.world.out.note("connected again")?,
-            Step::Failed(failure) => return Err(failure),
-        }
-    }
-}
-
-/// The new part of an `output` event's text.
-pub fn fresh<'a>(offsets: &mut Offsets, execution: &str, chunk: &'a Value, event_id: Option<&str>) -> &'a str {
-    let number = |key: &str| chunk.get(key).and_then(Value::as_u64);
-    let text = chunk.get("text").and_then(Value::as_str).unwrap_or_default();
-    let next = number("next_offset").or_else(|| event_id?.parse().ok());
-    offsets.accept(execution, number("offset").unwrap_or(0), next, text)
 }

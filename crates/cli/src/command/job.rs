@@ -3,12 +3,10 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::execution::fresh;
-use super::{push, segment};
+use super::{output, push, push_words, segment};
 use crate::Session;
-use crate::api::{Api, Query};
-use crate::failure::{FAILED, Failure, INTERRUPTED, OK, Outcome};
-use crate::follow::{Follow, Offsets, Source, Step};
+use crate::api::Query;
+use crate::failure::{FAILED, INTERRUPTED, OK, Outcome};
 use crate::names::recent_id;
 use crate::view::{View, age, column, state_style, text};
 
@@ -30,9 +28,9 @@ enum Verb {
     /// List jobs, newest first
     #[command(visible_alias = "ls")]
     List {
-        /// Only jobs in this state, or in these: queued,running,succeeded,failed,cancelled
-        #[arg(long)]
-        state: Option<String>,
+        /// Only jobs in this state; several after a comma
+        #[arg(long, value_delimiter = ',', value_parser = ["queued", "running", "succeeded", "failed", "cancelled"])]
+        state: Vec<String>,
         /// Only jobs of this kind (`*` is a wildcard)
         #[arg(long)]
         kind: Option<String>,
@@ -151,7 +149,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     match noun.verb {
         Verb::List { state, kind, subject, limit } => {
             let mut query = Query::new();
-            push(&mut query, "state", state);
+            push_words(&mut query, "state", state);
             push(&mut query, "kind", kind);
             push(&mut query, "subject", subject);
             let listing = api.list("/api/jobs", &query, limit).await?;
@@ -163,7 +161,10 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         }
         Verb::Logs { which, follow, offset } => {
             let id = find(&which).await?;
-            if follow { tail(session, &id, offset).await } else { print(session, &api, &id, offset).await }
+            if follow {
+                return tail(session, &id, offset).await;
+            }
+            output::print(session, &api, &format!("/api/jobs/{id}/output"), offset).await
         }
         Verb::Cancel(which) => {
             let id = find(&which).await?;
@@ -194,60 +195,14 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     }
 }
 
-async fn print(session: &mut Session<'_>, api: &Api, id: &str, mut offset: u64) -> Outcome<u8> {
-    loop {
-        let query = vec![("offset", offset.to_string())];
-        let (text, headers) = api.text(&format!("/api/jobs/{id}/output"), &query).await?;
-        session.world.out.raw(&text)?;
-        let next = headers.get("x-next-offset").and_then(|next| next.to_str().ok()?.parse::<u64>().ok());
-        match next {
-            Some(next) if next > offset && !text.is_empty() => offset = next,
-            _ => return Ok(OK),
-        }
-    }
-}
-
 /// Prints a job's output until the job ends; the exit code says how it ended.
 pub async fn tail(session: &mut Session<'_>, id: &str, offset: u64) -> Outcome<u8> {
-    let source = Source {
-        path: format!("/api/jobs/{id}/stream"),
-        query: Query::new(),
-        last_event_id: (offset > 0).then(|| offset.to_string()),
-        patient: false,
+    let Some(job) = output::tail(session, &format!("/api/jobs/{id}/stream"), offset).await? else {
+        return Ok(INTERRUPTED);
     };
-    let mut follow = Follow::start(session.api()?, source, session.world.pace);
-    let mut offsets = Offsets::default();
-    loop {
-        let step = tokio::select! {
-            step = follow.next() => step,
-            () = session.world.interrupt.next() => return Ok(INTERRUPTED),
-        };
-        match step {
-            Step::Events(events) => {
-                for event in events {
-                    let data = || serde_json::from_str::<Value>(&event.data).map_err(|e| Failure::local(e.to_string()));
-                    match event.kind.as_str() {
-                        "output" => {
-                            session.world.out.raw(fresh(&mut offsets, id, &data()?, event.id.as_deref()))?;
-                        }
-                        "end" => return end(session, &data()?),
-                        _ => {}
-                    }
-                }
-                session.world.out.flush()?;
-            }
-            Step::Lost(why) => session.world.out.note(&format!("connection lost ({why}), trying again"))?,
-            Step::Resumed => session.world.out.note("connected again")?,
-            Step::Failed(failure) => return Err(failure),
-        }
-    }
-}
-
-fn end(session: &mut Session<'_>, job: &Value) -> Outcome<u8> {
-    session.world.out.flush()?;
     if job["state"] == "succeeded" {
         return Ok(OK);
     }
-    session.world.out.note(&format!("the job has {}: {}", text(job, "state"), text(job, "error")))?;
+    session.world.out.note(&format!("the job has {}: {}", text(&job, "state"), text(&job, "error")))?;
     Ok(FAILED)
 }

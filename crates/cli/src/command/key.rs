@@ -131,7 +131,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             if !session.format().is_table() {
                 return session.show(&VIEW, &key);
             }
-            let line = join_line(&key).ok_or_else(|| Failure::local("the server's answer holds no key"))?;
+            let line = join_line(&key).ok_or_else(|| Failure::lacking("key"))?;
             session
                 .world
                 .out

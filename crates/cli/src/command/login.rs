@@ -81,8 +81,7 @@ pub async fn login(args: Login, session: &mut Session<'_>) -> Outcome<u8> {
         };
         let answer = api.post("/api/auth/login", &json!({ "username": username, "password": password })).await;
         let answer = answer.map_err(|failure| wrong_password(failure, &username))?;
-        context.session =
-            Some(login_session(&answer).ok_or_else(|| Failure::local("the server's answer holds no tokens"))?);
+        context.session = Some(login_session(&answer).ok_or_else(|| Failure::lacking("tokens"))?);
         context.user = Some(answer.pointer("/user/username").and_then(Value::as_str).unwrap_or(&username).to_owned());
     }
     if context.insecure {

@@ -18,6 +18,7 @@ pub struct Noun {
 #[derive(Debug, Clone, Subcommand)]
 enum Verb {
     /// Show the server that answers
+    #[command(visible_alias = "get")]
     Show,
     /// List the servers on its store: members, and those that are gone and not forgotten yet
     #[command(visible_alias = "ls")]

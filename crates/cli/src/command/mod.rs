@@ -22,8 +22,10 @@ pub mod node;
 mod node_metrics;
 pub mod operation;
 mod operation_watch;
+pub mod output;
 pub mod plan;
 pub mod provider;
+mod provisioned;
 pub mod run_command;
 pub mod seal;
 pub mod self_update;
@@ -47,6 +49,16 @@ use crate::api::Query;
 /// Adds a query parameter if it was given.
 fn push(query: &mut Query, name: &'static str, value: Option<impl ToString>) {
     query.extend(value.map(|value| (name, value.to_string())));
+}
+
+/// Adds a query parameter with the words that were given, if any.
+fn push_words(query: &mut Query, name: &'static str, words: Vec<String>) {
+    push(query, name, joined(words));
+}
+
+/// The words as one parameter of a query.
+fn joined(words: Vec<String>) -> Option<String> {
+    (!words.is_empty()).then(|| words.join(","))
 }
 
 /// Adds the order of a list: `field` or `-field` for descending; newest first by default.

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::{hide, node_metrics, push, push_order, segment};
+use super::{hide, node_metrics, push, push_order, push_words, segment};
 use crate::Session;
 use crate::api::{EDGE, Query};
 use crate::args::label_change;
@@ -29,9 +29,9 @@ enum Verb {
         /// Only nodes of this cluster (`*` is a wildcard)
         #[arg(short, long)]
         cluster: Option<String>,
-        /// Only nodes in this state: healthy, unhealthy or unreachable
-        #[arg(long)]
-        status: Option<String>,
+        /// Only nodes in this state; several after a comma
+        #[arg(long, value_delimiter = ',', value_parser = ["healthy", "unhealthy", "unreachable"])]
+        status: Vec<String>,
         /// Only nodes that are connected now (or, with false, that are not)
         #[arg(long, num_args = 0..=1, default_missing_value = "true")]
         connected: Option<bool>,
@@ -150,7 +150,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             let mut query = Query::new();
             push(&mut query, "label_selector", selector);
             push(&mut query, "cluster_name", cluster);
-            push(&mut query, "status", status);
+            push_words(&mut query, "status", status);
             push(&mut query, "connected", connected);
             push(&mut query, "version", version);
             push_order(&mut query, sort.as_deref());

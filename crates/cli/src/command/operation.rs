@@ -3,17 +3,13 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::operation_watch::{self as watch, Ended};
-use super::{push, segment};
+use super::operation_watch as watch;
+use super::provisioned::{Called, Kind};
+use super::{joined, output};
 use crate::Session;
-use crate::api::{Api, PROVISIONING, Query};
-use crate::failure::{FAILED, Failure, INTERRUPTED, OK, Outcome};
-use crate::names::{as_id, only};
+use crate::api::{Api, Query};
+use crate::failure::{FAILED, INTERRUPTED, OK, Outcome};
 use crate::view::{Format, View, age, column, document, state_style, text};
-
-/// The shortest part of an id that names one.
-const SHORTEST_PART: usize = 4;
-const RECENT: usize = 200;
 
 /// Operations.
 #[derive(Debug, Clone, Args)]
@@ -33,13 +29,13 @@ enum Verb {
     /// List operations, newest last
     #[command(visible_alias = "ls")]
     List {
-        /// Only operations that stand so: pending,running,completed,failed,cancelled
-        #[arg(long)]
-        status: Option<String>,
+        /// Only operations in this state; several after a comma
+        #[arg(long, value_delimiter = ',', value_parser = ["pending", "running", "completed", "failed", "cancelled"])]
+        status: Vec<String>,
         /// Only operations of this type, e.g. server_create
         #[arg(long, value_name = "TYPE")]
         r#type: Option<String>,
-        /// Only operations in this workspace
+        /// Only operations of this workspace
         #[arg(long, short)]
         workspace: Option<String>,
         /// At most this many of the newest; 0 for all
@@ -71,19 +67,29 @@ enum Verb {
     },
 }
 
+/// How far a command goes: looks, begins, or waits for the end.
+#[derive(Debug, Clone, Args)]
+pub struct Extent {
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub check: bool,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+impl Extent {
+    /// A dry run is always waited for: it is short, and its plan is what was asked for.
+    pub fn wait(&self) -> Wait {
+        Wait { wait: self.wait.wait || self.check }
+    }
+}
+
 /// Whether a command waits for what it began.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Wait {
     /// Wait until it has ended, with its progress; exit code 1 when it did not complete
     #[arg(long)]
     pub wait: bool,
-}
-
-impl Wait {
-    /// A dry run is always waited for: it is short, and its plan is what was asked for.
-    pub fn or_plan(&self, check: bool) -> Self {
-        Self { wait: self.wait || check }
-    }
 }
 
 pub(super) static VIEW: View = View {
@@ -150,47 +156,24 @@ fn result(operation: &Value) -> String {
     }
 }
 
-/// The id of the operation that `reference` names.
-pub(super) async fn find(api: &Api, noun: &str, reference: &str) -> Outcome<String> {
-    if let Some(id) = as_id(reference) {
-        return Ok(id);
-    }
-    let newest = api.newest(&format!("{PROVISIONING}/{noun}s"), &Query::new(), RECENT).await?;
-    let mut ids = newest.rows.iter().rev().map(|row| text(row, "id"));
-    if reference == "last" {
-        return ids.next().ok_or_else(|| {
-            Failure::local_with(format!("there is no {noun} yet"), "begin one, e.g. with `reeve server create NAME`")
-        });
-    }
-    let part = reference.to_lowercase();
-    let found = match part.len() < SHORTEST_PART {
-        true => Vec::new(),
-        false => ids.filter(|id| id.starts_with(&part) || id.ends_with(&part)).collect(),
-    };
-    only(noun, reference, found)
-}
-
-pub(super) fn path(id: &str) -> String {
-    format!("{PROVISIONING}/operations/{}", segment(id))
-}
+pub(super) static KIND: Kind = Kind {
+    noun: "operation",
+    lines: &LINES,
+    view: &VIEW,
+    whole: "/detail",
+    called: Called::Recent { newest_first: false, first: "begin one, e.g. with `reeve server create NAME`" },
+};
 
 /// Runs `reeve operation`.
 pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let api = session.api()?;
-    let find = async |which: &Which| find(&api, "operation", &which.operation).await;
+    let find = async |which: &Which| KIND.find(&api, &which.operation).await;
     match noun.verb {
         Verb::List { status, r#type, workspace, limit } => {
-            let mut query = Query::new();
-            push(&mut query, "status", status);
-            push(&mut query, "type", r#type);
-            push(&mut query, "workspace", workspace);
-            let listing = api.newest(&format!("{PROVISIONING}/operations"), &query, limit).await?;
-            session.show_list(&LINES, &listing)
+            let filters = [("status", joined(status)), ("type", r#type), ("workspace", workspace)];
+            KIND.list(session, &api, filters, limit).await
         }
-        Verb::Show(which) => {
-            let operation = api.get(&format!("{}/detail", path(&find(&which).await?)), &Query::new()).await?;
-            session.show(&VIEW, &operation)
-        }
+        Verb::Show(which) => KIND.show(session, &api, &which.operation).await,
         Verb::Watch(which) => {
             let id = find(&which).await?;
             let waiting = vec![(id.clone(), json!({ "id": id }))];
@@ -199,21 +182,19 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         Verb::Logs { which, follow } => {
             let id = find(&which).await?;
             if !follow {
-                return watch::print_log(session, &api, &id).await;
+                return output::print(session, &api, &format!("{}/log", KIND.at(&id)), 0).await;
             }
-            match watch::follow(session, &id, "", true).await? {
-                Ended::Interrupted => Ok(INTERRUPTED),
-                Ended::With(operation) => Ok(code(&operation)),
-            }
+            let ended = output::tail(session, &format!("{}/stream", KIND.at(&id)), 0).await?;
+            Ok(ended.map_or(INTERRUPTED, |operation| code(&operation)))
         }
         Verb::Cancel(which) => {
             let id = find(&which).await?;
-            let operation = api.post(&format!("{}/cancel", path(&id)), &json!({})).await?;
+            let operation = api.post(&format!("{}/cancel", KIND.at(&id)), &json!({})).await?;
             session.done(&LINES, &operation, &format!("operation {id} is cancelled; what it did is taken back"))
         }
         Verb::Retry { which, wait } => {
             let id = find(&which).await?;
-            let operation = api.post(&format!("{}/retry", path(&id)), &json!({})).await?;
+            let operation = api.post(&format!("{}/retry", KIND.at(&id)), &json!({})).await?;
             begun(session, &api, vec![(format!("trying {id} again"), operation)], &wait).await
         }
     }
@@ -236,7 +217,7 @@ pub(super) async fn begun(
         details.push(match wait.wait {
             true => Value::Null,
             false => {
-                api.get(&format!("{}/detail", path(&id)), &Query::new()).await.unwrap_or_else(|_| operation.clone())
+                api.get(&format!("{}/detail", KIND.at(&id)), &Query::new()).await.unwrap_or_else(|_| operation.clone())
             }
         });
     }
@@ -253,17 +234,13 @@ pub(super) async fn begun(
     }
     let mut worst = OK;
     for ((what, operation), detail) in begun.iter().zip(&mut details) {
-        match watch::follow(session, &text(operation, "id"), what, false).await? {
-            Ended::Interrupted => {
-                let next = "the work goes on at the server\nnext:  reeve operation watch last";
-                session.world.out.note(next)?;
-                return Ok(INTERRUPTED);
-            }
-            Ended::With(ended) => {
-                worst = worst.max(code(&ended));
-                *detail = ended;
-            }
-        }
+        let Some(ended) = watch::follow(session, &text(operation, "id"), what).await? else {
+            let next = "the work goes on at the server\nnext:  reeve operation watch last";
+            session.world.out.note(next)?;
+            return Ok(INTERRUPTED);
+        };
+        worst = worst.max(code(&ended));
+        *detail = ended;
         if session.format().is_table() {
             close(session, what, detail)?;
         }

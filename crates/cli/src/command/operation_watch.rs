@@ -1,52 +1,26 @@
-//! Watching an operation until it ends: a bar with its steps, or its log.
+//! Watching an operation until it ends: a bar with its steps.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
-use super::execution::fresh;
-use super::operation::path;
+use super::operation::KIND;
 use crate::Session;
-use crate::api::{Api, Query};
-use crate::failure::{Failure, OK, Outcome};
-use crate::follow::{Follow, Offsets, Source, Step};
+use crate::failure::{Failure, Outcome};
+use crate::follow::{Follow, Source, Step};
 use crate::out::{Out, one_line};
 use crate::view::text;
 
-/// How watching ended.
-pub(super) enum Ended {
-    /// The operation, with everything about it.
-    With(Value),
-    /// Somebody pressed Ctrl-C.
-    Interrupted,
-}
-
-/// Prints what there is of an operation's log.
-pub(super) async fn print_log(session: &mut Session<'_>, api: &Api, id: &str) -> Outcome<u8> {
-    let mut offset = 0;
-    loop {
-        let (text, headers) = api.text(&format!("{}/log", path(id)), &vec![("offset", offset.to_string())]).await?;
-        session.world.out.raw(&text)?;
-        let next = headers.get("x-next-offset").and_then(|next| next.to_str().ok()?.parse::<u64>().ok());
-        match next {
-            Some(next) if next > offset && !text.is_empty() => offset = next,
-            _ => return Ok(OK),
-        }
-    }
-}
-
-/// Follows an operation until it has ended: its log goes to standard output when `log`, else its steps to a bar.
-pub(super) async fn follow(session: &mut Session<'_>, id: &str, what: &str, log: bool) -> Outcome<Ended> {
-    let source =
-        Source { path: format!("{}/stream", path(id)), query: Query::new(), last_event_id: None, patient: false };
+/// Follows an operation until it has ended, and gives it whole; `None` when somebody pressed Ctrl-C.
+pub(super) async fn follow(session: &mut Session<'_>, id: &str, what: &str) -> Outcome<Option<Value>> {
+    let source = Source::beginning(format!("{}/stream", KIND.at(id)));
     let mut follow = Follow::start(session.api()?, source, session.world.pace);
-    let mut offsets = Offsets::default();
-    let mut board = Board::new(&session.world.out, what, !log && session.format().is_table());
+    let mut board = Board::new(&session.world.out, what, session.format().is_table());
     loop {
         let step = tokio::select! {
             step = follow.next() => step,
-            () = session.world.interrupt.next() => return Ok(Ended::Interrupted),
+            () = session.world.interrupt.next() => return Ok(None),
         };
         let out = &mut session.world.out;
         match step {
@@ -55,12 +29,11 @@ pub(super) async fn follow(session: &mut Session<'_>, id: &str, what: &str, log:
                     let data: Value =
                         serde_json::from_str(&event.data).map_err(|error| Failure::local(error.to_string()))?;
                     match event.kind.as_str() {
-                        "output" if log => out.raw(fresh(&mut offsets, id, &data, event.id.as_deref()))?,
                         "operation" => board.show(out, &data)?,
                         "end" => {
                             board.bar.finish_and_clear();
                             out.flush()?;
-                            return Ok(Ended::With(data));
+                            return Ok(Some(data));
                         }
                         _ => {}
                     }

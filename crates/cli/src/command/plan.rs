@@ -4,11 +4,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::operation::{self, Wait};
-use super::{push, segment};
+use super::provisioned::{Called, Kind};
 use crate::Session;
-use crate::api::{Api, PROVISIONING, Query};
-use crate::failure::{Failure, OK, Outcome};
-use crate::names::{as_id, only};
+use crate::api::Query;
+use crate::failure::{OK, Outcome};
 use crate::view::{View, age, column, text};
 
 /// Plans.
@@ -18,25 +17,28 @@ pub struct Noun {
     verb: Verb,
 }
 
+#[derive(Debug, Clone, Args)]
+struct Which {
+    /// Id, a part of a recent one, or `last`
+    plan: String,
+}
+
 #[derive(Debug, Clone, Subcommand)]
 enum Verb {
-    /// List stored plans, newest first
+    /// List plans, newest first
     #[command(visible_alias = "ls")]
     List {
         /// Only plans of this workspace
         #[arg(long, short)]
         workspace: Option<String>,
     },
-    /// Show what a plan would do
+    /// Show what one plan would do
     #[command(visible_alias = "get")]
-    Show {
-        /// Id, a part of it, or `last`
-        plan: String,
-    },
+    Show(Which),
     /// Do what a plan says, unless the world has changed since
     Apply {
-        /// Id, a part of it, or `last`
-        plan: String,
+        #[command(flatten)]
+        which: Which,
         #[command(flatten)]
         wait: Wait,
     },
@@ -55,32 +57,24 @@ static VIEW: View = View {
     name: |plan| text(plan, "id"),
 };
 
-async fn find(api: &Api, reference: &str) -> Outcome<String> {
-    if let Some(id) = as_id(reference) {
-        return Ok(id);
-    }
-    let plans = api.rows(&format!("{PROVISIONING}/plans"), &Query::new()).await?.rows;
-    let mut ids = plans.iter().map(|plan| text(plan, "id"));
-    if reference == "last" {
-        return ids.next().ok_or_else(|| Failure::local_with("there is no plan yet", "make one with --check"));
-    }
-    let part = reference.to_lowercase();
-    only("plan", reference, ids.filter(|id| id.starts_with(&part) || id.ends_with(&part)).collect())
-}
+static KIND: Kind = Kind {
+    noun: "plan",
+    lines: &VIEW,
+    view: &VIEW,
+    whole: "",
+    called: Called::Recent {
+        newest_first: true,
+        first: "make one with --check, e.g. `reeve server create NAME --check`",
+    },
+};
 
 /// Runs `reeve plan`.
 pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let api = session.api()?;
-    let base = format!("{PROVISIONING}/plans");
     match noun.verb {
-        Verb::List { workspace } => {
-            let mut query = Query::new();
-            push(&mut query, "workspace", workspace);
-            let listing = api.rows(&base, &query).await?;
-            session.show_list(&VIEW, &listing)
-        }
-        Verb::Show { plan } => {
-            let plan = api.get(&format!("{base}/{}", segment(&find(&api, &plan).await?)), &Query::new()).await?;
+        Verb::List { workspace } => KIND.list(session, &api, [("workspace", workspace)], 0).await,
+        Verb::Show(Which { plan }) => {
+            let plan = api.get(&KIND.path(&api, &plan).await?, &Query::new()).await?;
             let readable = plan.pointer("/plan/text").and_then(Value::as_str);
             match readable.filter(|_| session.format().is_table()) {
                 Some(readable) => {
@@ -90,9 +84,9 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
                 None => session.show(&VIEW, &plan),
             }
         }
-        Verb::Apply { plan, wait } => {
-            let id = find(&api, &plan).await?;
-            let begun = api.post(&format!("{base}/{}/apply", segment(&id)), &json!({})).await?;
+        Verb::Apply { which, wait } => {
+            let id = KIND.find(&api, &which.plan).await?;
+            let begun = api.post(&format!("{}/apply", KIND.at(&id)), &json!({})).await?;
             operation::begun(session, &api, vec![(format!("applying {id}"), begun)], &wait).await
         }
     }

@@ -19,7 +19,7 @@ pub struct Noun {
 #[derive(Debug, Clone, Subcommand)]
 enum Verb {
     /// Show the keys and how many secrets each has sealed
-    #[command(visible_alias = "status")]
+    #[command(visible_aliases = ["get", "status"])]
     Show,
     /// Make a new key, seal every secret again and drop the older keys; follows it to its end
     Rotate {
@@ -64,9 +64,9 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         Verb::Rotate { detach } => {
             let started = api.post("/api/seal/rotations", &json!({})).await?;
             let id = started.get("id").and_then(Value::as_str);
-            let id = id.ok_or_else(|| Failure::local("the server's answer holds no job id"))?;
+            let id = id.ok_or_else(|| Failure::lacking("job id"))?;
             if detach {
-                return session.said(id, &format!("the rotation goes on\nnext:  reeve job logs -f {id}"));
+                return session.told(id, &started, &format!("the rotation goes on\nnext:  reeve job logs -f {id}"));
             }
             job::tail(session, id, 0).await
         }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::run_command::{RolloutArgs, TargetArgs};
-use super::{push, push_order};
+use super::{push_order, push_words};
 use crate::Session;
 use crate::api::{EDGE, Query};
 use crate::failure::{Failure, OK, Outcome};
@@ -36,9 +36,9 @@ enum Verb {
     /// List requests, newest first
     #[command(visible_alias = "ls")]
     List {
-        /// Only requests in this state: pending, processing or completed
-        #[arg(long)]
-        status: Option<String>,
+        /// Only requests in this state; several after a comma
+        #[arg(long, value_delimiter = ',', value_parser = ["pending", "processing", "completed"])]
+        status: Vec<String>,
         /// Order by a field; -FIELD for descending
         #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
         sort: Option<String>,
@@ -53,9 +53,9 @@ enum Verb {
     Nodes {
         #[command(flatten)]
         which: Which,
-        /// Only nodes in this state: pending, sent, triggered, failed or cancelled
-        #[arg(long)]
-        state: Option<String>,
+        /// Only nodes in this state; several after a comma
+        #[arg(long, value_delimiter = ',', value_parser = ["pending", "sent", "triggered", "failed", "cancelled"])]
+        state: Vec<String>,
         /// At most this many; 0 for all
         #[arg(long, default_value_t = 0)]
         limit: usize,
@@ -128,7 +128,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         }
         Verb::List { status, sort, limit } => {
             let mut query = Query::new();
-            push(&mut query, "status", status);
+            push_words(&mut query, "status", status);
             push_order(&mut query, sort.as_deref());
             let listing = api.list(&path, &query, limit).await?;
             session.show_list(&VIEW, &listing)
@@ -141,7 +141,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         Verb::Nodes { which, state, limit } => {
             let id = find(&which.request).await?;
             let mut query = Query::new();
-            push(&mut query, "state", state);
+            push_words(&mut query, "state", state);
             let listing = api.list(&format!("{path}/{id}/nodes"), &query, limit).await?;
             session.show_list(&NODES, &listing)
         }

@@ -4,13 +4,13 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::operation::{self, Wait};
-use super::{push, segment, workspace};
+use super::operation::{self, Extent, Wait};
+use super::provisioned::{Called, Kind};
+use super::workspace;
 use crate::Session;
-use crate::api::{Api, PROVISIONING, Query};
+use crate::api::{Api, Query};
 use crate::args::label_change;
 use crate::failure::{Failure, Outcome};
-use crate::names::only;
 use crate::view::{View, age, column, state_style, text};
 
 /// Servers.
@@ -28,8 +28,8 @@ enum Verb {
         /// Only servers of this workspace
         #[arg(long, short)]
         workspace: Option<String>,
-        /// Only servers that stand so: creating, running, stopped, error, deleting
-        #[arg(long)]
+        /// Only servers in this state
+        #[arg(long, value_parser = ["creating", "running", "stopped", "error", "deleting"])]
         status: Option<String>,
         /// Only servers of this provider
         #[arg(long)]
@@ -39,7 +39,7 @@ enum Verb {
     Create(Box<Create>),
     /// Take in a machine that is there already, by its address and an SSH key
     Adopt(Box<Adopt>),
-    /// Show a server with everything known about it
+    /// Show one server with everything known about it
     #[command(visible_alias = "get")]
     Show(Which),
     /// Ask the provider how a server stands
@@ -94,16 +94,16 @@ struct Create {
     count: Option<u32>,
     #[command(flatten)]
     place: Place,
-    /// The provider; the workspace's default when absent, as for the next three
+    /// The provider; the workspace's default when absent
     #[arg(long)]
     provider: Option<String>,
-    /// The size
+    /// The size; the workspace's default when absent
     #[arg(long)]
     plan: Option<String>,
-    /// The place
+    /// The place; the workspace's default when absent
     #[arg(long)]
     zone: Option<String>,
-    /// The system to start from
+    /// The system to start from; the workspace's default when absent
     #[arg(long)]
     image: Option<String>,
     /// Size of the first disk in GB
@@ -115,11 +115,8 @@ struct Create {
     /// Keep what was made when something fails
     #[arg(long)]
     preserve_on_failure: bool,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    check: bool,
     #[command(flatten)]
-    wait: Wait,
+    extent: Extent,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -185,40 +182,22 @@ static VIEW: View = View {
     name: |server| text(server, "id"),
 };
 
-/// The id of the server that people call so.
-pub(super) async fn find(api: &Api, reference: &str) -> Outcome<String> {
-    let servers = api.rows(&format!("{PROVISIONING}/servers"), &Query::new()).await?.rows;
-    let found: Vec<String> = servers
-        .iter()
-        .filter(|server| server["id"] == reference || server["hostname"] == reference)
-        .map(|server| text(server, "id"))
-        .collect();
-    only("server", reference, found)
-}
+pub(super) static KIND: Kind =
+    Kind { noun: "server", lines: &VIEW, view: &VIEW, whole: "", called: Called::Name("hostname") };
 
 /// Runs `reeve server`.
 pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let api = session.api()?;
-    let base = format!("{PROVISIONING}/servers");
-    let path =
-        async |server: &str| -> Outcome<String> { Ok(format!("{base}/{}", segment(&find(&api, server).await?))) };
     match noun.verb {
         Verb::List { workspace, status, provider } => {
-            let mut query = Query::new();
-            push(&mut query, "workspace", workspace);
-            push(&mut query, "status", status);
-            push(&mut query, "provider", provider);
-            let listing = api.rows(&base, &query).await?;
-            session.show_list(&VIEW, &listing)
+            let filters = [("workspace", workspace), ("status", status), ("provider", provider)];
+            KIND.list(session, &api, filters, 0).await
         }
         Verb::Create(create) => make(*create, session, &api).await,
         Verb::Adopt(adopt) => take_in(*adopt, session, &api).await,
-        Verb::Show(Which { server }) => {
-            let server = api.get(&path(&server).await?, &Query::new()).await?;
-            session.show(&VIEW, &server)
-        }
+        Verb::Show(Which { server }) => KIND.show(session, &api, &server).await,
         Verb::Status(Which { server }) => {
-            let server = api.get(&format!("{}/status", path(&server).await?), &Query::new()).await?;
+            let server = api.get(&format!("{}/status", KIND.path(&api, &server).await?), &Query::new()).await?;
             session.show(&VIEW, &server)
         }
         Verb::Ssh(args) => super::server_ssh::run(args, session, &api).await,
@@ -229,7 +208,8 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             let mut begun = Vec::new();
             for server in servers {
                 let body = json!({ "force": force });
-                let operation = api.call(Method::DELETE, &path(&server).await?, &Query::new(), Some(&body)).await?;
+                let path = KIND.path(&api, &server).await?;
+                let operation = api.call(Method::DELETE, &path, &Query::new(), Some(&body)).await?;
                 begun.push((format!("deleting {server}"), operation));
             }
             operation::begun(session, &api, begun, &wait).await
@@ -254,12 +234,13 @@ async fn make(create: Create, session: &mut Session<'_>, api: &Api) -> Outcome<u
         body["image"] = json!(create.image);
         body["disk_gb"] = json!(create.disk);
         body["enroll"] = json!(create.enroll);
-        body["check_mode"] = json!(create.check);
+        body["check_mode"] = json!(create.extent.check);
         body["preserve_on_failure"] = json!(create.preserve_on_failure);
-        let operation = api.post(&format!("{PROVISIONING}/servers/create"), &body).await?;
-        begun.push((if create.check { format!("checking {name}") } else { format!("creating {name}") }, operation));
+        let operation = api.post(&format!("{}/create", KIND.base()), &body).await?;
+        let what = if create.extent.check { "checking" } else { "creating" };
+        begun.push((format!("{what} {name}"), operation));
     }
-    operation::begun(session, api, begun, &create.wait.or_plan(create.check)).await
+    operation::begun(session, api, begun, &create.extent.wait()).await
 }
 
 async fn take_in(adopt: Adopt, session: &mut Session<'_>, api: &Api) -> Outcome<u8> {
@@ -275,14 +256,14 @@ async fn take_in(adopt: Adopt, session: &mut Session<'_>, api: &Api) -> Outcome<
         })?;
         body["ssh_private_key"] = json!(key);
     }
-    let operation = api.post(&format!("{PROVISIONING}/servers/create"), &body).await?;
+    let operation = api.post(&format!("{}/create", KIND.base()), &body).await?;
     operation::begun(session, api, vec![(format!("taking in {}", adopt.hostname), operation)], &adopt.wait).await
 }
 
 async fn power(switch: Switch, verb: &str, session: &mut Session<'_>, api: &Api) -> Outcome<u8> {
     let mut begun = Vec::new();
     for server in switch.servers {
-        let path = format!("{PROVISIONING}/servers/{}/{verb}", segment(&find(api, &server).await?));
+        let path = format!("{}/{verb}", KIND.path(api, &server).await?);
         begun.push((format!("{verb} of {server}"), api.post(&path, &json!({})).await?));
     }
     operation::begun(session, api, begun, &switch.wait).await

@@ -7,10 +7,9 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::segment;
-use super::server::find;
+use super::server::KIND;
 use crate::Session;
-use crate::api::{Api, PROVISIONING};
+use crate::api::Api;
 use crate::failure::{Failure, Outcome};
 use crate::human::parse_duration;
 use crate::view::text;
@@ -39,7 +38,7 @@ pub struct Ssh {
 /// Runs `reeve server ssh`; the exit code is that of `ssh`.
 #[allow(clippy::disallowed_methods)] // ssh and ssh-keygen of whoever typed the command
 pub async fn run(args: Ssh, session: &mut Session<'_>, api: &Api) -> Outcome<u8> {
-    let path = format!("{PROVISIONING}/servers/{}/ssh", segment(&find(api, &args.server).await?));
+    let path = format!("{}/ssh", KIND.path(api, &args.server).await?);
     let allow = async |public_key: &str| {
         api.post(&path, &json!({ "public_key": public_key.trim(), "ttl_seconds": args.life.as_secs() })).await
     };
@@ -53,7 +52,7 @@ pub async fn run(args: Ssh, session: &mut Session<'_>, api: &Api) -> Outcome<u8>
             text(&access, "user"),
             text(&access, "address")
         );
-        return session.said(&text(&access, "address"), &words);
+        return session.told(&text(&access, "address"), &access, &words);
     }
     // Gone with everything in it when the session is over.
     let folder = tempfile::Builder::new().prefix("reeve-ssh-").tempdir()?;

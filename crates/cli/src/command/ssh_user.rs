@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 use serde_json::{Map, Value, json};
 
 use super::{push, push_order, segment};
@@ -52,7 +52,7 @@ enum Verb {
         #[arg(short, long)]
         password: bool,
         /// A public key that lets in: FILE, or NAME=FILE; `-` is standard input; repeatable
-        #[arg(short, long = "key", value_name = "[NAME=]FILE")]
+        #[arg(short, long = "key", value_name = "[NAME=]FILE", value_hint = ValueHint::FilePath)]
         keys: Vec<String>,
     },
     /// Show one SSH username with its keys
@@ -88,7 +88,7 @@ enum KeyVerb {
         /// USERNAME@NODE, or the id
         user: String,
         /// FILE, or NAME=FILE; `-` is standard input
-        #[arg(required = true, value_name = "[NAME=]FILE")]
+        #[arg(required = true, value_name = "[NAME=]FILE", value_hint = ValueHint::FilePath)]
         keys: Vec<String>,
     },
     /// List public keys

@@ -6,13 +6,13 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::operation::{self, Wait};
+use super::operation::{self, Extent};
+use super::provisioned::{Called, Kind};
 use super::workflow::parameters;
-use super::{push, segment, workspace};
+use super::{push, workspace};
 use crate::Session;
-use crate::api::{Api, PROVISIONING, Query};
+use crate::api::Query;
 use crate::failure::{FAILED, Failure, OK, Outcome};
-use crate::names::only;
 use crate::view::{View, age, column, state_style, text};
 
 /// Taskservs.
@@ -24,14 +24,14 @@ pub struct Noun {
 
 #[derive(Debug, Clone, Subcommand)]
 enum Verb {
-    /// List what is installed
+    /// List taskservs that are installed
     #[command(visible_alias = "ls")]
     List {
-        /// Only in this workspace
+        /// Only taskservs of this workspace
         #[arg(long, short)]
         workspace: Option<String>,
     },
-    /// List what can be installed
+    /// List taskservs that can be installed
     Catalogue {
         /// Show one with its settings
         name: Option<String>,
@@ -41,7 +41,7 @@ enum Verb {
     },
     /// Install a taskserv on servers
     Install(Install),
-    /// Show a taskserv with its settings
+    /// Show one taskserv with its settings
     #[command(visible_alias = "get")]
     Show(Which),
     /// Run the health check of a taskserv; exit code 1 when it is not well
@@ -55,11 +55,8 @@ enum Verb {
         /// Leave it as it is when something fails, instead of going back to what was there before
         #[arg(long)]
         preserve_on_failure: bool,
-        /// Say what would be done, and do nothing
-        #[arg(long)]
-        check: bool,
         #[command(flatten)]
-        wait: Wait,
+        extent: Extent,
     },
     /// Remove a taskserv
     #[command(visible_alias = "rm")]
@@ -72,11 +69,8 @@ enum Verb {
         /// Remove its data too
         #[arg(long)]
         remove_data: bool,
-        /// Say what would be done, and do nothing
-        #[arg(long)]
-        check: bool,
         #[command(flatten)]
-        wait: Wait,
+        extent: Extent,
     },
 }
 
@@ -116,11 +110,8 @@ struct Install {
     /// Keep what was made when something fails
     #[arg(long)]
     preserve_on_failure: bool,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    check: bool,
     #[command(flatten)]
-    wait: Wait,
+    extent: Extent,
 }
 
 static VIEW: View = View {
@@ -192,14 +183,7 @@ fn settings(definition: &Value) -> String {
     if lines.is_empty() { "-".to_owned() } else { lines.join("\n") }
 }
 
-async fn find(api: &Api, reference: &str) -> Outcome<String> {
-    let taskservs = api.rows(&format!("{PROVISIONING}/taskservs"), &Query::new()).await?.rows;
-    let named = |key: &str| -> Vec<String> {
-        taskservs.iter().filter(|taskserv| taskserv[key] == reference).map(|taskserv| text(taskserv, "id")).collect()
-    };
-    let by_id = named("id");
-    only("taskserv", reference, if by_id.is_empty() { named("name") } else { by_id })
-}
+static KIND: Kind = Kind { noun: "taskserv", lines: &VIEW, view: &VIEW, whole: "", called: Called::Name("name") };
 
 impl Settings {
     fn body(&self, session: &mut Session<'_>) -> Outcome<Value> {
@@ -212,21 +196,13 @@ impl Settings {
 /// Runs `reeve taskserv`.
 pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let api = session.api()?;
-    let base = format!("{PROVISIONING}/taskservs");
-    let path = async |which: &Which| -> Outcome<String> {
-        Ok(format!("{base}/{}", segment(&find(&api, &which.taskserv).await?)))
-    };
+    let path = async |which: &Which| KIND.path(&api, &which.taskserv).await;
     match noun.verb {
-        Verb::List { workspace } => {
-            let mut query = Query::new();
-            push(&mut query, "workspace", workspace);
-            let listing = api.rows(&base, &query).await?;
-            session.show_list(&VIEW, &listing)
-        }
+        Verb::List { workspace } => KIND.list(session, &api, [("workspace", workspace)], 0).await,
         Verb::Catalogue { name, workspace } => {
             let mut query = Query::new();
             push(&mut query, "workspace", workspace::given_or_active(&api, workspace).await?);
-            let listing = api.rows(&format!("{base}/catalogue"), &query).await?;
+            let listing = api.rows(&format!("{}/catalogue", KIND.base()), &query).await?;
             let Some(name) = name else { return session.show_list(&CATALOGUE, &listing) };
             let found = listing.rows.iter().find(|definition| definition["name"] == *name);
             let found = found.ok_or_else(|| {
@@ -240,16 +216,13 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             let config = install.settings.body(session)?;
             let body = json!({
                 "workspace": workspace, "name": install.name, "servers": install.server, "config": config,
-                "check_mode": install.check, "preserve_on_failure": install.preserve_on_failure,
+                "check_mode": install.extent.check, "preserve_on_failure": install.preserve_on_failure,
             });
-            let begun = api.post(&format!("{base}/create"), &body).await?;
+            let begun = api.post(&format!("{}/create", KIND.base()), &body).await?;
             let what = format!("installing {}", install.name);
-            operation::begun(session, &api, vec![(what, begun)], &install.wait.or_plan(install.check)).await
+            operation::begun(session, &api, vec![(what, begun)], &install.extent.wait()).await
         }
-        Verb::Show(which) => {
-            let taskserv = api.get(&path(&which).await?, &Query::new()).await?;
-            session.show(&VIEW, &taskserv)
-        }
+        Verb::Show(which) => KIND.show(session, &api, &which.taskserv).await,
         Verb::Health(which) => {
             let health = api.get(&format!("{}/health", path(&which).await?), &Query::new()).await?;
             let well = health["status"] == "healthy";
@@ -261,18 +234,19 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             }
             Ok(if well { OK } else { FAILED })
         }
-        Verb::Upgrade { which, settings, preserve_on_failure, check, wait } => {
+        Verb::Upgrade { which, settings, preserve_on_failure, extent } => {
             let config = settings.body(session)?;
-            let body = json!({ "config": config, "check_mode": check, "preserve_on_failure": preserve_on_failure });
+            let body =
+                json!({ "config": config, "check_mode": extent.check, "preserve_on_failure": preserve_on_failure });
             let begun = api.post(&format!("{}/upgrade", path(&which).await?), &body).await?;
             let what = format!("upgrading {}", which.taskserv);
-            operation::begun(session, &api, vec![(what, begun)], &wait.or_plan(check)).await
+            operation::begun(session, &api, vec![(what, begun)], &extent.wait()).await
         }
-        Verb::Delete { which, force, remove_data, check, wait } => {
-            let body = json!({ "force": force, "remove_data": remove_data, "check_mode": check });
+        Verb::Delete { which, force, remove_data, extent } => {
+            let body = json!({ "force": force, "remove_data": remove_data, "check_mode": extent.check });
             let begun = api.call(Method::DELETE, &path(&which).await?, &Query::new(), Some(&body)).await?;
             let what = format!("removing {}", which.taskserv);
-            operation::begun(session, &api, vec![(what, begun)], &wait.or_plan(check)).await
+            operation::begun(session, &api, vec![(what, begun)], &extent.wait()).await
         }
     }
 }

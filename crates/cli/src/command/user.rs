@@ -31,8 +31,8 @@ enum Verb {
     Create {
         /// The name to log in with
         username: String,
-        /// admin, operator, developer or viewer
-        #[arg(long, default_value = "viewer")]
+        /// What the user may do
+        #[arg(long, value_parser = ROLES, default_value = "viewer")]
         role: String,
         /// The password; asked for (or read from standard input) when absent
         #[arg(long)]
@@ -42,8 +42,8 @@ enum Verb {
     Update {
         /// Name or id
         user: String,
-        /// admin, operator, developer or viewer
-        #[arg(long)]
+        /// What the user may do
+        #[arg(long, value_parser = ROLES)]
         role: Option<String>,
         /// Refuse the user's logins
         #[arg(long, conflicts_with = "enable")]
@@ -68,6 +68,8 @@ enum Verb {
         users: Vec<String>,
     },
 }
+
+const ROLES: [&str; 4] = ["admin", "operator", "developer", "viewer"];
 
 static VIEW: View = View {
     plural: "users",

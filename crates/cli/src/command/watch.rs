@@ -52,10 +52,7 @@ pub async fn command(
     command: &Value,
     options: &WatchOptions,
 ) -> Outcome<u8> {
-    let id = command
-        .get("id")
-        .and_then(Value::as_str)
-        .ok_or_else(|| Failure::local("the server's answer holds no command id"))?;
+    let id = command.get("id").and_then(Value::as_str).ok_or_else(|| Failure::lacking("command id"))?;
     let mut watch = Watch {
         api: Arc::clone(api),
         path: format!("{EDGE}/commands/{id}"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::{push, push_order, segment};
+use super::{push, push_order, push_words, segment};
 use crate::Session;
 use crate::api::{EDGE, Query};
 use crate::args::header;
@@ -28,7 +28,7 @@ enum Verb {
         // Not called `url`: that is the server's, for every command.
         #[arg(value_name = "URL")]
         target: String,
-        /// An event type to send, e.g. edge.node.registered; repeatable, or a comma separated list
+        /// An event type to send, e.g. edge.node.registered; repeatable, or several after a comma
         #[arg(short, long = "event", value_name = "TYPE", required = true, value_delimiter = ',')]
         events: Vec<String>,
         /// A header of each request, as 'Authorization: Bearer x'; repeatable
@@ -47,8 +47,8 @@ enum Verb {
         /// Only those that get this event type
         #[arg(long, value_name = "TYPE")]
         event: Option<String>,
-        /// active, paused or disabled
-        #[arg(long)]
+        /// Only those in this state
+        #[arg(long, value_parser = ["active", "paused", "disabled"])]
         state: Option<String>,
         /// Order by a field, e.g. url; -FIELD for descending
         #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
@@ -70,7 +70,7 @@ enum Verb {
         /// Where events are posted
         #[arg(long, value_name = "URL")]
         target: Option<String>,
-        /// The event types to send, all of them; repeatable, or a comma separated list
+        /// The event types to send, all of them; repeatable, or several after a comma
         #[arg(short, long = "event", value_name = "TYPE", value_delimiter = ',')]
         events: Vec<String>,
         /// The headers of each request, all of them; repeatable
@@ -114,14 +114,14 @@ enum Verb {
         #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = parse_duration)]
         wait: Duration,
     },
-    /// The delivery log, newest first
+    /// List deliveries, newest first
     #[command(visible_alias = "log")]
     Deliveries {
         /// The webhook's id; all webhooks when absent
         id: Option<String>,
-        /// pending, delivered, failed or dropped; or a comma separated list
-        #[arg(long)]
-        state: Option<String>,
+        /// Only deliveries in this state; several after a comma
+        #[arg(long, value_delimiter = ',', value_parser = ["pending", "delivered", "failed", "dropped"])]
+        state: Vec<String>,
         /// Only events of this type (`*` is a wildcard)
         #[arg(long, value_name = "TYPE")]
         event: Option<String>,
@@ -291,7 +291,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
         }
         Verb::Deliveries { id, state, event, status, error, since, limit } => {
             let mut query = Query::new();
-            push(&mut query, "state", state);
+            push_words(&mut query, "state", state);
             push(&mut query, "event_type", event);
             push(&mut query, "http_status", status);
             push(&mut query, "error", error);
@@ -318,7 +318,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
                 from = done.get("continue_from").and_then(Value::as_str).map(str::to_owned).filter(|next| *next != at);
             }
             let words = format!("{requeued} deliveries are sent again, {added} events were added");
-            session.said(&id, &words)
+            session.told(&id, &json!({ "requeued": requeued, "added": added }), &words)
         }
     }
 }

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::operation::{self, Wait};
-use super::{push, segment, workspace};
+use super::operation::{self, Extent, Wait};
+use super::provisioned::{Called, Kind};
+use super::{joined, workspace};
 use crate::Session;
-use crate::api::{PROVISIONING, Query};
+use crate::api::Query;
 use crate::failure::{Failure, Outcome};
 use crate::view::{View, age, column, state_style, text};
 use crate::world::World;
@@ -31,16 +32,16 @@ enum Verb {
     /// List workflows, newest last
     #[command(visible_alias = "ls")]
     List {
-        /// Only workflows that stand so: pending,running,completed,failed,cancelled
-        #[arg(long)]
-        status: Option<String>,
-        /// Only workflows in this workspace
+        /// Only workflows in this state; several after a comma
+        #[arg(long, value_delimiter = ',', value_parser = ["pending", "running", "completed", "failed", "cancelled"])]
+        status: Vec<String>,
+        /// Only workflows of this workspace
         #[arg(long, short)]
         workspace: Option<String>,
     },
     /// Submit a workflow
     Submit(Submit),
-    /// Show a workflow
+    /// Show one workflow
     #[command(visible_alias = "get")]
     Show(Which),
     /// List the steps of a workflow
@@ -57,8 +58,8 @@ enum Verb {
 reeve workflow submit batch -f batch.yaml --wait"
 )]
 struct Submit {
-    /// server_create, server_delete, taskserv_create, taskserv_delete, cluster_create, cluster_delete or batch
-    #[arg(value_name = "TYPE")]
+    /// What it does; `batch` takes its steps from the parameters
+    #[arg(value_name = "TYPE", value_parser = TYPES)]
     workflow_type: String,
     /// A YAML or JSON file with the parameters (`-`: standard input)
     #[arg(short = 'f', long, value_name = "FILE")]
@@ -72,12 +73,19 @@ struct Submit {
     /// Keep what was made when something fails
     #[arg(long)]
     preserve_on_failure: bool,
-    /// Say what would be done, and do nothing
-    #[arg(long)]
-    check: bool,
     #[command(flatten)]
-    wait: Wait,
+    extent: Extent,
 }
+
+const TYPES: [&str; 7] = [
+    "server_create",
+    "server_delete",
+    "taskserv_create",
+    "taskserv_delete",
+    "cluster_create",
+    "cluster_delete",
+    "batch",
+];
 
 static VIEW: View = View {
     plural: "workflows",
@@ -103,6 +111,17 @@ static STEPS: View = View {
         column("ERROR", 6, 6, |step, _| text(step, "error")),
     ],
     name: |step| text(step, "name"),
+};
+
+static KIND: Kind = Kind {
+    noun: "workflow",
+    lines: &VIEW,
+    view: &VIEW,
+    whole: "",
+    called: Called::Recent {
+        newest_first: false,
+        first: "submit one, e.g. with `reeve workflow submit batch -f FILE`",
+    },
 };
 
 /// Reads parameters: those of a file, and over them those of the command line.
@@ -141,49 +160,36 @@ pub(super) fn parameters(world: &mut World, file: Option<&PathBuf>, set: &[Strin
 /// Runs `reeve workflow`.
 pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let api = session.api()?;
-    let base = format!("{PROVISIONING}/workflows");
-    let find = async |which: &Which| operation::find(&api, "workflow", &which.workflow).await;
     match noun.verb {
         Verb::List { status, workspace } => {
-            let mut query = Query::new();
-            push(&mut query, "status", status);
-            push(&mut query, "workspace", workspace);
-            let listing = api.rows(&base, &query).await?;
-            session.show_list(&VIEW, &listing)
+            KIND.list(session, &api, [("status", joined(status)), ("workspace", workspace)], 0).await
         }
         Verb::Submit(submit) => {
             let workspace = workspace::chosen(&api, submit.workspace.clone()).await?;
             let parameters = parameters(session.world, submit.file.as_ref(), &submit.set)?;
             let body = json!({
                 "workspace": workspace, "workflow_type": submit.workflow_type, "parameters": parameters,
-                "check_mode": submit.check, "preserve_on_failure": submit.preserve_on_failure,
+                "check_mode": submit.extent.check, "preserve_on_failure": submit.preserve_on_failure,
             });
-            let begun = api.post(&format!("{base}/submit"), &body).await?;
-            let what = submit.workflow_type.clone();
-            operation::begun(session, &api, vec![(what, begun)], &submit.wait.or_plan(submit.check)).await
+            let begun = api.post(&format!("{}/submit", KIND.base()), &body).await?;
+            operation::begun(session, &api, vec![(submit.workflow_type, begun)], &submit.extent.wait()).await
         }
-        Verb::Show(which) => {
-            let workflow = api.get(&format!("{base}/{}", segment(&find(&which).await?)), &Query::new()).await?;
-            session.show(&VIEW, &workflow)
-        }
+        Verb::Show(which) => KIND.show(session, &api, &which.workflow).await,
         Verb::Steps(which) => {
-            let listing = api.rows(&format!("{base}/{}/steps", segment(&find(&which).await?)), &Query::new()).await?;
+            let path = KIND.path(&api, &which.workflow).await?;
+            let listing = api.rows(&format!("{path}/steps"), &Query::new()).await?;
             session.show_list(&STEPS, &listing)
         }
         Verb::Watch(which) => {
-            let id = find(&which).await?;
-            let workflow = api.get(&format!("{base}/{}", segment(&id)), &Query::new()).await?;
+            let workflow = api.get(&KIND.path(&api, &which.workflow).await?, &Query::new()).await?;
             let what = text(&workflow, "workflow_type");
             operation::begun(session, &api, vec![(what, workflow)], &Wait { wait: true }).await
         }
         Verb::Cancel(which) => {
-            let id = find(&which).await?;
-            let operation = api.post(&format!("{base}/{}/cancel", segment(&id)), &json!({})).await?;
-            session.done(
-                &operation::VIEW,
-                &operation,
-                &format!("workflow {id} is cancelled; what it did is taken back"),
-            )
+            let id = KIND.find(&api, &which.workflow).await?;
+            let operation = api.post(&format!("{}/cancel", KIND.at(&id)), &json!({})).await?;
+            let words = format!("workflow {id} is cancelled; what it did is taken back");
+            session.done(&operation::VIEW, &operation, &words)
         }
     }
 }

@@ -8,7 +8,7 @@ use super::segment;
 use crate::Session;
 use crate::api::{Api, PROVISIONING, Query};
 use crate::failure::{Failure, OK, Outcome};
-use crate::view::{View, age, column, text};
+use crate::view::{Format, View, age, column, document, text};
 
 /// Workspaces.
 #[derive(Debug, Clone, Args)]
@@ -236,12 +236,15 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             for server in gone["servers_left"].as_array().into_iter().flatten().filter_map(Value::as_str) {
                 words.push_str(&format!("\nwarning: {server} is not known any more and may be running still"));
             }
-            session.said(&name, &words)
+            session.told(&name, &gone, &words)
         }
         Verb::Key { name } => {
             let name = chosen(&api, name).await?;
             let key = api.get(&format!("{}/key", path(&name)), &Query::new()).await?;
-            session.world.out.line(&text(&key, "public_key"))?;
+            match session.format() {
+                format @ (Format::Json | Format::Yaml) => document(&mut session.world.out, format, &key)?,
+                Format::Table | Format::Wide | Format::Name => session.world.out.line(&text(&key, "public_key"))?,
+            }
             Ok(OK)
         }
         Verb::Credential(verb) => credential(verb, session, &api).await,

@@ -185,6 +185,11 @@ struct Program {
     command: ClientCommand,
 }
 
+/// The definition of the whole command line.
+pub fn program() -> clap::Command {
+    Program::command()
+}
+
 /// The user at the keyboard: a home directory, an environment, a terminal width.
 pub struct User {
     pub home: tempfile::TempDir,

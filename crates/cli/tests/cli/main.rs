@@ -6,6 +6,7 @@ mod apply;
 mod backups;
 mod errors;
 mod fake;
+mod help;
 mod login;
 mod metrics;
 mod nouns;

@@ -157,13 +157,3 @@ async fn text_of_a_node_cannot_steer_the_terminal() {
     let ran = User::of(&fake).wide(200).run("node list").await;
     assert!(!ran.stdout.contains('\u{1b}') && ran.stdout.lines().count() == 2, "{:?}", ran.stdout);
 }
-
-#[tokio::test]
-async fn completions_know_the_commands() {
-    let ran = User::new().run("completions bash").await;
-    assert!(
-        ran.code == 0 && ran.stdout.contains("reeve__subcmd__node") || ran.stdout.contains("reeve__node"),
-        "{}",
-        ran.stdout.len()
-    );
-}

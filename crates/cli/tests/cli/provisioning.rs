@@ -151,3 +151,60 @@ async fn the_newest_operations_stand_last() {
     let ran = User::of(&fake).run("operation cancel last").await;
     assert!(ran.code == 1 && ran.stderr.contains("it is completed (409 conflict)"), "{}", ran.stderr);
 }
+
+#[tokio::test]
+async fn the_last_plan_stands_first_and_the_last_workflow_last() {
+    let fake = Fake::start().await;
+    let (older, newer) = ("11111111-e29b-41d4-a716-446655440000", "22222222-e29b-41d4-a716-446655440000");
+    let row = |id: &str| json!({"id": id, "type": "server_create", "workflow_type": "batch", "plan": {}});
+    fake.on(&format!("GET {BASE}/plans"), move |_| raw(200, json!([row(newer), row(older)])));
+    fake.on(&format!("GET {BASE}/workflows"), move |_| raw(200, json!([row(older), row(newer)])));
+    for noun in ["plan", "workflow"] {
+        for id in [older, newer] {
+            fake.on(&format!("GET {BASE}/{noun}s/{id}"), move |_| raw(200, row(id)));
+        }
+        let mut user = User::of(&fake);
+        assert_eq!(user.run(&format!("{noun} show last -o name")).await.stdout, format!("{newer}\n"));
+        assert_eq!(user.run(&format!("{noun} show 1111 -o name")).await.stdout, format!("{older}\n"));
+        let ran = user.run(&format!("{noun} show 4466")).await;
+        assert!(ran.stderr.contains(&format!("no {noun} is called '4466'")), "{}", ran.stderr);
+        let ran = user.run(&format!("{noun} show 0000")).await;
+        assert!(ran.stderr.contains(&format!("'0000' names 2 {noun}s")), "{}", ran.stderr);
+        let ran = user.run(&format!("{noun} show 11")).await;
+        assert!(ran.code == 1 && ran.stderr.contains("next:  give at least 4 characters"), "{}", ran.stderr);
+    }
+    fake.on(&format!("GET {BASE}/plans"), |_| raw(200, json!([])));
+    let ran = User::of(&fake).run("plan apply last").await;
+    assert!(ran.stderr.contains("there is no plan yet\nnext:  make one with --check"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn a_taskserv_is_known_by_its_name_where_there_is_one_of_it() {
+    let fake = Fake::start().await;
+    let row = |id: &str, name: &str| json!({"id": id, "name": name, "status": "running", "servers": ["a"]});
+    fake.on(&format!("GET {BASE}/taskservs"), move |_| {
+        raw(200, json!([row("t-1", "etcd"), row("t-2", "redis"), row("t-3", "redis")]))
+    });
+    fake.on(&format!("GET {BASE}/taskservs/t-1"), move |_| raw(200, row("t-1", "etcd")));
+    fake.on(&format!("GET {BASE}/taskservs/t-3"), move |_| raw(200, row("t-3", "redis")));
+    let mut user = User::of(&fake);
+    assert_eq!(user.run("taskserv show etcd -o name").await.stdout, "t-1\n");
+    assert_eq!(user.run("taskserv show t-3 -o name").await.stdout, "t-3\n");
+    let ran = user.run("taskserv show redis").await;
+    assert!(ran.stderr.contains("'redis' names 2 taskservs") && ran.stderr.contains("give the whole id"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn programs_get_the_servers_own_answer() {
+    let fake = Fake::start().await;
+    workspaces(&fake);
+    fake.on(&format!("GET {BASE}/workspaces/prod/key"), |_| raw(200, json!({"public_key": "ssh-ed25519 AAAA"})));
+    fake.on(&format!("DELETE {BASE}/workspaces/prod"), |_| raw(200, json!({"name": "prod", "servers_left": ["web"]})));
+    let mut user = User::of(&fake);
+    assert_eq!(user.run("workspace key").await.stdout, "ssh-ed25519 AAAA\n");
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(read(&user.run("workspace key -o json").await.stdout)["public_key"], "ssh-ed25519 AAAA");
+    assert_eq!(read(&user.run("workspace delete prod -o json").await.stdout)["servers_left"], json!(["web"]));
+    let ran = user.run("workspace delete prod").await;
+    assert!(ran.stdout.is_empty() && ran.stderr.contains("warning: web is not known any more"), "{ran:?}");
+}

@@ -165,6 +165,11 @@ fn surplus<'a>(
     old.map(|(_, (_, name))| *name).collect()
 }
 
+/// When a backup says that it was begun: a second after the one before it at the least, for names tell no less apart.
+pub(super) fn begun_at(now: Timestamp, before: Option<Timestamp>) -> Timestamp {
+    before.map_or(now, |before| now.max(before.plus_ms(1_000)))
+}
+
 /// The name of a backup of the schedule that is begun at `at`.
 pub(super) fn name_of(label: &str, at: Timestamp) -> String {
     format!("reeve-{label}-{}{SUFFIX}", at.rfc3339_secs().replace(['-', ':'], ""))
@@ -207,6 +212,21 @@ mod tests {
             "notes.txt",
         ] {
             assert_eq!(made_at("ab12", other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn no_two_have_one_name() {
+        let at = |text| Timestamp::parse(text).unwrap();
+        let now = at("2026-01-31T08:00:05.900Z");
+        for (before, begun) in [
+            (None, "20260131T080005Z"),
+            (Some("2026-01-31T08:00:04Z"), "20260131T080005Z"),
+            (Some("2026-01-31T08:00:05Z"), "20260131T080006Z"),
+            (Some("2026-01-31T08:00:06Z"), "20260131T080007Z"),
+        ] {
+            let name = name_of("ab", begun_at(now, before.map(at)));
+            assert_eq!(name, format!("reeve-ab-{begun}.rvb"), "{before:?}");
         }
     }
 

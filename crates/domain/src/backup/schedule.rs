@@ -338,7 +338,7 @@ pub async fn run_now(app: &App, actor: &Actor) -> Result<View> {
     authz::require(actor, Permission::ServerWrite)?;
     let mut tx = app.begin(actor).await?;
     let (stored, _) = stored(app, &mut tx).await?.ok_or_else(none)?;
-    let new = new_job(&stored, app.now(), &actor.principal.label())?;
+    let new = new_job(&mut tx, &stored, app.now(), &actor.principal.label()).await?;
     let id = enqueue(&mut tx, app.now(), &*app.ids, new).await?;
     let job = reeve_jobs::get(&mut tx, &id).await?;
     audit::record(app, &mut tx, actor, "backup.run", id.as_str(), json!({"to": stored.to})).await?;
@@ -383,14 +383,18 @@ pub async fn tick(app: &App) -> Result<()> {
             if !ticks::advance(&mut tx, TICKS, due, following, now).await? {
                 return Ok(());
             }
-            enqueue(&mut tx, now, &*app.ids, new_job(&stored, now, "schedule")?).await?;
+            let new = new_job(&mut tx, &stored, now, "schedule").await?;
+            enqueue(&mut tx, now, &*app.ids, new).await?;
         }
     }
     tx.commit().await
 }
 
-fn new_job(stored: &Stored, now: Timestamp, requested_by: &str) -> Result<NewJob> {
-    let new = NewBackup { name: run::name_of(&stored.label, now) };
+async fn new_job(tx: &mut Tx, stored: &Stored, now: Timestamp, requested_by: &str) -> Result<NewJob> {
+    // Jobs exclude each other, so the last one that was made is the newest there is.
+    let last = outcome(tx).await?.last_success;
+    let before = last.and_then(|last| run::made_at(&stored.label, &last.name));
+    let new = NewBackup { name: run::name_of(&stored.label, run::begun_at(now, before)) };
     Ok(NewJob::new::<App, MakeBackup>(&new, requested_by)?.unique(UNIQUE).about(stored.to.clone()))
 }
 

@@ -71,8 +71,12 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn new(app: &App, row: Webhook) -> Result<Self> {
-        Ok(Self {
-            target: Arc::new(Target::open(app, &row)?),
+        Ok(Self::of(Target::open(app, &row)?, row))
+    }
+
+    fn of(target: Target, row: Webhook) -> Self {
+        Self {
+            target: Arc::new(target),
             row,
             active: true,
             queue: VecDeque::new(),
@@ -82,7 +86,7 @@ impl Endpoint {
             next_due: None,
             hold_until: Timestamp(0),
             failures: 0,
-        })
+        }
     }
 
     /// Takes over what somebody changed.
@@ -207,18 +211,7 @@ mod tests {
         };
         let keys = Keys::new(Secret::new("s"), None);
         let target = Target { id: row.id.clone(), url: String::new(), headers: Vec::new(), keys };
-        Endpoint {
-            target: Arc::new(target),
-            row,
-            active: true,
-            queue: VecDeque::new(),
-            held: HashSet::new(),
-            running: 0,
-            dirty: true,
-            next_due: None,
-            hold_until: Timestamp(0),
-            failures: 0,
-        }
+        Endpoint::of(target, row)
     }
 
     fn rows(seqs: std::ops::Range<i64>, at: Timestamp) -> Vec<Queued> {

@@ -172,6 +172,8 @@ impl Step<App, Running> for Nodes {
         if kept {
             return Ok(());
         }
+        // Between that look and its calling off an operation may have completed: only now nothing moves any more.
+        let scene = Scene::look(app, &running.operation).await?;
         let order = scene.graph.order().map_err(|_| Error::internal("a circle"))?;
         let mut open = false;
         for id in order.into_iter().rev() {

@@ -4,6 +4,7 @@ use reeve_domain::agent::{self, Known, Refusal, Report, Stage, presence};
 use reeve_domain::{event, node};
 use reeve_ports::Order;
 use reeve_testkit::db::on_both;
+use reeve_testkit::until;
 use reeve_types::enrollment_key::KeyRefusal;
 use reeve_types::execution::ExecutionStatus;
 use reeve_types::node::NodeStatus;
@@ -166,12 +167,7 @@ async fn an_outcome_is_stored_once_and_always_answered() {
         w.until(&command, all_are(ExecutionStatus::Completed, 1)).await;
         w.agents.take(&id);
         agent::report(&w.app, &id, Report::Outcome(outcome(&execution, 5, "second"))).await;
-        loop {
-            if w.agents.take(&id).contains(&Order::Stored(execution.clone())) {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
+        until("the answer", || w.agents.take(&id).contains(&Order::Stored(execution.clone()))).await;
         let rows = w.executions(&command).await;
         assert_eq!((rows[0].exit_code, rows[0].output.as_deref()), (Some(0), Some("first")));
         let kinds = [event::EXECUTION_COMPLETED.to_owned()];
@@ -190,12 +186,7 @@ async fn a_report_of_another_nodes_execution_is_refused() {
         let execution = rows.iter().find(|e| e.node_id.as_ref() == Some(&mine)).unwrap().id.clone();
         w.agents.take(&other);
         agent::report(&w.app, &other, Report::Outcome(outcome(&execution, 0, "forged"))).await;
-        loop {
-            if w.agents.take(&other).contains(&Order::Forget(execution.clone())) {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
+        until("the answer", || w.agents.take(&other).contains(&Order::Forget(execution.clone()))).await;
         assert!(w.executions(&command).await.iter().all(|e| e.status == ExecutionStatus::Pending));
     })
     .await;

@@ -1,13 +1,13 @@
 //! Backups by schedule: made when due and once, kept as long as wanted, told of when they fail, and never shown the key.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use reeve_domain::backup::schedule::{self, BucketAccess, KeyText, Status, Wanted};
 use reeve_domain::backup::{self, BackupKey, download};
 use reeve_domain::{App, background, event, server};
 use reeve_testkit::backups::{MemorySite, SERVER_JSON};
 use reeve_testkit::db::{TestDb, on_both};
+use reeve_testkit::find;
 use reeve_types::{Actor, Error, ErrorKind, Secret, ServerId};
 use tokio_util::sync::CancellationToken;
 
@@ -50,30 +50,26 @@ impl Yard {
 
     /// Moves the clock in steps in which jobs and loops have their turn, until `condition` holds.
     async fn until(&self, condition: impl Fn(&Status) -> bool) -> Status {
-        for _ in 0..500 {
+        find("the backups to stand so", async || {
             let status = self.status().await;
             if condition(&status) {
-                return status;
+                return Ok(status);
             }
             self.world.clock.advance_ms(1_000);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the condition never held: {:?}", self.status().await);
+            Err(status)
+        })
+        .await
     }
 
     /// Awaits that no job is unfinished: until then another one of the kind is the same.
     async fn idle(&self) {
-        for _ in 0..1_000 {
+        find("no job to be open", async || {
             let mut tx = self.world.app.store.read().await.unwrap();
             let sql = "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')";
             let open: i64 = tx.one(sql, &[]).await.unwrap().get().unwrap();
-            drop(tx);
-            if open == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("jobs never ended");
+            if open == 0 { Ok(()) } else { Err(open) }
+        })
+        .await;
     }
 
     async fn events(&self, kind: &str) -> Vec<String> {
@@ -205,14 +201,15 @@ async fn a_failure_is_told_once_and_the_next_success_clears_it() {
         let failed = yard.until(|status| status.outcome.last_failure.is_some()).await;
         assert!(failed.outcome.last_failure.unwrap().error.contains("on fire"));
         // Tried again before it is given up, with one event at the end.
-        for _ in 0..500 {
-            if !yard.events(event::BACKUP_FAILED).await.is_empty() {
-                break;
+        let told = find("the event", async || {
+            let told = yard.events(event::BACKUP_FAILED).await;
+            if !told.is_empty() {
+                return Ok(told);
             }
             yard.world.clock.advance_ms(60_000);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(yard.events(event::BACKUP_FAILED).await.len(), 1);
+            Err("none")
+        });
+        assert_eq!(told.await.len(), 1);
         yard.site.set_broken(false);
         yard.site.set_undeletable(true);
         yard.idle().await;
@@ -229,6 +226,28 @@ async fn a_failure_is_told_once_and_the_next_success_clears_it() {
         }
         let kept = yard.until(|s| s.outcome.last_success.as_ref().is_some_and(|s| s.not_deleted.is_some())).await;
         assert!(kept.outcome.last_success.unwrap().not_deleted.unwrap().contains("write-once"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_in_one_second_are_two_files() {
+    on_both(|db| async {
+        let yard = Yard::new(db).await;
+        yard.set(Wanted { keep_last: None, ..wanted() }).await.unwrap();
+        for count in 1..=3 {
+            // The clock stands.
+            schedule::run_now(&yard.world.app, &yard.me).await.unwrap();
+            yard.site.until(|names| names.len() == count).await;
+            yard.idle().await;
+        }
+        let last = yard.status().await.outcome.last_success.unwrap().name;
+        assert_eq!(yard.site.names().last(), Some(&last), "their order is that of their names");
+        let key = BackupKey::passphrase(PASSPHRASE).unwrap();
+        for name in yard.site.names() {
+            backup::verify(&yard.site.content(&name)[..], &key).await.unwrap();
+        }
+        assert_eq!(schedule::list(&yard.world.app, &yard.me).await.unwrap().1.len(), 3, "all are the schedule's");
     })
     .await;
 }

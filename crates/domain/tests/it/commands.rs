@@ -6,6 +6,7 @@ use reeve_domain::command::{self, Progress, RolloutPlan};
 use reeve_domain::{execution, node};
 use reeve_ports::Order;
 use reeve_testkit::db::on_both;
+use reeve_testkit::{find, until};
 use reeve_types::command::{TargetKind, Targeting};
 use reeve_types::execution::ExecutionStatus;
 use reeve_types::rollout::{BatchSize, RolloutState};
@@ -128,22 +129,20 @@ async fn a_rollout_stops_at_too_many_failures_and_goes_on_when_told() {
             nodes.iter().flat_map(|n| w.agents.runs(n).into_iter().map(|e| (n.clone(), e))).collect()
         };
         w.until(&command, all_are(ExecutionStatus::Pending, 5)).await;
-        while out(&w).is_empty() {
-            tokio::task::yield_now().await;
-        }
+        until("the canary to be asked", || !out(&w).is_empty()).await;
         assert_eq!(out(&w).len(), 1, "the canary alone");
         let (node, e) = out(&w).remove(0);
         w.answer(&node, &e, 1, "").await;
         let state = async || command::get(&w.app, &w.admin, &command).await.unwrap().command.rollout.unwrap();
-        while state().await.state == RolloutState::Running {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!((state().await.state, state().await.failures), (RolloutState::Stopped, 1));
+        let stopped = find("the rollout to stop", async || match state().await {
+            rollout if rollout.state == RolloutState::Running => Err(rollout),
+            rollout => Ok(rollout),
+        });
+        let stopped = stopped.await;
+        assert_eq!((stopped.state, stopped.failures), (RolloutState::Stopped, 1));
         assert_eq!(out(&w).len(), 1);
         command::resume(&w.app, &w.admin, &command).await.unwrap();
-        while out(&w).len() < 3 {
-            tokio::task::yield_now().await;
-        }
+        until("the first batch to be asked", || out(&w).len() >= 3).await;
         command::pause(&w.app, &w.admin, &command).await.unwrap();
         for (node, e) in out(&w).into_iter().skip(1) {
             w.answer(&node, &e, 0, "").await;

@@ -1,8 +1,9 @@
 //! One key, one effect.
 
-use reeve_domain::idempotency::{self, Lookup, StoredReply, TAKEN};
+use reeve_domain::idempotency::{self, TAKEN};
 use reeve_store::setting;
 use reeve_testkit::db::on_both;
+use reeve_types::access::{Lookup, StoredReply};
 use reeve_types::{Actor, ErrorKind, Result};
 
 use crate::{Bench, nobody_from, with_key};
@@ -48,7 +49,7 @@ async fn an_answer_that_never_came_is_told_from_one_on_its_way() {
         effect(&bench, &with_key(&Actor::system(), "r1", "k", "f"), "a").await.unwrap();
         bench.clock.advance_ms(61_000);
         let again = with_key(&Actor::system(), "r2", "k", "f");
-        assert_eq!(idempotency::lookup(&bench.app, &again).await.unwrap(), Lookup::AppliedButUnanswered);
+        assert_eq!(idempotency::lookup(&bench.app, &again).await.unwrap(), Lookup::Unanswered);
     })
     .await;
 }

@@ -1,7 +1,5 @@
 //! Jobs, schedules and reconcilers through their use cases, on the runner that a server starts.
 
-use std::time::Duration;
-
 use reeve_domain::config::Config;
 use reeve_domain::execution::PruneExecutions;
 use reeve_domain::job::{self, Progress};
@@ -176,9 +174,7 @@ async fn old_executions_are_dropped_by_the_schedule_with_an_event_each() {
         world.until(&open, |rows| rows.len() == 1).await;
 
         world.clock.advance_ms(31 * DAY_MS);
-        while !world.executions(&ended).await.is_empty() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        world.until(&ended, |rows| rows.is_empty()).await;
         assert_eq!(world.executions(&open).await.len(), 1, "it has not ended");
         let kinds = ["edge.command_execution.pruned".to_owned()];
         let events = reeve_domain::event::newest(&world.app, &world.admin, &kinds, 10).await.unwrap();

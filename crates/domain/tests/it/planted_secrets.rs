@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
-use reeve_domain::idempotency::{self, StoredReply};
+use reeve_domain::idempotency;
 use reeve_domain::identity::{api_token, authenticate, session, user};
 use reeve_domain::seal::rotate::setting_place;
 use reeve_domain::ssh_username::{self, Offer};
 use reeve_domain::{App, agent, cluster, enrollment_key};
 use reeve_store::setting;
 use reeve_testkit::db::TestDb;
+use reeve_types::access::StoredReply;
 use reeve_types::node::NodeIdType;
 use reeve_types::{Actor, NodeId, Role, Secret};
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use reeve_domain::idempotency::{self, Lookup, StoredReply};
+use reeve_domain::idempotency;
 use reeve_domain::identity::{authenticate, bootstrap, session};
 use reeve_domain::seal::rotate::{check_keys, rotate, setting_place};
 use reeve_domain::seal::rotation;
@@ -10,6 +10,8 @@ use reeve_domain::{App, audit, background, cluster, enrollment_key, job};
 use reeve_ports::SealKeys;
 use reeve_store::setting;
 use reeve_testkit::db::on_both;
+use reeve_testkit::find;
+use reeve_types::access::{Lookup, StoredReply};
 use reeve_types::job::JobState;
 use reeve_types::{Actor, Error, ErrorKind, Result, Secret};
 use serde_json::json;
@@ -64,14 +66,15 @@ async fn sealed_by(app: &App, key_id: &str) -> Vec<String> {
 }
 
 async fn ended(bench: &Bench, id: &reeve_types::JobId) -> job::View {
-    loop {
+    find("the job to end", async || {
         let view = job::get(&bench.app, &Actor::system(), id).await.unwrap();
         if view.job.state.is_final() {
-            return view;
+            return Ok(view);
         }
         bench.clock.advance_ms(1_000);
-        tokio::task::yield_now().await;
-    }
+        Err(view.job)
+    })
+    .await
 }
 
 #[tokio::test]
@@ -151,13 +154,11 @@ async fn a_key_that_cannot_be_kept_is_not_used() {
         let stop = CancellationToken::new();
         let mut loops = background::start(&bench.app, &stop);
         let started = rotation::start(&bench.app, &Actor::system()).await.unwrap();
-        loop {
-            let view = job::get(&bench.app, &Actor::system(), &started.job.id).await.unwrap();
-            if view.job.error.as_deref() == Some("the disk is full") {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
+        find("the first failure", async || {
+            let job = job::get(&bench.app, &Actor::system(), &started.job.id).await.unwrap().job;
+            if job.error.as_deref() == Some("the disk is full") { Ok(()) } else { Err(job) }
+        })
+        .await;
         assert_eq!(bench.app.seal.key_ids(), ["k1"]);
         *keys.full.lock().unwrap() = false;
         assert_eq!(ended(&bench, &started.job.id).await.job.state, JobState::Succeeded);

@@ -5,6 +5,7 @@ use reeve_domain::{event, node};
 use reeve_ports::Order;
 use reeve_store::node as nodes;
 use reeve_testkit::db::on_both;
+use reeve_testkit::find;
 use reeve_types::node::NodeStatus;
 use reeve_types::rollout::{BatchSize, RolloutPlan, RolloutState};
 use reeve_types::self_update::{SelfUpdateFilter, SelfUpdateState, SelfUpdateStatus, SelfUpdateSummary};
@@ -42,15 +43,11 @@ async fn until(
     id: &SelfUpdateRequestId,
     condition: impl Fn(&self_update::View) -> bool,
 ) -> self_update::View {
-    let mut last = get(w, id).await;
-    for _ in 0..1000 {
-        if condition(&last) {
-            return last;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        last = get(w, id).await;
-    }
-    panic!("the condition never held: {last:#?}");
+    find("the request to be so", async || {
+        let last = get(w, id).await;
+        if condition(&last) { Ok(last) } else { Err(last) }
+    })
+    .await
 }
 
 /// The requests that a node was asked about.
@@ -61,15 +58,9 @@ fn asked(w: &World, node: &NodeId) -> Vec<SelfUpdateRequestId> {
 
 /// Awaits the one order that a node gets; it may follow the commit that says so.
 async fn asked_once(w: &World, node: &NodeId, id: &SelfUpdateRequestId) {
-    for _ in 0..1000 {
-        let orders = asked(w, node);
-        if !orders.is_empty() {
-            assert_eq!(orders, std::slice::from_ref(id));
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    panic!("{node} was not asked");
+    let orders =
+        find("the node to be asked", async || Some(asked(w, node)).filter(|o| !o.is_empty()).ok_or(node)).await;
+    assert_eq!(orders, std::slice::from_ref(id));
 }
 
 async fn answer(w: &World, node: &NodeId, id: &SelfUpdateRequestId, triggered: bool, reason: &str) {

@@ -293,7 +293,7 @@ async fn an_execution_that_expires_is_stopped_at_another_server() {
 
 #[tokio::test]
 async fn a_question_reaches_an_agent_at_another_server_and_the_answer_comes_back() {
-    const SOON: Duration = Duration::from_secs(20);
+    const SOON: Duration = reeve_testkit::PATIENCE;
     let two = Two::new().await;
     let (node, silent, nowhere) = (two.a.node("main").await, two.a.node("main").await, two.a.node("main").await);
     for node in [&node, &silent, &nowhere] {

@@ -204,23 +204,19 @@ impl World {
         reeve_domain::execution::list(&self.app, &self.admin, &filter, &[], page).await.unwrap().items
     }
 
-    /// Awaits that the executions of a command satisfy `condition`; panics with what they were after ten seconds. What a
-    /// fan-out made has then been delivered, too.
+    /// Awaits that the executions of a command satisfy `condition`. What a fan-out made has then been delivered, too.
     pub async fn until(
         &self,
         command: &reeve_types::CommandId,
         condition: impl Fn(&[Execution]) -> bool,
     ) -> Vec<Execution> {
-        let mut last = Vec::new();
-        for _ in 0..1000 {
-            last = self.executions(command).await;
-            if condition(&last) {
-                self.fanned_out().await;
-                return last;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        panic!("the condition never held: {last:#?}");
+        let found = reeve_testkit::find("the executions to be so", async || {
+            let last = self.executions(command).await;
+            if condition(&last) { Ok(last) } else { Err(last) }
+        })
+        .await;
+        self.fanned_out().await;
+        found
     }
 
     pub async fn answer_accepted(&self, node: &NodeId, execution: &ExecutionId) {
@@ -236,9 +232,7 @@ impl World {
     /// Awaits that the pass which made executions has also delivered them to whoever is connected.
     async fn fanned_out(&self) {
         let running = || self.app.registry.status().iter().any(|s| s.name == background::FAN_OUT && s.running);
-        while running() {
-            tokio::task::yield_now().await;
-        }
+        reeve_testkit::until("the pass to end", || !running()).await;
     }
 
     pub async fn answer(&self, node: &NodeId, execution: &ExecutionId, exit_code: i64, output: &str) {

@@ -48,7 +48,7 @@ async fn drain_ends_streams_and_cuts_what_does_not_end() {
 
 #[tokio::test]
 async fn clients_that_send_no_request_are_let_go() {
-    let options = ListenerOptions { header_timeout: Duration::from_millis(50), ..Default::default() };
+    let options = ListenerOptions { header_timeout: Duration::from_secs(1), ..Default::default() };
     let toy = Toy::start_with(kit(), options, client(None)).await;
     let mut slow = TcpStream::connect(toy.address).await.unwrap();
     slow.write_all(b"GET /open HTTP/1.1\r\nHost:").await.unwrap();

@@ -189,7 +189,7 @@ async fn an_idempotency_key_runs_the_request_once() {
 #[tokio::test]
 async fn panics_and_endless_handlers_end_in_the_envelope() {
     let mut kit = kit();
-    kit.handler_timeout = Duration::from_millis(50);
+    kit.handler_timeout = Duration::from_millis(500);
     let toy = Toy::start(kit).await;
     assert_eq!(word(&toy.get("/panic", "reader").await), (500, "panicked"));
     assert_eq!(word(&toy.get("/wait", "reader").await), (503, "timed out"));

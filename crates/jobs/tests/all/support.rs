@@ -156,15 +156,13 @@ impl Bench {
         let page = reeve_jobs::read_output(&mut tx, id, from, most).await.unwrap();
         (page.text, page.next_offset)
     }
-    /// Waits until `holds` says so, looking again whenever something is written.
+    /// Waits until `holds` says so.
     pub async fn until(&self, id: &JobId, holds: impl Fn(&Job) -> bool) -> Job {
-        loop {
+        reeve_testkit::find("the job to be so", async || {
             let job = self.get(id).await;
-            if holds(&job) {
-                return job;
-            }
-            tokio::task::yield_now().await;
-        }
+            if holds(&job) { Ok(job) } else { Err(job) }
+        })
+        .await
     }
     pub async fn until_final(&self, id: &JobId) -> Job {
         self.until(id, |job| job.state.is_final()).await

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
 
 use reeve_lab::{Host, Lab, Process, eventually};
 
@@ -71,7 +70,7 @@ fn a_panic_takes_the_lab_and_its_processes_down() {
     assert!(ended.is_err());
     let (name, pid) = told.recv().unwrap();
     assert!(!std::path::Path::new("/run/netns").join(&name).exists());
-    eventually("the end of the process", Duration::from_secs(10), || {
+    eventually("the end of the process", LIMIT, || {
         let mut state = String::new();
         let Ok(mut stat) = std::fs::File::open(format!("/proc/{pid}/stat")) else {
             return Ok(true);

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use reeve_lab::{find, until};
 use reeve_ports::cloud::{Cloud, CloudServer, CloudServerId, LabelFilter, ServerSpec, ServerState, Stop};
 use reeve_ports::remote::gather;
 use reeve_ports::{CloudErrorKind, cloud::Removal};
@@ -13,15 +14,11 @@ use futures::TryStreamExt;
 use crate::rig::{Rig, sh};
 
 async fn reaches(rig: &Rig, id: &CloudServerId, state: ServerState) -> CloudServer {
-    let mut server = rig.local.get(id).await.unwrap();
-    for _ in 0..600 {
-        if server.state == state {
-            return server;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        server = rig.local.get(id).await.unwrap();
-    }
-    panic!("{:?} instead of {state:?}\n{}", server.state, rig.console(&server));
+    find(&format!("a host that is {state:?}"), async || match rig.local.get(id).await.unwrap() {
+        server if server.state == state => Ok(server),
+        server => Err((server.state, rig.console(&server))),
+    })
+    .await
 }
 
 /// Processes of this machine that were started with a word.
@@ -32,16 +29,14 @@ fn with_word(word: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_hosts_in_seconds_and_gone_without_a_trace() {
+async fn three_hosts_side_by_side_and_gone_without_a_trace() {
     let rig = Rig::new();
     rig.local.authenticate().await.unwrap();
     let begun = Instant::now();
     let made = join_all(["a", "b", "c"].map(|name| rig.create(name))).await;
     let servers: Vec<CloudServer> = made.iter().map(|made| made.server.clone()).collect();
     let hosts = join_all(servers.iter().map(|server| rig.login(server))).await;
-    let took = begun.elapsed();
-    println!("three hosts were made and logged in to within {took:?}");
-    assert!(took < Duration::from_secs(30), "{took:?}");
+    println!("three hosts were made and logged in to within {:?}", begun.elapsed());
     assert!(made.iter().all(|made| made.login_user == "root" && !made.found));
 
     for (server, host) in servers.iter().zip(&hosts) {
@@ -72,9 +67,7 @@ async fn three_hosts_in_seconds_and_gone_without_a_trace() {
     // The numbers of namespaces are used again at once, so a process of the host is looked for instead.
     let marker = format!("123{}.25", std::process::id());
     sh(&*hosts[0], &format!("nohup setsid sleep {marker} >/dev/null 2>&1 &")).await;
-    while with_word(&marker) == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the process", || with_word(&marker) > 0).await;
     rig.delete_all().await;
     assert_eq!(rig.traces(), Vec::<String>::new());
     assert_eq!(with_word(&marker), 0, "a process of the host lives on");
@@ -98,6 +91,8 @@ async fn a_host_keeps_its_files_and_its_key_and_outlives_the_server() {
     )
     .await;
     let key = host.host_key().clone();
+    let hardware = "ip -br link show eth0 | awk '{print $3}'";
+    let known_by = sh(&*host, hardware).await;
 
     // A server that is started anew finds it; the same order too.
     let again = rig.again();
@@ -112,10 +107,8 @@ async fn a_host_keeps_its_files_and_its_key_and_outlives_the_server() {
     rig.local.reboot(&made.server.id).await.unwrap();
     let server = reaches(&rig, &made.server.id, ServerState::Running).await;
     assert_ne!(rig.pid(&server), pid);
-    // Those who know its address need not find it anew.
-    let begun = Instant::now();
     let host = rig.login(&server).await;
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert_eq!(sh(&*host, hardware).await, known_by, "those who know its address need not find it anew");
     assert_eq!(host.host_key(), &key);
     assert_eq!(sh(&*host, "cat /etc/mine /var/lib/data /opt/y/z; ls /tmp").await, "mine\ndata\ny");
 
@@ -147,17 +140,14 @@ async fn a_soft_stop_asks_and_then_pulls_the_plug() {
     let made = rig.create("stubborn").await;
     let host = rig.login(&made.server).await;
     let witness = rig.folder(&made.server).join("root/var/lib/asked");
-    sh(&*host, "nohup sh -c 'trap \"echo yes > /var/lib/asked\" TERM; while :; do sleep 0.2; done' >/dev/null 2>&1 &")
-        .await;
+    let script = "trap \"echo yes > /var/lib/asked\" TERM; touch /var/lib/ready; while :; do sleep 0.2; done";
+    sh(&*host, &format!("nohup sh -c '{script}' >/dev/null 2>&1 &")).await;
+    until("the one that does not end", || rig.folder(&made.server).join("root/var/lib/ready").exists()).await;
     let begun = Instant::now();
-    rig.local.stop(&made.server.id, Stop::Soft { timeout_s: 2 }).await.unwrap();
+    rig.local.stop(&made.server.id, Stop::Soft { timeout_s: 8 }).await.unwrap();
     assert_eq!(rig.local.get(&made.server.id).await.unwrap().state, ServerState::Changing);
     reaches(&rig, &made.server.id, ServerState::Stopped).await;
-    assert!(
-        begun.elapsed() > Duration::from_secs(1) && begun.elapsed() < Duration::from_secs(9),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() > Duration::from_secs(7), "{:?}", begun.elapsed());
     assert_eq!(std::fs::read_to_string(witness).unwrap(), "yes\n");
     rig.delete_all().await;
 }
@@ -169,7 +159,7 @@ async fn what_the_order_gives_along_is_run_once_at_the_first_start() {
     let spec = ServerSpec { user_data: Some(Secret::new(script)), ..rig.spec("born") };
     let made = rig.local.create(&spec).await.unwrap();
     let host = rig.login(&made.server).await;
-    let status = "for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /.reeve/user-data.status ] && break; sleep 0.3; done; \
+    let status = "while [ ! -s /.reeve/user-data.status ]; do sleep 0.1; done; \
                   cat /.reeve/user-data.status; wc -l < /var/lib/born";
     assert_eq!(sh(&*host, status).await, "4\n1");
     rig.local.reboot(&made.server.id).await.unwrap();

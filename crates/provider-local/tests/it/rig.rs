@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::TryStreamExt;
+use reeve_lab::find;
 use reeve_ports::cloud::{Cloud, CloudServer, Created, LabelFilter, Labels, OperationTag, Removal, ServerSpec, SshKey};
 use reeve_ports::remote::{Kept, RemoteHost, RemoteHosts, RemoteOrder, Target};
 use reeve_provider_local::{Local, Settings};
@@ -62,17 +63,9 @@ impl Rig {
             user: "root".to_owned(),
             key: key(&self.ssh).0,
             pinned: None,
-            connect_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(20),
         };
-        let mut last = None;
-        for _ in 0..200 {
-            match self.ssh.connect(&target).await {
-                Ok(host) => return host,
-                Err(error) => last = Some(error),
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{last:?}\n{}", self.console(server));
+        find("a login", async || self.ssh.connect(&target).await.map_err(|error| (error, self.console(server)))).await
     }
 
     pub fn folder(&self, server: &CloudServer) -> PathBuf {

@@ -4,8 +4,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use reeve_lab::{PATIENCE, until, wait_for};
 use reeve_ports::remote::{Kept, RemoteHost, RemoteHosts, RemoteOrder, Target};
 use reeve_provider_ssh::{Settings, Ssh};
 use reeve_types::Secret;
@@ -61,19 +62,29 @@ impl Sshd {
         if is_root() {
             std::fs::create_dir_all("/run/sshd").unwrap();
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = spawn(dir.path(), port);
-        let sshd = Self { child, port, dir };
-        sshd.await_port();
-        sshd
+        let port = free_port();
+        let mut sshd = Self { child: spawn(dir.path(), port), port, dir };
+        for _ in 0..10 {
+            if sshd.listens(1) {
+                return sshd;
+            }
+            // Somebody else took the port between its choice and sshd's start.
+            sshd.port = free_port();
+            sshd.child = spawn(sshd.dir.path(), sshd.port);
+        }
+        panic!("{}", sshd.log());
     }
 
-    fn await_port(&self) {
-        let begun = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "sshd does not come up:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    /// Waits until it listens on its port for the n-th time; false when it ended instead.
+    fn listens(&mut self, time: usize) -> bool {
+        let word = format!("Server listening on 127.0.0.1 port {}.", self.port);
+        wait_for("sshd to listen", PATIENCE, || {
+            if self.log().matches(&word).count() >= time {
+                return Ok(Some(true));
+            }
+            Ok(self.child.try_wait()?.map(|_| false))
+        })
+        .unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
     }
 
     pub fn log(&self) -> String {
@@ -86,8 +97,9 @@ impl Sshd {
         let path = self.dir.path().join("host_ed25519");
         std::fs::remove_file(&path).unwrap();
         keygen("ed25519", &path);
+        let time = self.log().matches("Server listening on 127.0.0.1").count() + 1;
         self.child = spawn(self.dir.path(), self.port);
-        self.await_port();
+        assert!(self.listens(time), "{}", self.log());
     }
 
     pub fn target(&self) -> Target {
@@ -125,7 +137,8 @@ impl Sshd {
 
     fn stop(&mut self) {
         self.signal_all("-KILL");
-        self.child.kill().unwrap();
+        // It may have ended by itself.
+        self.child.kill().ok();
         self.child.wait().unwrap();
     }
 }
@@ -134,6 +147,10 @@ impl Drop for Sshd {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn keygen(kind: &str, path: &Path) {
@@ -203,11 +220,5 @@ pub async fn login(target: &Target) -> Arc<dyn RemoteHost> {
 
 /// Waits until `path` exists.
 pub async fn appears(path: &str) {
-    for _ in 0..400 {
-        if Path::new(path).exists() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("{path} does not appear");
+    until(&format!("{path} to appear"), || Path::new(path).exists()).await;
 }

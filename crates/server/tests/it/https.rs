@@ -3,12 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use reeve_lab::{PATIENCE, eventually};
 use serde_json::Value;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with a server's data, a client's home and certificates.
 struct Place(tempfile::TempDir);
@@ -45,13 +43,12 @@ impl Place {
         let log = fs::File::create(self.path("log")).unwrap();
         let process = serve.args(free).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let mut server = Server { process, url: String::new(), key: String::new() };
-        let begin = Instant::now();
-        while !self.path("data/run.json").exists() {
-            let log = || fs::read_to_string(self.path("log")).unwrap();
+        let log = || fs::read_to_string(self.path("log")).unwrap();
+        let ready = eventually("the server to be ready", PATIENCE, || {
             assert!(server.process.try_wait().unwrap().is_none(), "it ended: {}", log());
-            assert!(begin.elapsed() < PATIENCE, "it did not get ready: {}", log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            Ok(self.path("data/run.json").exists())
+        });
+        ready.unwrap_or_else(|error| panic!("{error}: {}", log()));
         let read = |name: &str| serde_json::from_str::<Value>(&fs::read_to_string(self.path(name)).unwrap()).unwrap();
         server.url = read("data/run.json")["listeners"]["console"].as_str().unwrap().to_owned();
         server.key = read("data/credentials.json")["master_key"].as_str().unwrap().to_owned();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use reeve_lab::{PATIENCE, eventually};
 use reeve_store::{Location, Store};
 
 /// A server of its own, for its certificate; killed when dropped.
@@ -104,16 +105,13 @@ impl Postgres {
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let server = server.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         let postgres = Self { server, port, folder };
-        while !Command::new(bin.join("pg_isready"))
-            .args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()])
-            .status()
-            .unwrap()
-            .success()
-        {
+        eventually("PostgreSQL to be ready", PATIENCE, || {
             let log = fs::read_to_string(postgres.folder.path().join("log")).unwrap();
             assert!(!log.contains("FATAL:  could not"), "{log}");
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+            let mut ask = Command::new(bin.join("pg_isready"));
+            Ok(ask.args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]).status()?.success())
+        })
+        .unwrap();
         postgres
     }
 

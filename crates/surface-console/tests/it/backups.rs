@@ -46,11 +46,11 @@ async fn a_schedule_is_set_run_listed_and_ended() {
         let names = site.until(|names| !names.is_empty()).await;
         let listed = send("GET", "/api/backups", Value::Null).await;
         assert_eq!((listed.text("/backups/0/name"), listed.text("/place")), (names[0].clone(), "memory".to_owned()));
-        let mut status = send("GET", SCHEDULE, Value::Null).await;
-        while status.data("/last_success").is_null() {
-            tokio::task::yield_now().await;
-            status = send("GET", SCHEDULE, Value::Null).await;
-        }
+        let status = reeve_testkit::find("a success", async || {
+            let status = send("GET", SCHEDULE, Value::Null).await;
+            if status.data("/last_success").is_null() { Err(status.body) } else { Ok(status) }
+        })
+        .await;
         assert_eq!(status.text("/last_success/name"), names[0]);
         assert_eq!(send("DELETE", SCHEDULE, Value::Null).await.status, 204);
         stop.cancel();

@@ -1,9 +1,7 @@
 //! Every exchange of the console's own API, played over HTTP against a whole server on both databases.
 
-use std::path::Path;
-
 use reeve_testkit::app::TestApp;
-use reeve_testkit::exchange::{Coverage, Player, console_gates, load_directory};
+use reeve_testkit::exchange::{Player, Surface, console_gates};
 
 /// Answers that no exchange brings about for each operation: bodies arrive in time, limits are off, nothing breaks, and
 /// conflicts are played where they have a reason of their own.
@@ -48,26 +46,16 @@ const THE_SAME_EVERYWHERE: &[&str] = &[
     "backups.schedule.delete 422",
 ];
 
+const CONSOLE: Surface = Surface {
+    folder: "console",
+    player: |app| Player::new(&app.console_url, app.keys.clone(), app.console_contract.clone()),
+    gates: Some(console_gates),
+    not_played: &NOT_PLAYED,
+    may_change_nothing: &[],
+};
+
 async fn play(fresh: impl AsyncFn() -> TestApp) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compat/console/exchanges");
-    let mut scripts = load_directory(&folder).unwrap();
-    let mut coverage = Coverage::default();
-    let (mut failures, mut silent) = (Vec::new(), Vec::new());
-    let contract = fresh().await.console_contract.clone();
-    scripts.push(console_gates(&contract));
-    for script in &scripts {
-        let mut app = fresh().await;
-        let player = Player::new(&app.console_url, app.keys.clone(), app.console_contract.clone());
-        let report = player.play(script, &mut app).await.unwrap();
-        eprintln!("{}: {} fitted\n{}", script.name, report.fitted, report.failures.join("\n"));
-        failures.extend(report.failures);
-        failures.extend(report.skipped.iter().map(|step| format!("{step}: skipped")));
-        coverage.merge(&report.coverage);
-        silent.extend(app.without_audit_entry(&report.changes).await);
-    }
-    assert!(failures.is_empty(), "{} exchanges did not fit:\n{}", failures.len(), failures.join("\n"));
-    assert!(silent.is_empty(), "changes without an audit entry: {silent:?}");
-    let mut missing = coverage.missing(&contract, &NOT_PLAYED);
+    let mut missing = CONSOLE.play(fresh).await;
     missing.retain(|answer| !THE_SAME_EVERYWHERE.contains(&answer.as_str()));
     assert!(missing.is_empty(), "documented answers that no exchange shows: {missing:?}");
 }

@@ -2,6 +2,7 @@
 
 use reeve_domain::background;
 use reeve_testkit::db::on_both;
+use reeve_testkit::find;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -92,14 +93,12 @@ async fn a_poked_schedule_makes_a_job_whose_output_is_read_and_followed() {
         let console = Console::new(db).await;
         let stop = CancellationToken::new();
         let mut loops = background::start(&console.app, &stop);
-        while console.get("/api/schedules").await.body["data"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|s| s["next_at"].is_null())
-        {
-            tokio::task::yield_now().await;
-        }
+        find("every schedule to know its next tick", async || {
+            let schedules = console.get("/api/schedules").await.body["data"].take();
+            let known = schedules.as_array().unwrap().iter().all(|schedule| !schedule["next_at"].is_null());
+            if known { Ok(()) } else { Err(schedules) }
+        })
+        .await;
         let ask = || Ask {
             method: "POST",
             path: "/api/schedules/execution.prune/poke",
@@ -109,13 +108,11 @@ async fn a_poked_schedule_makes_a_job_whose_output_is_read_and_followed() {
         };
         assert_eq!(console.ask(ask()).await.status, 202);
         assert_eq!(console.ask(ask()).await.headers["idempotency-replayed"], "true");
-        let id = loop {
+        let id = find("the job to succeed", async || {
             let done = console.get("/api/jobs?kind=execution.prune&state=succeeded").await;
-            if let Some(id) = done.data("/0/id").as_str() {
-                break id.to_owned();
-            }
-            tokio::task::yield_now().await;
-        };
+            done.data("/0/id").as_str().map(str::to_owned).ok_or(done.body)
+        })
+        .await;
         let job = console.get(&format!("/api/jobs/{id}")).await;
         assert_eq!((job.data("/requested_by"), job.data("/progress/done")), (&json!("schedule"), &json!(0)));
 
@@ -157,23 +154,22 @@ async fn reconcilers_say_how_they_are_and_can_be_poked() {
         let console = Console::new(db).await;
         let stop = CancellationToken::new();
         let mut loops = background::start(&console.app, &stop);
-        let find = async |name: &str| {
+        let named = async |name: &str| {
             let list = console.get("/api/reconcilers").await.body["data"].clone();
             list.as_array().unwrap().iter().find(|r| r["name"] == name).unwrap().clone()
         };
         for name in ["node.sweep", "command.fan_out"] {
-            let before = loop {
-                let found = find(name).await;
-                if found["passes"].as_u64() > Some(0) {
-                    break found;
-                }
-                tokio::task::yield_now().await;
+            let passed = async |beyond: Option<u64>| {
+                find("a pass", async || match named(name).await {
+                    found if found["passes"].as_u64() > beyond => Ok(found),
+                    found => Err(found),
+                })
+                .await
             };
+            let before = passed(Some(0)).await;
             assert_eq!((&before["last_error"], &before["enabled"]), (&Value::Null, &json!(true)));
             assert_eq!(console.post(&format!("/api/reconcilers/{name}/poke")).await.status, 202);
-            while find(name).await["passes"].as_u64() <= before["passes"].as_u64() {
-                tokio::task::yield_now().await;
-            }
+            passed(before["passes"].as_u64()).await;
         }
         assert_eq!(console.post("/api/reconcilers/nothing/poke").await.status, 404);
         assert_eq!(console.post("/api/schedules/node.sweep/poke").await.status, 404);

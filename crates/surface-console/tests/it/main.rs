@@ -7,67 +7,27 @@ mod exchanges;
 mod jobs;
 mod rights;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use futures::future::BoxFuture;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
+use reeve_domain::App;
 use reeve_domain::config::{Config, StaticKeys};
-use reeve_domain::identity::{authenticate, bootstrap};
+use reeve_domain::identity::bootstrap;
 use reeve_domain::seal::Seal;
-use reeve_domain::{App, idempotency};
-use reeve_http_kit::idempotency::{IdempotencyStore, Lookup, StoredReply};
+use reeve_http_kit::Contract;
 use reeve_http_kit::surface::Kit;
-use reeve_http_kit::{Authenticate, Contract};
 use reeve_surface_console::routes;
+use reeve_testkit::app::{Bearers, KeptReplies};
 use reeve_testkit::db::TestDb;
-use reeve_types::access::IdempotencyKey;
 use reeve_types::id::SystemIds;
-use reeve_types::{Actor, ErrorKind, ManualClock, Result, Secret, Timestamp};
+use reeve_types::{ManualClock, Secret, Timestamp};
 use serde_json::Value;
 use tower::ServiceExt;
 
 pub(crate) const ADMIN_PASSWORD: &str = "the first admin's";
-
-struct Seams(Arc<App>);
-
-impl Authenticate for Seams {
-    fn authenticate<'a>(&'a self, bearer: Option<&'a str>, _: Option<IpAddr>) -> BoxFuture<'a, Result<Option<Actor>>> {
-        Box::pin(async move {
-            let Some(bearer) = bearer else { return Ok(None) };
-            match authenticate::authenticate(&self.0, bearer, "").await {
-                Ok(actor) => Ok(Some(actor)),
-                Err(error) if error.kind == ErrorKind::Unauthenticated => Ok(None),
-                Err(error) => Err(error),
-            }
-        })
-    }
-}
-
-impl IdempotencyStore for Seams {
-    fn lookup<'a>(&'a self, actor: &'a Actor, _: &'a IdempotencyKey) -> BoxFuture<'a, Result<Lookup>> {
-        Box::pin(async move {
-            Ok(match idempotency::lookup(&self.0, actor).await? {
-                idempotency::Lookup::Fresh => Lookup::Fresh,
-                idempotency::Lookup::Mismatch => Lookup::Mismatch,
-                idempotency::Lookup::InProgress => Lookup::InProgress,
-                idempotency::Lookup::AppliedButUnanswered => Lookup::Unanswered,
-                idempotency::Lookup::Replay(r) => {
-                    Lookup::Replay(StoredReply { status: r.status, headers: r.headers, body: r.body })
-                }
-            })
-        })
-    }
-    fn complete<'a>(&'a self, actor: &'a Actor, _: &'a IdempotencyKey, r: StoredReply) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            let reply = idempotency::StoredReply { status: r.status, headers: r.headers, body: r.body };
-            idempotency::complete(&self.0, actor, &reply).await
-        })
-    }
-}
 
 /// The surface over a test database with a first admin.
 pub(crate) struct Console {
@@ -121,8 +81,8 @@ impl Console {
         config.execution_pruning.enabled = true;
         let app = Arc::new(App::new(store, clock.clone(), ids.clone(), seal, config, "server".into()));
         bootstrap::first_admin(&app, Some(Secret::new(ADMIN_PASSWORD))).await.unwrap();
-        let mut kit = Kit::new(clock.clone(), ids, Arc::new(Seams(app.clone())));
-        kit.idempotency = Some(Arc::new(Seams(app.clone())));
+        let mut kit = Kit::new(clock.clone(), ids, Arc::new(Bearers(app.clone())));
+        kit.idempotency = Some(Arc::new(KeptReplies(app.clone())));
         let router = routes::surface(app.clone(), kit, Arc::default()).unwrap().router("", Router::new());
         Self { clock, db, app, router, contract: Contract::parse(routes::CONTRACT).unwrap() }
     }

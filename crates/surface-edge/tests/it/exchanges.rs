@@ -1,9 +1,7 @@
 //! Every exchange of the edge API, played over HTTP against a whole server on both databases.
 
-use std::path::Path;
-
 use reeve_testkit::app::TestApp;
-use reeve_testkit::exchange::{Coverage, Player, gates, load_directory};
+use reeve_testkit::exchange::{Player, Surface, gates};
 
 /// Answers that no exchange brings about for each operation: limits are off, nothing breaks, and conflicts and
 /// outages are played where they have a reason of their own.
@@ -53,27 +51,16 @@ const THE_SAME_EVERYWHERE: &[&str] = &[
 /// Documented for what agents do not offer yet.
 const NOT_YET: [&str; 1] = ["node_metrics.wireguard_raw 200"];
 
+const EDGE: Surface = Surface {
+    folder: "edge",
+    player: |app| Player::new(&app.url, app.keys.clone(), app.contract.clone()),
+    gates: Some(gates),
+    not_played: &NOT_PLAYED,
+    may_change_nothing: &[],
+};
+
 async fn play(fresh: impl AsyncFn() -> TestApp) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compat/edge/exchanges");
-    let mut scripts = load_directory(&folder).unwrap();
-    let mut coverage = Coverage::default();
-    let mut failures = Vec::new();
-    let mut silent = Vec::new();
-    let contract = fresh().await.contract.clone();
-    scripts.push(gates(&contract));
-    for script in &scripts {
-        let mut app = fresh().await;
-        let player = Player::new(&app.url, app.keys.clone(), app.contract.clone());
-        let report = player.play(script, &mut app).await.unwrap();
-        eprintln!("{}: {} fitted\n{}", script.name, report.fitted, report.failures.join("\n"));
-        failures.extend(report.failures);
-        failures.extend(report.skipped.iter().map(|step| format!("{step}: skipped")));
-        coverage.merge(&report.coverage);
-        silent.extend(app.without_audit_entry(&report.changes).await);
-    }
-    assert!(failures.is_empty(), "{} exchanges did not fit:\n{}", failures.len(), failures.join("\n"));
-    assert!(silent.is_empty(), "changes without an audit entry: {silent:?}");
-    let mut missing = coverage.missing(&contract, &NOT_PLAYED);
+    let mut missing = EDGE.play(fresh).await;
     missing.retain(|answer| !THE_SAME_EVERYWHERE.contains(&answer.as_str()) && !NOT_YET.contains(&answer.as_str()));
     assert!(missing.is_empty(), "documented answers that no exchange shows: {missing:?}");
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::to_bytes;
@@ -147,11 +146,5 @@ async fn two_independent_libraries_accept_what_is_sent() {
 }
 
 async fn await_count(got: &Got, count: usize) {
-    for _ in 0..1_200 {
-        if got.lock().unwrap().len() >= count {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("{} of {count} requests came", got.lock().unwrap().len());
+    reeve_testkit::until(&format!("{count} requests"), || got.lock().unwrap().len() >= count).await;
 }

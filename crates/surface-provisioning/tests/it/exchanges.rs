@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use reeve_testkit::app::TestApp;
-use reeve_testkit::exchange::{Coverage, Keys, Player, load_directory};
+use reeve_testkit::exchange::{Keys, Player, Surface};
 
 use crate::base;
 
@@ -72,37 +72,31 @@ fn own_taskservs(root: &Path) {
     }
 }
 
-async fn play(fresh: impl AsyncFn() -> TestApp) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compat/provisioning/exchanges");
-    let mut coverage = Coverage::default();
-    let (mut failures, mut silent) = (Vec::new(), Vec::new());
-    let contract = fresh().await.provisioning_contract.clone();
-    for script in &load_directory(&folder).unwrap() {
-        let mut app = fresh().await;
-        own_taskservs(&app.clouds.root());
+const PROVISIONING: Surface = Surface {
+    folder: "provisioning",
+    player: |app| {
         // The edge API's key opens nothing here.
         let keys = Keys { api: app.keys.master.clone(), ..app.keys.clone() };
-        let player = Player::new(&base(&app), keys, contract.clone());
-        let report = player.play(script, &mut app).await.unwrap();
-        eprintln!("{}: {} fitted\n{}", script.name, report.fitted, report.failures.join("\n"));
-        failures.extend(report.failures);
-        failures.extend(report.skipped.iter().map(|step| format!("{step}: skipped")));
-        coverage.merge(&report.coverage);
-        silent.extend(app.without_audit_entry(&report.changes).await);
-    }
-    assert!(failures.is_empty(), "{} exchanges did not fit:\n{}", failures.len(), failures.join("\n"));
+        Player::new(&base(app), keys, app.provisioning_contract.clone())
+    },
+    gates: None,
+    not_played: &NOT_PLAYED,
     // A second cancel changes nothing.
-    silent.retain(|operation| operation != "operations.cancel");
-    assert!(silent.is_empty(), "changes without an audit entry: {silent:?}");
-    let missing = coverage.missing(&contract, &NOT_PLAYED);
-    let unplayed: Vec<&String> = missing
-        .iter()
-        .filter(|line| {
-            let everywhere = THE_SAME_EVERYWHERE.iter().any(|end| line.ends_with(end));
-            line.as_str() != ON_REAL_MACHINES && !everywhere || ESSENTIAL.contains(&line.as_str())
-        })
-        .collect();
-    assert!(unplayed.is_empty(), "documented answers that no exchange shows: {unplayed:?}");
+    may_change_nothing: &["operations.cancel"],
+};
+
+async fn play(fresh: impl AsyncFn() -> TestApp) {
+    let prepared = async || {
+        let app = fresh().await;
+        own_taskservs(&app.clouds.root());
+        app
+    };
+    let mut missing = PROVISIONING.play(prepared).await;
+    missing.retain(|answer| {
+        let everywhere = THE_SAME_EVERYWHERE.iter().any(|end| answer.ends_with(end));
+        answer != ON_REAL_MACHINES && !everywhere || ESSENTIAL.contains(&answer.as_str())
+    });
+    assert!(missing.is_empty(), "documented answers that no exchange shows: {missing:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,7 @@ mod matcher;
 mod player;
 mod rights;
 mod script;
+mod surface;
 
 #[cfg(test)]
 mod tests;
@@ -44,3 +45,4 @@ pub use gates::{console_gates, gates};
 pub use player::{Given, Keys, NoHost, Player, Report, TestHost};
 pub use rights::{Caller, hold_to_rights};
 pub use script::{Script, Step, load_directory};
+pub use surface::Surface;

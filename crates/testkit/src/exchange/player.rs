@@ -14,11 +14,11 @@ use super::coverage::{Coverage, operation_of};
 use super::matcher::{Matcher, text_problem};
 use super::script::{RequestSpec, ResponseSpec, Script, Step};
 
-/// How long `until` repeats a request, and how often.
-const UNTIL: (u32, Duration) = (200, Duration::from_millis(50));
+/// How often, and how many times, `until` repeats a request: for as long as tests wait for anything.
+const UNTIL: (u128, Duration) = (crate::PATIENCE.as_millis() / 50, Duration::from_millis(50));
 
 /// An answer that takes longer, as a stream that should have ended, is a failure.
-const TIMEOUT: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The keys of the server that is played against.
 #[derive(Clone, Debug)]
@@ -93,6 +93,11 @@ impl Player {
         rustls::crypto::ring::default_provider().install_default().ok();
         let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().expect("an HTTP client");
         Self { base: base.trim_end_matches('/').to_owned(), keys, contract, original: false, client }
+    }
+
+    /// What answers are held to.
+    pub fn contract(&self) -> &Arc<Contract> {
+        &self.contract
     }
 
     /// The server named by `REEVE_TEST_EDGE_URL` with the key in `REEVE_TEST_EDGE_KEY`: the original, without our

@@ -1,121 +1,58 @@
 //! The sagas of hosts under every fault test: no orphan, no double, no row that says otherwise.
 
-use std::sync::Arc;
-
-use reeve_domain::App;
-use reeve_domain::host::create_saga::{CreateHost, Making};
-use reeve_domain::host::delete_saga::{DeleteHost, Removing};
-use reeve_jobs::Saga;
+use futures::FutureExt;
+use reeve_domain::host::create_saga::CreateHost;
+use reeve_domain::host::delete_saga::DeleteHost;
 use reeve_simulators::Trouble;
-use reeve_store::{Store, args};
 use reeve_testkit::db::TestDb;
-use reeve_testkit::saga::{World, survives_everything};
-use reeve_types::ManualClock;
+use reeve_testkit::saga::survives_everything;
 use reeve_types::host::HostState;
-use reeve_types::operation::{Operation, OperationStatus};
+use reeve_types::operation::OperationStatus;
 
 use super::Site;
+use super::played::Played;
 
-/// A site with one operation whose job the harness plays in its place.
-struct Played<S: Saga<App>> {
-    site: Site,
-    state: S::State,
-}
+/// Machines, disks, hosts that are more than a wish, forgotten locks.
+type Made = (Vec<(String, String)>, usize, Vec<(String, HostState, bool)>, i64);
 
-impl<S: Saga<App>> Played<S> {
-    async fn of(site: Site, operation: Operation) -> Self {
-        let mut tx = site.app.store.begin().await.unwrap();
-        let id = operation.job_id.unwrap();
-        let job = reeve_store::job::get(&mut tx, &id).await.unwrap().unwrap();
-        tx.execute("DELETE FROM jobs WHERE id = $1", args![&id]).await.unwrap();
-        tx.commit().await.unwrap();
-        Self { site, state: serde_json::from_str(&job.payload).unwrap() }
-    }
-}
-
-struct Created(Played<CreateHost>);
-
-async fn creation() -> Created {
-    let site = Site::new(TestDb::sqlite().await).await;
-    let operation = site.create(site.order("web-01")).await.unwrap();
-    Created(Played::of(site, operation).await)
-}
-
-impl World for Created {
-    type Ctx = App;
-    type Saga = CreateHost;
-    /// Machines, disks, hosts that are more than a wish, forgotten locks.
-    type Seen = (Vec<(String, String)>, usize, Vec<(String, HostState, bool)>, i64);
-
-    fn store(&self) -> &Store {
-        &self.0.site.app.store
-    }
-    fn ctx(&self) -> Arc<App> {
-        self.0.site.app.clone()
-    }
-    fn first_state(&self) -> Making {
-        self.0.state.clone()
-    }
-    async fn seen(&self) -> Self::Seen {
-        let site = &self.0.site;
-        let hosts = site.hosts().await.into_iter();
-        let real = hosts.filter(|host| host.state != HostState::Creating || host.cloud_ref.is_some());
-        let hosts = real.map(|host| (host.hostname, host.state, host.address.is_some())).collect();
-        (site.machines().await, site.clouds.upcloud.disks(), hosts, site.stale_locks().await)
-    }
-    fn clock(&self) -> Arc<ManualClock> {
-        self.0.site.clock.clone()
-    }
+async fn made(site: &Site) -> Made {
+    let hosts = site.hosts().await.into_iter();
+    let real = hosts.filter(|host| host.state != HostState::Creating || host.cloud_ref.is_some());
+    let hosts = real.map(|host| (host.hostname, host.state, host.address.is_some())).collect();
+    (site.machines().await, site.clouds.upcloud.disks(), hosts, site.stale_locks().await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn making_a_host_survives_everything() {
-    survives_everything(creation).await;
+    survives_everything(async || {
+        let site = Site::new(TestDb::sqlite().await).await;
+        let operation = site.create(site.order("web-01")).await.unwrap();
+        Played::<CreateHost, _>::of(site, operation, |site| made(site).boxed_local()).await
+    })
+    .await;
 }
 
-struct Deleted(Played<DeleteHost>);
-
-async fn deletion() -> Deleted {
-    let site = Site::new(TestDb::sqlite().await).await;
-    let host = site.host("web-01").await;
-    let operation = site.delete(&host, false).await.unwrap();
-    Deleted(Played::of(site, operation).await)
-}
-
-impl World for Deleted {
-    type Ctx = App;
-    type Saga = DeleteHost;
-    /// Whether the row says what the vendor says (a machine that is gone cannot be brought back, so either will do), disks
-    /// without a machine, forgotten locks.
-    type Seen = (bool, bool, i64);
-
-    fn store(&self) -> &Store {
-        &self.0.site.app.store
-    }
-    fn ctx(&self) -> Arc<App> {
-        self.0.site.app.clone()
-    }
-    fn first_state(&self) -> Removing {
-        self.0.state.clone()
-    }
-    async fn seen(&self) -> Self::Seen {
-        let site = &self.0.site;
-        let (machines, hosts) = (site.machines().await, site.hosts().await);
-        let agree = match (machines.as_slice(), hosts.as_slice()) {
-            ([], []) => true,
-            ([(_, machine)], [host]) => machine == "Running" && host.state == HostState::Running,
-            _ => false,
-        };
-        (agree, site.clouds.upcloud.disks() == machines.len(), site.stale_locks().await)
-    }
-    fn clock(&self) -> Arc<ManualClock> {
-        self.0.site.clock.clone()
-    }
+/// Whether the row says what the vendor says (a machine that is gone cannot be brought back, so either will do), disks
+/// without a machine, forgotten locks.
+async fn gone(site: &Site) -> (bool, bool, i64) {
+    let (machines, hosts) = (site.machines().await, site.hosts().await);
+    let agree = match (machines.as_slice(), hosts.as_slice()) {
+        ([], []) => true,
+        ([(_, machine)], [host]) => machine == "Running" && host.state == HostState::Running,
+        _ => false,
+    };
+    (agree, site.clouds.upcloud.disks() == machines.len(), site.stale_locks().await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deleting_a_host_survives_everything() {
-    survives_everything(deletion).await;
+    survives_everything(async || {
+        let site = Site::new(TestDb::sqlite().await).await;
+        let host = site.host("web-01").await;
+        let operation = site.delete(&host, false).await.unwrap();
+        Played::<DeleteHost, _>::of(site, operation, |site| gone(site).boxed_local()).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod faults;
 mod operations;
 mod plans;
+mod played;
 mod taskservs;
 mod workflows;
 mod workspaces;

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reeve_domain::taskserv::{self, InstallTaskserv, Installing, RemoveTaskserv, Removing};
-use reeve_domain::{App, operation};
-use reeve_jobs::Saga;
+use futures::FutureExt;
+use reeve_domain::operation;
+use reeve_domain::taskserv::{self, InstallTaskserv, RemoveTaskserv};
 use reeve_jobs::fault::{Accident, Point};
-use reeve_store::{Store, args};
 use reeve_testkit::db::TestDb;
 use reeve_testkit::remote::{FakeMachines, Software};
-use reeve_testkit::saga::{World, survives_everything};
+use reeve_testkit::saga::survives_everything;
+use reeve_types::ErrorKind;
 use reeve_types::operation::{Operation, OperationStatus};
 use reeve_types::taskserv::TaskservState;
-use reeve_types::{ErrorKind, ManualClock};
 use serde_json::{Value, json};
 
 use super::Site;
+use super::played::Played;
 
 /// A site with `count` hosts and their software.
 async fn site(count: usize) -> (Site, FakeMachines) {
@@ -297,105 +297,48 @@ async fn what_a_workspace_lays_over_the_catalogue_counts_and_stays_with_what_was
     assert_eq!(words(&machines.software()), ["os start"]);
 }
 
-/// A site with one operation whose job the harness plays in its place.
-struct Played<S: Saga<App>> {
-    site: Site,
-    machines: FakeMachines,
-    state: S::State,
-}
+/// Software, taskservs that are more than a wish, forgotten locks.
+type Placed = (Vec<String>, Vec<(String, TaskservState, usize)>, i64);
 
-impl<S: Saga<App>> Played<S> {
-    async fn of(site: Site, machines: FakeMachines, operation: Operation) -> Self {
-        let mut tx = site.app.store.begin().await.unwrap();
-        let id = operation.job_id.unwrap();
-        let job = reeve_store::job::get(&mut tx, &id).await.unwrap().unwrap();
-        tx.execute("DELETE FROM jobs WHERE id = $1", args![&id]).await.unwrap();
-        tx.commit().await.unwrap();
-        Self { site, machines, state: serde_json::from_str(&job.payload).unwrap() }
-    }
-}
-
-struct Installed(Played<InstallTaskserv>);
-
-async fn installation() -> Installed {
-    let (site, machines) = site(2).await;
-    let asked = taskserv::create(&site.app, &site.admin, wish("redis", &["web-1", "web-2"], json!({}))).await.unwrap();
-    Installed(Played::of(site, machines, asked).await)
-}
-
-impl World for Installed {
-    type Ctx = App;
-    type Saga = InstallTaskserv;
-    /// Software, taskservs that are more than a wish, forgotten locks.
-    type Seen = (Vec<String>, Vec<(String, TaskservState, usize)>, i64);
-
-    fn store(&self) -> &Store {
-        &self.0.site.app.store
-    }
-    fn ctx(&self) -> Arc<App> {
-        self.0.site.app.clone()
-    }
-    fn first_state(&self) -> Installing {
-        self.0.state.clone()
-    }
-    async fn seen(&self) -> Self::Seen {
-        let mut listed = listed(&self.0.site).await;
-        listed.retain(|(_, state, _)| *state != TaskservState::Pending);
-        (words(&self.0.machines.software()), listed, self.0.site.stale_locks().await)
-    }
-    fn clock(&self) -> Arc<ManualClock> {
-        self.0.site.clock.clone()
-    }
+async fn placed(site: &Site, machines: FakeMachines) -> Placed {
+    let mut listed = listed(site).await;
+    listed.retain(|(_, state, _)| *state != TaskservState::Pending);
+    (words(&machines.software()), listed, site.stale_locks().await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn installing_survives_everything() {
-    survives_everything(installation).await;
+    survives_everything(async || {
+        let (site, machines) = site(2).await;
+        let wish = wish("redis", &["web-1", "web-2"], json!({}));
+        let asked = taskserv::create(&site.app, &site.admin, wish).await.unwrap();
+        Played::<InstallTaskserv, _>::of(site, asked, move |site| placed(site, machines.clone()).boxed_local()).await
+    })
+    .await;
 }
 
-struct Removed(Played<RemoveTaskserv>);
-
-async fn removal() -> Removed {
-    let (site, machines) = site(1).await;
-    install(&site, wish("redis", &["web-1"], json!({}))).await;
-    let handle = taskserv::list(&site.app, &site.admin, None).await.unwrap().pop().unwrap().taskserv.handle;
-    let asked = taskserv::delete(&site.app, &site.admin, json!({"taskserv": handle})).await.unwrap();
-    Removed(Played::of(site, machines, asked).await)
-}
-
-impl World for Removed {
-    type Ctx = App;
-    type Saga = RemoveTaskserv;
-    /// Whether the row says what the machine says (what is removed cannot be put back: then it says that it failed), locks.
-    type Seen = (bool, i64);
-
-    fn store(&self) -> &Store {
-        &self.0.site.app.store
-    }
-    fn ctx(&self) -> Arc<App> {
-        self.0.site.app.clone()
-    }
-    fn first_state(&self) -> Removing {
-        self.0.state.clone()
-    }
-    async fn seen(&self) -> Self::Seen {
-        let rows = listed(&self.0.site).await;
-        let there = words(&self.0.machines.software()).iter().any(|words| words.contains("redis"));
-        let row = rows.iter().find(|(name, ..)| name == "redis").map(|(_, state, _)| *state);
-        let agree = match row {
-            None => !there,
-            Some(TaskservState::Running) => there,
-            Some(TaskservState::Failed) => true,
-            Some(_) => false,
-        };
-        (agree, self.0.site.stale_locks().await)
-    }
-    fn clock(&self) -> Arc<ManualClock> {
-        self.0.site.clock.clone()
-    }
+/// Whether the row says what the machine says (what is removed cannot be put back: then it says that it failed), locks.
+async fn removed(site: &Site, machines: FakeMachines) -> (bool, i64) {
+    let rows = listed(site).await;
+    let there = words(&machines.software()).iter().any(|words| words.contains("redis"));
+    let row = rows.iter().find(|(name, ..)| name == "redis").map(|(_, state, _)| *state);
+    let agree = match row {
+        None => !there,
+        Some(TaskservState::Running) => there,
+        Some(TaskservState::Failed) => true,
+        Some(_) => false,
+    };
+    (agree, site.stale_locks().await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn removing_survives_everything() {
-    survives_everything(removal).await;
+    survives_everything(async || {
+        let (site, machines) = site(1).await;
+        install(&site, wish("redis", &["web-1"], json!({}))).await;
+        let handle = taskserv::list(&site.app, &site.admin, None).await.unwrap().pop().unwrap().taskserv.handle;
+        let asked = taskserv::delete(&site.app, &site.admin, json!({"taskserv": handle})).await.unwrap();
+        Played::<RemoveTaskserv, _>::of(site, asked, move |site| removed(site, machines.clone()).boxed_local()).await
+    })
+    .await;
 }

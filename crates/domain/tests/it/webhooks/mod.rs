@@ -8,7 +8,6 @@ mod servers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use reeve_domain::config::Config;
@@ -18,6 +17,7 @@ use reeve_domain::{App, background, event};
 use reeve_ports::Fetch;
 use reeve_ports::fetch::{Answer, Failure, Request};
 use reeve_testkit::db::TestDb;
+use reeve_testkit::{PATIENCE, find};
 use reeve_types::event::NewEvent;
 use reeve_types::id::SystemIds;
 use reeve_types::webhook::{Delivery, DeliveryFilter, Webhook};
@@ -112,7 +112,7 @@ impl Receivers {
                 arrived.await;
             }
         };
-        let found = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+        let found = tokio::time::timeout(PATIENCE, waiting).await;
         found.unwrap_or_else(|_| panic!("{what} did not come; there are {}", self.got().len()))
     }
     async fn take(&self, request: Request) -> Result<Answer, Failure> {
@@ -238,42 +238,31 @@ impl Hooks {
 
     /// Waits until the whole log is as asked for.
     pub(crate) async fn await_log(&self, what: &str, fits: impl Fn(&[Delivery]) -> bool) -> Vec<Delivery> {
-        for _ in 0..1_200 {
+        find(what, async || {
             let log = self.log(DeliveryFilter::default()).await;
-            if fits(&log) {
-                return log;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("{what}: {:#?}", self.log(DeliveryFilter::default()).await)
+            if fits(&log) { Ok(log) } else { Err(log) }
+        })
+        .await
     }
 
     /// Waits until there are `count` deliveries and all of them were delivered.
     pub(crate) async fn await_delivered(&self, count: i64) {
         let sql = "SELECT count(*), count(CASE WHEN state = 'delivered' THEN 1 END) FROM webhook_deliveries";
-        let mut seen = (0, 0);
-        for _ in 0..1_200 {
+        find(&format!("{count} deliveries, all delivered"), async || {
             let mut tx = self.app.store.read().await.unwrap();
             let mut row = tx.one(sql, &[]).await.unwrap();
-            seen = (row.get::<i64>().unwrap(), row.get::<i64>().unwrap());
-            drop(tx);
-            if seen == (count, count) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{count} deliveries, all delivered; there are {seen:?}");
+            let seen = (row.get::<i64>().unwrap(), row.get::<i64>().unwrap());
+            if seen == (count, count) { Ok(()) } else { Err(seen) }
+        })
+        .await;
     }
 
     pub(crate) async fn await_webhook(&self, id: &WebhookId, what: &str, fits: impl Fn(&Webhook) -> bool) -> Webhook {
-        for _ in 0..1_200 {
+        find(what, async || {
             let webhook = self.reload(id).await;
-            if fits(&webhook) {
-                return webhook;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("{what}: {:#?}", self.reload(id).await)
+            if fits(&webhook) { Ok(webhook) } else { Err(webhook) }
+        })
+        .await
     }
 }
 
