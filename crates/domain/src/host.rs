@@ -7,6 +7,7 @@ use reeve_types::{Actor, Error, Permission, Result};
 use crate::{App, authz};
 
 pub mod access;
+mod boot;
 pub mod check;
 pub mod contact;
 pub mod create;

@@ -227,6 +227,7 @@ pub(crate) async fn content(app: &App, found: &Operation) -> Result<Content> {
 }
 
 async fn keep(app: &App, found: &Operation, content: &Content) -> Result<(), Failure> {
+    let own = own_taskservs(app, &found.workspace).await?;
     let mut tx = app.store.begin().await?;
     // One plan for each dry run, whatever is repeated.
     let id = PlanId(found.id.0.clone());
@@ -236,7 +237,7 @@ async fn keep(app: &App, found: &Operation, content: &Content) -> Result<(), Fai
         let secrets_sealed = secrets.map(|secrets| app.seal.seal(&*app.ids, aad(&id), secrets.expose()));
         let row = Plan {
             id,
-            fingerprint: fingerprint(&mut tx, &workspace).await?,
+            fingerprint: fingerprint(&mut tx, &workspace, own.as_deref()).await?,
             workspace_id: workspace.id,
             operation_id: found.id.clone(),
             kind: found.kind,
@@ -258,9 +259,19 @@ fn aad(id: &PlanId) -> Aad<'_> {
     Aad::new("plans", "secrets_sealed", id.as_str())
 }
 
+/// Stands for what a workspace lays over the catalogue. Files: to be read before a transaction begins.
+async fn own_taskservs(app: &App, workspace: &str) -> Result<Option<String>> {
+    let found = workspaces::by_name(&mut app.store.read().await?, workspace).await?;
+    match found {
+        Some(workspace) => Ok(taskserv::layers::digest(&workspace).await),
+        None => Ok(None),
+    }
+}
+
 /// Of everything in a workspace that a plan rests on.
-async fn fingerprint(tx: &mut Tx, workspace: &Workspace) -> Result<String> {
+async fn fingerprint(tx: &mut Tx, workspace: &Workspace, own: Option<&str>) -> Result<String> {
     let mut digest = Sha256::new();
+    digest.update(own.unwrap_or_default());
     digest.update(serde_json::to_string(&workspace.defaults).map_err(Error::internal)?);
     let filter = HostFilter { workspace_id: Some(workspace.id.clone()), ..HostFilter::default() };
     for h in hosts::list(tx, &filter, host::MOST).await? {
@@ -327,13 +338,20 @@ pub async fn apply(app: &App, actor: &Actor, id: &PlanId) -> Result<Operation> {
 
 /// Takes the plan, so that of two who apply it one does.
 async fn reserve(app: &App, id: &PlanId) -> Result<Plan> {
+    let own = {
+        let mut tx = app.store.read().await?;
+        let plan = table::get(&mut tx, id).await?.ok_or_else(|| Error::not_found("plan"))?;
+        let workspace = workspace_of(&mut tx, &plan.workspace_id).await?;
+        drop(tx);
+        taskserv::layers::digest(&workspace).await
+    };
     let mut tx = app.store.begin().await?;
     let plan = table::get(&mut tx, id).await?.ok_or_else(|| Error::not_found("plan"))?;
     if let Some(by) = &plan.applied_by {
         return Err(Error::conflict(format!("the plan was applied already, by operation {by}")));
     }
     let workspace = workspace_of(&mut tx, &plan.workspace_id).await?;
-    if fingerprint(&mut tx, &workspace).await? != plan.fingerprint {
+    if fingerprint(&mut tx, &workspace, own.as_deref()).await? != plan.fingerprint {
         return Err(Error::conflict(format!(
             "workspace {} has changed since the plan was made: check again and apply that one",
             workspace.name
@@ -367,7 +385,10 @@ async fn perform(app: &App, actor: &Actor, plan: &Plan, secrets: Option<Secret>)
 pub async fn is_current(app: &App, plan: &Plan) -> Result<bool> {
     let mut tx = app.store.read().await?;
     let Some(workspace) = workspaces::get(&mut tx, &plan.workspace_id).await? else { return Ok(false) };
-    Ok(plan.applied_by.is_none() && fingerprint(&mut tx, &workspace).await? == plan.fingerprint)
+    drop(tx);
+    let own = taskserv::layers::digest(&workspace).await;
+    let mut tx = app.store.read().await?;
+    Ok(plan.applied_by.is_none() && fingerprint(&mut tx, &workspace, own.as_deref()).await? == plan.fingerprint)
 }
 
 #[cfg(test)]

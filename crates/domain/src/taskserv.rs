@@ -1,10 +1,7 @@
 //! Taskservs: software of the catalogue, installed on hosts of a workspace over SSH. What is installed, how and in which
 //! order is decided in `reeve_taskservs`; here it is stored, locked, carried out and taken back.
 
-use std::sync::OnceLock;
-
 use reeve_store::{taskserv as table, workspace as workspaces};
-use reeve_taskservs::Catalogue;
 use reeve_types::operation::{Operation, OperationKind};
 use reeve_types::taskserv::Placed;
 use reeve_types::{Actor, Error, OperationId, Permission, Result, Secret};
@@ -18,6 +15,7 @@ mod delete_saga;
 mod enter;
 mod health;
 mod install_saga;
+pub(crate) mod layers;
 mod machine;
 mod request;
 mod world;
@@ -34,15 +32,6 @@ pub const MOST: i64 = 100_000;
 /// Machines worked on at once by one operation.
 const AT_ONCE: usize = 10;
 
-/// The catalogue in the binary, read once.
-fn core() -> Result<&'static Catalogue> {
-    static CORE: OnceLock<Result<Catalogue, String>> = OnceLock::new();
-    let read = CORE.get_or_init(|| {
-        Catalogue::core().map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-    });
-    read.as_ref().map_err(|problem| Error::internal(problem.clone()))
-}
-
 /// Taskservs of all workspaces or of one, the oldest first.
 ///
 /// # Errors
@@ -55,13 +44,16 @@ pub async fn list(app: &App, actor: &Actor, workspace: Option<&str>) -> Result<V
     table::list(&mut tx, Some(&found.id), MOST).await
 }
 
-/// One taskserv by its handle.
+/// One taskserv by its handle, and whether its workspace laid something over its definition when it was installed.
 ///
 /// # Errors
 /// NotFound.
-pub async fn get(app: &App, actor: &Actor, handle: &str) -> Result<Placed> {
+pub async fn get(app: &App, actor: &Actor, handle: &str) -> Result<(Placed, bool)> {
     authz::require(actor, Permission::TaskservsRead)?;
-    table::by_handle(&mut app.store.read().await?, handle).await?.ok_or_else(|| Error::not_found("taskserv"))
+    let found = table::by_handle(&mut app.store.read().await?, handle).await?;
+    let placed = found.ok_or_else(|| Error::not_found("taskserv"))?;
+    let layered = !world::settings(app, &placed.taskserv)?.layers.is_empty();
+    Ok((placed, layered))
 }
 
 /// Asks for an installation: a JSON object with `workspace`, `name`, `servers`, `config`, `check_mode`.
@@ -91,13 +83,17 @@ pub async fn delete(app: &App, actor: &Actor, request: Value) -> Result<Operatio
     again(app, actor, OperationKind::TaskservDelete, request, None, None).await
 }
 
-/// What can be installed, with everything that may be set.
+/// What can be installed, with everything that may be set: as a workspace has it, or as everybody has it.
 ///
 /// # Errors
-/// Forbidden.
-pub async fn catalogue(_: &App, actor: &Actor) -> Result<Vec<Value>> {
+/// Invalid for an unknown workspace; Conflict when what it lays over the catalogue is wrong.
+pub async fn catalogue(app: &App, actor: &Actor, workspace: Option<&str>) -> Result<Vec<Value>> {
     authz::require(actor, Permission::TaskservsRead)?;
-    let catalogue = core()?;
+    let found = match workspace {
+        Some(name) => Some(workspace::named(&mut app.store.read().await?, name).await?),
+        None => None,
+    };
+    let catalogue = layers::catalogue(found.as_ref()).await?;
     let common = serde_json::to_value(catalogue.common()).map_err(Error::internal)?;
     let shown = |definition: &reeve_taskservs::Definition| {
         let depends: Vec<Value> = definition
@@ -110,6 +106,7 @@ pub async fn catalogue(_: &App, actor: &Actor) -> Result<Vec<Value>> {
             "about": definition.about, "versions": definition.versions, "default_version": definition.versions.first(),
             "depends": depends, "parameters": definition.parameters, "common_parameters": common,
             "servers": definition.servers, "health": definition.health,
+            "layer": if catalogue.layers(&definition.name).is_empty() { "core" } else { "workspace" },
         })
     };
     Ok(catalogue.iter().map(shown).collect())

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use reeve_store::{dialect, host as hosts, workspace as table};
 use reeve_types::event::NewEvent;
-use reeve_types::host::HostFilter;
 use reeve_types::workspace::{Defaults, Workspace};
 use reeve_types::{Actor, Error, Patch, Permission, Result, WorkspaceId};
 use serde_json::json;
@@ -201,12 +200,7 @@ pub async fn delete(app: &App, actor: &Actor, name: &str, force: bool) -> Result
              and they are forgotten while the machines run on"
         )));
     }
-    let mut hosts_left = Vec::new();
-    let filter = HostFilter { workspace_id: Some(row.id.clone()), ..HostFilter::default() };
-    for host in hosts::list(&mut tx, &filter, i64::MAX).await? {
-        hosts::delete(&mut tx, &host.id).await?;
-        hosts_left.push(host.hostname);
-    }
+    let hosts_left = hosts::delete_in(&mut tx, &row.id).await?;
     table::delete(&mut tx, &row.id).await?;
     let details = json!({"force": force, "hosts_left": hosts_left});
     audit::record(app, &mut tx, actor, "workspace.delete", name, details).await?;

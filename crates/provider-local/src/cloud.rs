@@ -12,7 +12,6 @@ use reeve_ports::cloud::{
     ServerSpec, ServerState, Stop, Zone,
 };
 use reeve_ports::{CloudError, CloudErrorKind};
-use rustix::process::Signal;
 use tracing::info;
 
 use crate::plan::{Size, free};
@@ -115,7 +114,7 @@ impl Cloud for Local {
                     limits::remove(&record.id);
                 }
                 Stop::Soft { timeout_s } => {
-                    process::signal(&host, Signal::TERM)?;
+                    process::signal(&host, image::ending(&record.image))?;
                     inner.end_softly(id.clone(), host, Duration::from_secs(timeout_s.into()));
                 }
             }
@@ -133,7 +132,7 @@ impl Cloud for Local {
             }
             record.wanted = Wanted::Restart;
             record.save(&host)?;
-            process::signal(&host, Signal::TERM)?;
+            process::signal(&host, image::ending(&record.image))?;
             inner.restart_softly(id.clone(), host);
             Ok(())
         })
@@ -253,9 +252,11 @@ impl Inner {
     /// be made first.
     fn look(self: &Arc<Self>, record: &Record, host: &Path) -> CloudServer {
         let server = self.server(record, host);
-        let interrupted = matches!(record.wanted, Wanted::Up | Wanted::Restart)
-            && matches!(server.state, ServerState::Creating | ServerState::Changing)
-            && !process::is_held(host);
+        let interrupted = match record.wanted {
+            Wanted::Up => server.state == ServerState::Creating && !process::is_held(host),
+            Wanted::Restart => true,
+            Wanted::Down | Wanted::Gone => false,
+        };
         if interrupted {
             self.resume(server.id.clone());
         }

@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use reeve_ports::cloud::Image;
 use reeve_ports::{CloudError, CloudErrorKind};
+use rustix::process::Signal;
 
 use crate::Settings;
 use crate::inside;
@@ -15,13 +16,15 @@ use crate::program::{PATH, broken, detach, exists, io};
 
 /// This machine's own system.
 pub const HOST: &str = "host";
+/// The same, with systemd as its first process.
+pub const SYSTEMD: &str = "host-systemd";
 /// Made by debootstrap.
 pub const DEBIAN: &str = "debian-12";
 /// Who logs in.
 pub const LOGIN: &str = "root";
 
 /// In a Debian besides the least.
-const PACKAGES: &str = "openssh-server,python3,iproute2,iputils-ping,sudo,nftables,ca-certificates,procps";
+const PACKAGES: &str = "openssh-server,python3,iproute2,iputils-ping,sudo,nftables,ca-certificates,curl,procps";
 
 /// How far an image is.
 pub enum Readiness {
@@ -43,10 +46,25 @@ pub fn all(settings: &Settings) -> Vec<Image> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let title = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux").trim_matches('"');
     let mut images = vec![image(HOST, format!("this machine's own programs ({title}), none of its data"))];
+    if Path::new(inside::SYSTEMD).exists() {
+        images.push(image(SYSTEMD, format!("this machine's own programs ({title}) with systemd as process 1")));
+    }
     if root(settings).is_dir() || exists("debootstrap") {
         images.push(image(DEBIAN, "Debian 12, made on this machine at the first order".to_owned()));
     }
     images
+}
+
+/// Whether hosts of this image have systemd as their first process.
+pub fn has_systemd(name: &str) -> bool {
+    name == SYSTEMD
+}
+
+/// The signal that asks hosts of this image to end.
+pub fn ending(name: &str) -> Signal {
+    // systemd takes TERM for "begin anew"; INT is what the keys Ctrl-Alt-Del are: a shutdown, after which a namespace has no
+    // process left whatever kind of shutdown it was.
+    if has_systemd(name) { Signal::INT } else { Signal::TERM }
 }
 
 /// Finds an image by name. Invalid (`image`) says which there are.
@@ -55,16 +73,17 @@ pub fn find(settings: &Settings, name: &str) -> Result<Image, CloudError> {
     let names: Vec<&str> = images.iter().map(|image| image.name.as_str()).collect();
     let names = names.join(", ");
     let debian = if names.contains(DEBIAN) { "" } else { "; debian-12 needs `apt-get install debootstrap`" };
+    let systemd = if names.contains(SYSTEMD) { "" } else { "; host-systemd needs `apt-get install systemd`" };
     let image = images.into_iter().find(|image| image.name == name);
     let image = image.ok_or_else(|| {
-        CloudError::invalid("image", format!("there is no local image {name:?}; there are: {names}{debian}"))
+        CloudError::invalid("image", format!("there is no local image {name:?}; there are: {names}{debian}{systemd}"))
     })?;
     let below = |over: &&&str| settings.folder.starts_with(Path::new("/").join(over));
-    if name == HOST
+    if image.name != DEBIAN
         && let Some(over) = inside::LAID_OVER.iter().find(below)
     {
         let text =
-            format!("the image host lays hosts over /{over}, where this server keeps them: move the data directory");
+            format!("the image {name} lays hosts over /{over}, where this server keeps them: move the data directory");
         return Err(CloudError::new(CloudErrorKind::State, text));
     }
     Ok(image)
@@ -77,7 +96,7 @@ fn root(settings: &Settings) -> PathBuf {
 /// Begins to make an image unless it is there or under way. State when the last try failed; the next one tries again.
 pub async fn ensure(settings: &Settings, name: &str) -> Result<Readiness, CloudError> {
     let root = root(settings);
-    if name == HOST {
+    if name != DEBIAN {
         return Ok(Readiness::Ready(None));
     }
     if root.is_dir() {

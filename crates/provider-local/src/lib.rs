@@ -24,6 +24,8 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use reeve_types::Clock;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use plan::Size;
 
@@ -86,13 +88,25 @@ struct Inner {
     changing: tokio::sync::Mutex<()>,
     /// Hosts whose interrupted way is being gone on with.
     resuming: std::sync::Mutex<std::collections::HashSet<reeve_ports::cloud::CloudServerId>>,
+    /// What goes on behind the answers.
+    work: TaskTracker,
+    ending: CancellationToken,
 }
 
 impl Local {
     /// Touches nothing yet; what is missing on this machine shows when it is asked for something.
     pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
-        let inner = Inner { settings, clock, changing: tokio::sync::Mutex::default(), resuming: Default::default() };
-        Self { inner: Arc::new(inner) }
+        let (changing, resuming) = (tokio::sync::Mutex::default(), Default::default());
+        let (work, ending) = (TaskTracker::new(), CancellationToken::new());
+        Self { inner: Arc::new(Inner { settings, clock, changing, resuming, work, ending }) }
+    }
+
+    /// Ends what goes on behind the answers: hosts that are going down or coming up again go on where they are when
+    /// somebody looks at them next.
+    pub async fn close(&self) {
+        self.inner.ending.cancel();
+        self.inner.work.close();
+        self.inner.work.wait().await;
     }
 }
 

@@ -18,8 +18,8 @@ use crate::program::{broken, detach, io};
 use crate::record::{Record, Wanted, folder_of, write_whole};
 use crate::{Inner, limits, network, process};
 
-/// Time for a host to get as far as its own first program.
-const UP_WITHIN: Duration = Duration::from_secs(20);
+/// Time for a host to come up.
+const UP_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Time for a soft stop before a restart pulls the plug.
 const RESTART_WITHIN: Duration = Duration::from_secs(15);
@@ -76,28 +76,45 @@ impl Inner {
         let mut started = None;
         if !process::is_held(host) {
             let size = Size::parse(&record.plan)?;
+            let systemd = image::has_systemd(&record.image);
+            let mut groups = limits::apply(&record.id, size);
+            if systemd {
+                groups.extend(limits::delegate(&record.id)?);
+            }
             let boot = Boot {
                 hostname: record.hostname.clone(),
                 address: record.address,
                 prefix: self.settings.pool.prefix_len(),
                 gateway: network::gateway(self.settings.pool),
                 lower,
-                groups: limits::apply(&record.id, size),
+                groups,
+                systemd,
                 packages: self.settings.packages.clone(),
             };
             let text = serde_json::to_vec_pretty(&boot).map_err(|error| broken(error.to_string()))?;
             write_whole(&host.join("boot.json"), &text, 0o600)?;
             // A cable of an earlier life goes with its network, some time after its processes.
             network::unplug(&record.id).await?;
-            remove_file(&host.join("up"))?;
+            remove_file(&up(record, host))?;
             let console = host.join("console.log");
             if fs::metadata(&console).is_ok_and(|file| file.len() > CONSOLE_BYTES) {
                 remove_file(&console)?;
             }
-            let spaces = ["--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--propagation", "private", "--"];
-            let words = [OsStr::new("unshare")].into_iter().chain(spaces.map(OsStr::new));
-            let words = words.chain(self.settings.launcher.iter().map(|word| word.as_os_str()));
-            started = Some(detach(words.chain([OsStr::new("host"), host.as_os_str()]), &console)?);
+            let launcher = || self.settings.launcher.iter().map(|word| word.as_os_str());
+            let mut words: Vec<&OsStr> = Vec::new();
+            let spaces = ["--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--propagation", "private"];
+            if systemd {
+                // It closes what it inherits, so the lock is held by its parent, with which it ends.
+                words.extend(launcher().chain([OsStr::new("hold"), host.as_os_str()]));
+            }
+            words.push(OsStr::new("unshare"));
+            words.extend(spaces.map(OsStr::new));
+            if systemd {
+                words.extend(["--cgroup", "--kill-child"].map(OsStr::new));
+            }
+            words.push(OsStr::new("--"));
+            words.extend(launcher().chain([OsStr::new("host"), host.as_os_str()]));
+            started = Some(detach(words, &console)?);
         }
         // Ended early: before it took the lock.
         let mut ended = || started.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
@@ -111,7 +128,7 @@ impl Inner {
         if let Some(pid) = process::first(host)? {
             network::plug(&self.settings, &record.id, record.address, pid).await?;
         }
-        while !host.join("up").exists() {
+        while !up(record, host).exists() {
             if !process::is_held(host) || begun.elapsed() > UP_WITHIN {
                 return Err(not_up(host));
             }
@@ -123,26 +140,29 @@ impl Inner {
     /// Lets a host end by itself, and ends it when it has not after `limit`; then does what is wanted of it.
     pub fn end_softly(self: &Arc<Self>, id: CloudServerId, host: PathBuf, limit: Duration) {
         let inner = Arc::clone(self);
-        tokio::spawn(async move {
-            let begun = tokio::time::Instant::now();
-            let wanted = |record: &Record| matches!(record.wanted, Wanted::Down | Wanted::Restart);
-            // Somebody may want something else meanwhile: the host is theirs then, also one that was started again between
-            // two looks.
-            let ours = || inner.find(&id).is_ok_and(|(record, _)| wanted(&record));
-            while process::is_held(&host) && begun.elapsed() < limit {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                if !ours() {
-                    return;
-                }
-            }
+        self.resuming().insert(id.clone());
+        self.behind(id.clone(), async move { inner.end(&id, &host, limit).await });
+    }
+
+    async fn end(&self, id: &CloudServerId, host: &Path, limit: Duration) {
+        let begun = tokio::time::Instant::now();
+        let wanted = |record: &Record| matches!(record.wanted, Wanted::Down | Wanted::Restart);
+        // Somebody may want something else meanwhile: the host is theirs then, also one that was started again between
+        // two looks.
+        let ours = || self.find(id).is_ok_and(|(record, _)| wanted(&record));
+        while process::is_held(host) && begun.elapsed() < limit {
+            tokio::time::sleep(Duration::from_millis(50)).await;
             if !ours() {
                 return;
             }
-            if let Err(error) = process::kill(&host).await {
-                warn!(host = %id, %error, "a local host does not end");
-            }
-            inner.settle(&id).await;
-        });
+        }
+        if !ours() {
+            return;
+        }
+        if let Err(error) = process::kill(host).await {
+            warn!(host = %id, %error, "a local host does not end");
+        }
+        self.settle(id).await;
     }
 
     /// How long a restart waits.
@@ -152,15 +172,30 @@ impl Inner {
 
     /// Goes on, in the background, with a host whose way was interrupted: by a crash, or because its image took long.
     pub fn resume(self: &Arc<Self>, id: CloudServerId) {
-        let mut resuming = self.resuming();
-        if resuming.insert(id.clone()) {
-            drop(resuming);
-            let inner = Arc::clone(self);
-            tokio::spawn(async move {
-                inner.settle(&id).await;
-                inner.resuming().remove(&id);
-            });
+        let fresh = self.resuming().insert(id.clone());
+        if !fresh {
+            return;
         }
+        let inner = Arc::clone(self);
+        self.behind(id.clone(), async move {
+            match inner.find(&id) {
+                // Whoever sent it down is not there any more to see it end.
+                Ok((record, host)) if record.wanted == Wanted::Restart && process::is_held(&host) => {
+                    inner.end(&id, &host, RESTART_WITHIN).await;
+                }
+                _ => inner.settle(&id).await,
+            }
+        });
+    }
+
+    /// Goes on behind an answer, until it is done or the server ends: every step can be repeated.
+    fn behind(self: &Arc<Self>, id: CloudServerId, work: impl Future<Output = ()> + Send + 'static) {
+        let inner = Arc::clone(self);
+        let ending = self.ending.clone();
+        self.work.spawn(async move {
+            ending.run_until_cancelled(work).await;
+            inner.resuming().remove(&id);
+        });
     }
 
     fn resuming(&self) -> std::sync::MutexGuard<'_, HashSet<CloudServerId>> {
@@ -215,7 +250,7 @@ impl Inner {
     /// What a host is doing.
     pub fn state(&self, record: &Record, host: &Path) -> ServerState {
         let held = process::is_held(host);
-        let up = host.join("up").exists();
+        let up = up(record, host).exists();
         match record.wanted {
             Wanted::Gone => ServerState::Deleting,
             Wanted::Restart => ServerState::Changing,
@@ -229,6 +264,12 @@ impl Inner {
             Wanted::Up => ServerState::Creating,
         }
     }
+}
+
+/// The file that says that a host has come up: as far as its own first program, or as far as its SSH server where that
+/// takes its time.
+fn up(record: &Record, host: &Path) -> PathBuf {
+    host.join(if image::has_systemd(&record.image) { "root/.reeve/up" } else { "up" })
 }
 
 /// Takes a folder away, with all its files.

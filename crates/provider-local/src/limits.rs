@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use reeve_ports::{CloudError, CloudErrorKind};
+
 use crate::plan::Size;
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -30,6 +32,40 @@ pub fn apply(id: &str, size: Size) -> Vec<PathBuf> {
     entered
 }
 
+/// Folders of a host whose first process keeps groups of its own below them: one in each hierarchy that it needs. Entered
+/// before the host gets its view of the groups, of which they are the root.
+pub fn delegate(id: &str) -> Result<Vec<PathBuf>, CloudError> {
+    let mut made = Vec::new();
+    for parent in own_parents() {
+        let group = parent.join(id);
+        let done = fs::create_dir_all(&group);
+        done.map_err(|error| {
+            let text = format!("systemd needs control groups, and {} cannot be made: {error}", group.display());
+            CloudError::new(CloudErrorKind::State, text)
+        })?;
+        made.push(group);
+    }
+    if made.is_empty() {
+        let text = "systemd needs control groups, and none are mounted at /sys/fs/cgroup";
+        return Err(CloudError::new(CloudErrorKind::State, text));
+    }
+    Ok(made)
+}
+
+/// Where groups are that systemd keeps: the unified hierarchy, and beside those of version 1 the one that is its own.
+fn own_parents() -> Vec<PathBuf> {
+    let root = Path::new(ROOT);
+    if root.join("cgroup.procs").exists() {
+        return vec![root.join(GROUP)];
+    }
+    ["systemd", "unified"]
+        .map(|name| root.join(name))
+        .into_iter()
+        .filter(|h| h.is_dir())
+        .map(|h| h.join(GROUP))
+        .collect()
+}
+
 /// What is not enforced here, for people; None when everything is.
 pub fn gaps() -> Option<&'static str> {
     let root = second().unwrap_or_else(|| Path::new(ROOT).join("memory"));
@@ -41,7 +77,7 @@ pub fn gaps() -> Option<&'static str> {
 /// Takes a host's groups away, with those that were made inside it.
 pub fn remove(id: &str) {
     let parents = [second().map(|root| root.join(GROUP))].into_iter().flatten();
-    let parents = parents.chain(["cpu", "memory"].map(|c| Path::new(ROOT).join(c).join(GROUP)));
+    let parents = parents.chain(["cpu", "memory"].map(|c| Path::new(ROOT).join(c).join(GROUP))).chain(own_parents());
     for parent in parents {
         remove_below(&parent.join(id));
         // Only when it was the last.

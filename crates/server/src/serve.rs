@@ -102,6 +102,7 @@ pub struct Server {
     stopping: CancellationToken,
     listening: JoinSet<()>,
     loops: JoinSet<()>,
+    local: Option<Local>,
 }
 
 impl Server {
@@ -141,7 +142,8 @@ impl Server {
         let app = Arc::new(App::new(store, clock.clone(), ids.clone(), me.seal, config, me.id));
         app.follow(clock);
         app.set_fetch(Arc::new(Fetcher::new(Guard { allow_private: settings.webhook_allow_private_ips })));
-        app.set_clouds(Arc::new(clouds(&settings, app.clock.clone())?));
+        let local = settings.local()?.map(|local| Local::new(local, app.clock.clone()));
+        app.set_clouds(Arc::new(clouds(&settings, local.clone(), app.clock.clone())));
         app.set_remote(Arc::new(Ssh::new(reeve_provider_ssh::Settings::default())));
         app.set_seal_keys(Arc::new(KeyFile { data: settings.data.clone(), given: settings.seal_key.is_some() }));
         app.set_backup_site(Arc::new(backup::Site { data: settings.data.clone() }));
@@ -201,7 +203,19 @@ impl Server {
         credentials.url = listeners.get("console").cloned().unwrap_or_default();
         data.write_credentials(&credentials)?;
         data.write_run(&listeners, settings.tls.as_deref())?;
-        Ok(Self { app, listeners, credentials, first_start, settings, data, draining, stopping, listening, loops })
+        Ok(Self {
+            app,
+            listeners,
+            credentials,
+            first_start,
+            settings,
+            data,
+            draining,
+            stopping,
+            listening,
+            loops,
+            local,
+        })
     }
 
     /// Stops accepting, lets requests end, then stops the loops.
@@ -217,6 +231,11 @@ impl Server {
         if tokio::time::timeout(DRAIN, ended).await.is_err() {
             tracing::warn!("some background loops did not end in time");
         }
+        if let Some(local) = &self.local
+            && tokio::time::timeout(DRAIN, local.close()).await.is_err()
+        {
+            tracing::warn!("changes to local hosts did not end in time");
+        }
         if let Err(error) = reeve_domain::agent::presence::flush(&self.app).await {
             tracing::warn!(%error, "the last heartbeats were not stored");
         }
@@ -230,7 +249,7 @@ impl Server {
 }
 
 /// The way to accounts with vendors of machines.
-fn clouds(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Clouds> {
+fn clouds(settings: &Settings, local: Option<Local>, clock: Arc<dyn Clock>) -> Clouds {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(Secret::new);
     let environment = CloudsSettings::variables().filter_map(|name| Some((name.to_owned(), variable(name)?))).collect();
     let vendors = CloudsSettings {
@@ -242,11 +261,11 @@ fn clouds(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Clouds> {
         environment,
         timeout: None,
     };
-    let clouds = Clouds::new(vendors, clock.clone());
-    Ok(match settings.local()? {
-        Some(local) => clouds.with("this machine", Arc::new(Local::new(local, clock))),
+    let clouds = Clouds::new(vendors, clock);
+    match local {
+        Some(local) => clouds.with("this machine", Arc::new(local)),
         None => clouds,
-    })
+    }
 }
 
 /// Brings the store into the state that a server expects at its start.

@@ -136,6 +136,12 @@ impl Front {
         self.shared.lock().calls.iter().filter(|line| line.contains(matching)).count()
     }
 
+    /// As [`calls`](Self::calls), to be asked from elsewhere.
+    pub fn counter(&self, matching: &'static str) -> impl Fn() -> usize + Send + Sync + 'static {
+        let shared = self.shared.clone();
+        move || shared.lock().calls.iter().filter(|line| line.contains(matching)).count()
+    }
+
     /// The calls so far, as `METHOD /path?query`.
     pub fn call_lines(&self) -> Vec<String> {
         self.shared.lock().calls.iter().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect()

@@ -235,3 +235,18 @@ pub async fn delete(tx: &mut Tx, id: &HostId) -> Result<bool> {
     tx.execute("DELETE FROM taskserv_hosts WHERE host_id = $1", args![id]).await?;
     Ok(tx.execute("DELETE FROM hosts WHERE id = $1", args![id]).await? == 1)
 }
+
+/// Deletes all hosts of a workspace and its taskservs. Returns the hostnames in order.
+///
+/// # Errors
+/// As the store.
+pub async fn delete_in(tx: &mut Tx, workspace: &WorkspaceId) -> Result<Vec<String>> {
+    let places = "DELETE FROM taskserv_hosts WHERE host_id IN (SELECT id FROM hosts WHERE workspace_id = $1)";
+    tx.execute(places, args![workspace]).await?;
+    tx.execute("DELETE FROM taskservs WHERE workspace_id = $1", args![workspace]).await?;
+    let sql = "DELETE FROM hosts WHERE workspace_id = $1 RETURNING hostname";
+    let rows = tx.all(sql, args![workspace]).await?;
+    let mut hostnames: Vec<String> = rows.into_iter().map(|mut row| row.get()).collect::<Result<_>>()?;
+    hostnames.sort();
+    Ok(hostnames)
+}

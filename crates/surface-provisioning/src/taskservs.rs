@@ -8,7 +8,7 @@ use reeve_types::{Error, Result};
 use serde_json::{Value, json};
 
 use crate::dto::operation;
-use crate::dto::taskserv::{DeleteTaskserv, Detail, Query, UpgradeTaskserv, View};
+use crate::dto::taskserv::{CatalogueQuery, DeleteTaskserv, Detail, Query, UpgradeTaskserv, View};
 
 /// GET /v1/taskservs
 pub async fn list(app: Arc<App>, call: Call) -> Result<Reply> {
@@ -45,7 +45,10 @@ pub async fn delete(app: Arc<App>, mut call: Call) -> Result<Reply> {
 /// POST /v1/taskservs/{id}/upgrade
 pub async fn upgrade(app: Arc<App>, mut call: Call) -> Result<Reply> {
     let body: UpgradeTaskserv = call.body()?;
-    let request = json!({"taskserv": call.param("id"), "config": body.config, "check_mode": body.check_mode});
+    let request = json!({
+        "taskserv": call.param("id"), "config": body.config, "check_mode": body.check_mode,
+        "preserve_on_failure": body.preserve_on_failure,
+    });
     Reply::ok(&operation::View::from(taskserv::upgrade(&app, &call.actor, request).await?))
 }
 
@@ -56,5 +59,6 @@ pub async fn health(app: Arc<App>, call: Call) -> Result<Reply> {
 
 /// GET /v1/taskservs/catalogue
 pub async fn catalogue(app: Arc<App>, call: Call) -> Result<Reply> {
-    Reply::ok(&taskserv::catalogue(&app, &call.actor).await?)
+    let query: CatalogueQuery = call.query()?;
+    Reply::ok(&taskserv::catalogue(&app, &call.actor, query.workspace.as_deref()).await?)
 }

@@ -1,30 +1,25 @@
 //! All taskservs there are: the ones in the binary, and what a workspace lays over them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use include_dir::{Dir, include_dir};
 use serde_json::Value;
 
 use crate::definition::Definition;
+use crate::layer::{Layer, merge};
+use crate::lint;
 use crate::parameter::Parameter;
 use crate::problem::{Problem, Problems, meant};
 
 static CORE: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/catalogue");
-
-/// What one layer says about one taskserv: a JSON merge patch on its definition, and files that replace or add.
-#[derive(Clone, Debug, Default)]
-pub struct Layer {
-    /// Taskserv -> patch of the definition (a whole one for a taskserv of its own).
-    pub definitions: BTreeMap<String, Value>,
-    /// Taskserv -> file name -> text: templates and scripts.
-    pub files: BTreeMap<String, BTreeMap<String, String>>,
-}
 
 #[derive(Clone, Debug)]
 struct Entry {
     definition: Definition,
     raw: Value,
     files: BTreeMap<String, String>,
+    /// What was laid over the one in the binary, or makes it up where there is none.
+    layers: Vec<Layer>,
 }
 
 /// Definitions by name.
@@ -62,40 +57,70 @@ impl Catalogue {
             }
         }
         catalogue.lay(layer)?;
+        for entry in catalogue.entries.values_mut() {
+            entry.layers.clear();
+        }
         Ok(catalogue)
     }
 
-    /// This catalogue with a layer over it: core < workspace < infra, the last one laid wins.
+    /// This catalogue with a layer over it; the last one laid wins. What is wrong with the layer, or with what comes out
+    /// of it, is said with the file it stands in.
     pub fn with(mut self, layer: Layer) -> Result<Self, Problems> {
+        let names: Vec<String> = layer.definitions.keys().chain(layer.files.keys()).cloned().collect();
+        self.lay(layer)?;
+        let mut problems = Problems::new();
+        for name in &names {
+            if let Some(entry) = self.entries.get(name) {
+                problems.extend(lint::definition(&self, &entry.definition, &entry.files));
+            }
+        }
+        problems.dedup();
+        if problems.is_empty() { Ok(self) } else { Err(problems) }
+    }
+
+    /// With a layer that was found right before: what it refers to may be gone meanwhile.
+    pub fn with_again(mut self, layer: Layer) -> Result<Self, Problems> {
         self.lay(layer)?;
         Ok(self)
     }
 
-    fn lay(&mut self, layer: Layer) -> Result<(), Problems> {
+    fn lay(&mut self, mut layer: Layer) -> Result<(), Problems> {
         let mut problems = Problems::new();
-        for (name, patch) in layer.definitions {
-            let mut raw = self.entries.get(&name).map_or(Value::Object(serde_json::Map::new()), |e| e.raw.clone());
+        let names: BTreeSet<String> = layer.definitions.keys().chain(layer.files.keys()).cloned().collect();
+        for name in names {
+            let (patch, files) = (layer.definitions.remove(&name), layer.files.remove(&name).unwrap_or_default());
+            let own = Layer::of(&name, patch.clone(), files.clone());
+            let known = self.entries.get(&name);
+            let Some(patch) = patch.or_else(|| known.is_some().then(empty)) else {
+                let right =
+                    "add taskserv.yaml: without one in the catalogue to change, it needs a definition of its own";
+                problems.push(Problem::catalogue(name, "there are files without a definition", right));
+                continue;
+            };
+            let mut raw = known.map_or_else(empty, |entry| entry.raw.clone());
             merge(&mut raw, patch);
             if let Value::Object(map) = &mut raw {
                 map.insert("name".into(), Value::String(name.clone()));
             }
-            match serde_json::from_value::<Definition>(raw.clone()) {
+            match serde_path_to_error::deserialize::<_, Definition>(&raw) {
                 Ok(definition) => {
-                    let files = self.entries.remove(&name).map(|entry| entry.files).unwrap_or_default();
-                    self.entries.insert(name, Entry { definition, raw, files });
+                    let (mut all, mut layers) = match self.entries.remove(&name) {
+                        Some(entry) => (entry.files, entry.layers),
+                        None => Default::default(),
+                    };
+                    all.extend(files);
+                    layers.push(own);
+                    self.entries.insert(name, Entry { definition, raw, files: all, layers });
                 }
-                Err(error) => {
-                    problems.push(Problem::catalogue(name, error.to_string(), "see the definitions in the catalogue"))
-                }
-            }
-        }
-        for (name, files) in layer.files {
-            match self.entries.get_mut(&name) {
-                Some(entry) => entry.files.extend(files),
-                None => problems.push(Problem::catalogue(name, "files without a definition", "add taskserv.yaml")),
+                Err(error) => problems.push(lint::unreadable(&name, &error)),
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// What was laid over a taskserv of the catalogue in the binary, the first one first.
+    pub fn layers(&self, name: &str) -> &[Layer] {
+        self.entries.get(name).map(|entry| entry.layers.as_slice()).unwrap_or_default()
     }
 
     /// One taskserv.
@@ -144,23 +169,8 @@ impl Catalogue {
     }
 }
 
-/// RFC 7386: objects are merged, null takes away, the rest replaces.
-fn merge(target: &mut Value, patch: Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch;
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    let Value::Object(target) = target else { return };
-    for (key, value) in patch {
-        if value.is_null() {
-            target.remove(&key);
-        } else {
-            merge(target.entry(key).or_insert(Value::Null), value);
-        }
-    }
+fn empty() -> Value {
+    Value::Object(serde_json::Map::new())
 }
 
 fn core_text(path: &str) -> Result<&'static str, Problems> {
@@ -184,5 +194,11 @@ mod tests {
     fn the_core_reads() {
         let catalogue = Catalogue::core().unwrap_or_else(|problems| panic!("{problems:#?}"));
         assert_eq!(catalogue.iter().count(), 32);
+        let found: Problems = catalogue
+            .entries
+            .values()
+            .flat_map(|entry| lint::definition(&catalogue, &entry.definition, &entry.files))
+            .collect();
+        assert_eq!(found, Problems::new());
     }
 }

@@ -12,6 +12,8 @@ mod definition;
 mod expand;
 mod facts;
 mod graph;
+mod layer;
+mod lint;
 mod machine;
 mod parameter;
 mod phase;
@@ -25,17 +27,18 @@ mod settings;
 mod template;
 
 pub use bundle::{Bundle, BundleFile};
-pub use catalogue::{Catalogue, Layer};
+pub use catalogue::Catalogue;
 pub use definition::{
     Category, Definition, Dependency, DependencyKind, Download, Exposure, Port, Rollout, Scope, Servers, Service,
 };
 pub use facts::{Facts, PROBE};
 pub use graph::{Because, Installed, Missing, Resolution, Step, Wanted, World, dependents, resolve};
+pub use layer::{LARGEST_FILE, Layer};
 pub use machine::Machine;
 pub use parameter::{Kind, Parameter};
 pub use phase::Phase;
 pub use problem::{Problem, Problems, Reason};
 pub use redact::Redactor;
-pub use render::{RenderInput, render};
+pub use render::{Change, RenderInput, render};
 pub use report::Report;
 pub use settings::{Settings, Source};

@@ -51,6 +51,22 @@ pub enum Format {
 }
 
 impl Format {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Sh,
+        Self::Yaml,
+        Self::Json,
+        Self::Toml,
+        Self::Ini,
+        Self::Haproxy,
+        Self::Redis,
+        Self::Pg,
+        Self::Sql,
+        Self::Systemd,
+        Self::Verbatim,
+        Self::Words,
+    ];
+
     /// The format of a template by the last ending of its name.
     pub fn of(name: &str) -> Option<Self> {
         Some(match name.rsplit_once('.')?.1 {

@@ -39,6 +39,20 @@ pub struct RenderInput<'a> {
     pub exports: &'a BTreeMap<String, String>,
     /// On removal: data goes too.
     pub purge: bool,
+    /// The change that the machine is led through.
+    pub change: Change<'a>,
+}
+
+/// A change that a machine is led through. What it replaces is kept until the next one begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// None: it is only asked, or rid of it.
+    #[default]
+    None,
+    /// The one of this id.
+    Under(&'a str),
+    /// Back to what was there before the one of this id.
+    Back(&'a str),
 }
 
 /// The bundle, or everything wrong with the values for it.
@@ -175,6 +189,10 @@ fn env(
             .map_err(|why| vec![Problem::catalogue(format!("{}: packages", definition.name), why, "mend it")])?;
         packages.extend(names.split_whitespace().map(str::to_owned));
     }
+    let change = match input.change {
+        Change::None => "",
+        Change::Under(id) | Change::Back(id) => id,
+    };
     let mut set: Vec<(String, String)> = vec![
         ("REEVE_NAME".into(), settings.name.clone()),
         ("REEVE_TITLE".into(), definition.title.clone()),
@@ -192,6 +210,8 @@ fn env(
         ("REEVE_ARCH".into(), input.facts.arch.clone()),
         ("REEVE_SERVICE".into(), yes(service)),
         ("REEVE_PURGE".into(), yes(input.purge)),
+        ("REEVE_CHANGE".into(), change.into()),
+        ("REEVE_BACK".into(), yes(matches!(input.change, Change::Back(_)))),
         ("REEVE_DIGEST".into(), digest.into()),
         ("REEVE_NEEDS_MEMORY_MB".into(), definition.needs.memory_mb.to_string()),
         ("REEVE_NEEDS_DISK_MB".into(), definition.needs.disk_mb.to_string()),

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::catalogue::Catalogue;
 use crate::definition::Definition;
+use crate::layer::Layer;
 use crate::parameter::{Kind, Parameter, read_fields, whole};
 use crate::problem::{Problem, Problems};
 use crate::redact::Redactor;
@@ -52,6 +53,9 @@ pub struct Settings {
     pub install_missing: Option<bool>,
     /// All parameters, absent ones null.
     pub params: Map<String, Value>,
+    /// What its workspace laid over the definition: it stays what it was installed as when those files change or go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<Layer>,
 }
 
 impl std::fmt::Debug for Settings {
@@ -82,7 +86,8 @@ impl Settings {
             Some("refuse") => Some(false),
             _ => None,
         };
-        let settings = Self { name: name.to_owned(), version, source, install_missing, params };
+        let layers = catalogue.layers(name).to_vec();
+        let settings = Self { name: name.to_owned(), version, source, install_missing, params, layers };
         settings.rules(definition)?;
         Ok(settings)
     }

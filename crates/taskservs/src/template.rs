@@ -136,6 +136,18 @@ pub(crate) fn plain(source: &str, context: &Context) -> Result<String, String> {
     render("plain", source, context)
 }
 
+/// Whether a template reads.
+pub(crate) fn reads(name: &str, source: &str) -> Result<(), String> {
+    let environment = environment().map_err(|error| told(&error))?;
+    environment.template_from_named_str(name, source).map(|_| ()).map_err(|error| told(&error))
+}
+
+/// Whether an expression reads.
+pub(crate) fn is_expression(source: &str) -> Result<(), String> {
+    let environment = environment().map_err(|error| told(&error))?;
+    environment.compile_expression(source).map(|_| ()).map_err(|error| told(&error))
+}
+
 /// Evaluates an expression.
 pub(crate) fn evaluate(expression: &str, context: &Context) -> Result<serde_json::Value, String> {
     let environment = environment().map_err(|error| told(&error))?;

@@ -310,7 +310,9 @@ impl Parts {
         app.set_fetch(Arc::new(reeve_providers::fetch::Fetcher::new(Guard { allow_private })));
         app.set_backup_site(Arc::new(crate::backups::MemorySite::default()));
         app.set_clouds(clouds.factory(clock.clone()));
-        app.set_remote(Arc::new(crate::remote::FakeMachines::default()));
+        let machines = crate::remote::FakeMachines::default();
+        machines.boots_by(clouds.restarts());
+        app.set_remote(Arc::new(machines));
         let agents = LocalAgents::attach(&app);
         let loops = CancellationToken::new();
         let mut running = background::start(&app, &loops);

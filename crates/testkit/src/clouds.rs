@@ -47,6 +47,13 @@ impl SimulatedClouds {
         config.provisioning.workspaces_root = self.root();
     }
 
+    /// Counts how often machines were restarted.
+    pub fn restarts(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+        let (upcloud, hetzner) =
+            (self.upcloud.front.counter("/restart"), self.hetzner.front.counter("/actions/reboot"));
+        move || upcloud() + hetzner()
+    }
+
     /// The way to the accounts.
     pub fn factory(&self, clock: Arc<dyn Clock>) -> Arc<Clouds> {
         let settings = CloudsSettings {

@@ -18,9 +18,14 @@ struct State {
     machines: BTreeMap<String, Software>,
     /// (address, phase): that one fails.
     failing: Vec<(String, String)>,
+    /// As those, but for the first time only.
+    failing_once: Vec<(String, String)>,
+    /// What ran: address, taskserv, phase.
+    ran: Vec<(String, String, String)>,
     /// Nobody answers there.
     silent: Vec<String>,
     asked: usize,
+    boots: Option<Arc<dyn Fn() -> usize + Send + Sync>>,
 }
 
 /// All machines, by address. Cheap to clone.
@@ -39,16 +44,30 @@ impl FakeMachines {
     pub fn fail(&self, address: &str, phase: &str) {
         self.state(|state| state.failing.push((address.to_owned(), phase.to_owned())));
     }
+    /// A phase fails on a machine, once.
+    pub fn fail_once(&self, address: &str, phase: &str) {
+        self.state(|state| state.failing_once.push((address.to_owned(), phase.to_owned())));
+    }
+    /// The phases of a taskserv that ran on a machine, in order.
+    pub fn ran(&self, address: &str, taskserv: &str) -> Vec<String> {
+        let of = |(at, name, _): &&(String, String, String)| at == address && name == taskserv;
+        self.state(|state| state.ran.iter().filter(of).map(|(_, _, phase)| phase.clone()).collect())
+    }
     /// Nothing fails any more, everybody answers.
     pub fn mend(&self) {
         self.state(|state| {
             state.failing.clear();
+            state.failing_once.clear();
             state.silent.clear();
         });
     }
     /// Nobody answers at this address.
     pub fn silence(&self, address: &str) {
         self.state(|state| state.silent.push(address.to_owned()));
+    }
+    /// How often machines were started is what this says: who restarts them is their provider.
+    pub fn boots_by(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
+        self.state(|state| state.boots = Some(Arc::new(count)));
     }
     /// Orders that were run.
     pub fn asked(&self) -> usize {
@@ -61,6 +80,10 @@ impl FakeMachines {
         let (name, phase) = match words.as_slice() {
             ["sh", "-s"] if script.contains("printf 'os=%s") => {
                 return (0, "os=debian\nos_version=12\narch=amd64\ninit=none\ncgroup=2\nroot=yes\n".into());
+            }
+            ["sh", "-s"] if script.contains("boot_id") => {
+                let boots = self.state(|state| state.boots.clone());
+                return (0, format!("reeve-boot=fake-{}\n", boots.map_or(0, |count| count())));
             }
             ["sh", "-s"] => {
                 let name = script.split("REEVE_NAME='").nth(1).and_then(|rest| rest.split('\'').next());
@@ -78,7 +101,10 @@ impl FakeMachines {
         };
         self.state(|state| {
             state.asked += 1;
-            if state.failing.iter().any(|(at, what)| at == address && *what == phase) {
+            state.ran.push((address.to_owned(), name.clone(), phase.clone()));
+            let once = state.failing_once.iter().position(|(at, what)| at == address && *what == phase);
+            let once = once.map(|found| state.failing_once.remove(found));
+            if once.is_some() || state.failing.iter().any(|(at, what)| at == address && *what == phase) {
                 return (1, format!("::problem {name} does not want to {phase}\n"));
             }
             let software = state.machines.entry(address.to_owned()).or_default();

@@ -197,7 +197,9 @@ pub fn python() -> Result<PathBuf> {
 }
 
 fn e2e(session: &mut Session) -> Result<()> {
-    let binary = up::reeve("dev")?;
+    let mut built = up::build(&["--bin", "reeve", "--bin", "reeve-agent"], "dev")?;
+    let (binary, agent) =
+        (built.remove("reeve").context("no reeve")?, built.remove("reeve-agent").context("no agent")?);
     let simulators = up::build(&["-p", "reeve-simulators", "--bins"], "dev")?;
     let simulator = |name: &str| {
         let path = simulators.get(name).with_context(|| format!("cargo built no {name}"))?;
@@ -210,6 +212,7 @@ fn e2e(session: &mut Session) -> Result<()> {
         &["-p", "reeve-lab", "--test", "e2e", "--", "--test-threads=1", "--nocapture"],
         &[
             ("REEVE_BIN", binary.to_string_lossy().into_owned()),
+            ("REEVE_AGENT_BIN", agent.to_string_lossy().into_owned()),
             ("REEVE_TEST_CLOUD_SIMULATOR", simulator("cloud-simulator")?),
             ("REEVE_TEST_K3S", or_simulator("REEVE_TEST_K3S")?),
             ("REEVE_TEST_CILIUM", or_simulator("REEVE_TEST_CILIUM")?),

@@ -27,10 +27,18 @@ const NEEDS: &[Need] = &[
     Need { program: "ip", package: "iproute2", stages: &["e2e"] },
     Need { program: "nft", package: "nftables", stages: &["e2e"] },
     Need { program: "mount", package: "mount", stages: &["e2e"] },
+    Need { program: SYSTEMD, package: "systemd", stages: &["tests", "e2e"] },
+    Need { program: "debootstrap", package: "debootstrap", stages: &["e2e"] },
+    Need { program: "sshd", package: "openssh-server", stages: &["e2e"] },
+    Need { program: "ssh", package: "openssh-client", stages: &["e2e"] },
+    Need { program: "curl", package: "curl", stages: &["e2e"] },
 ];
 
 /// A part of Python that Debian packs by itself; no program on the path.
 const VENV: &str = "python3 -m venv";
+
+/// Process 1 of some hosts; not on the path.
+const SYSTEMD: &str = "/lib/systemd/systemd";
 
 /// Makes sure that every program the `selected` stages want is there, and that this machine lets them work.
 pub fn install(selected: &[&str]) -> Result<()> {
@@ -84,6 +92,7 @@ fn present(program: &str) -> bool {
     match program {
         "initdb" => postgres::folder().is_some(),
         VENV => shell::capture(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_ok(),
+        SYSTEMD => std::path::Path::new(SYSTEMD).exists(),
         program => shell::has(program),
     }
 }

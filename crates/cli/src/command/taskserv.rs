@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::operation::{self, Extent};
 use super::provisioned::{Called, Kind};
 use super::workflow::parameters;
-use super::workspace;
+use super::{push, workspace};
 use crate::Session;
 use crate::api::Query;
 use crate::failure::{FAILED, Failure, OK, Outcome};
@@ -35,6 +35,9 @@ enum Verb {
     Catalogue {
         /// Show one with its settings
         name: Option<String>,
+        /// As this workspace has it, with its own taskservs; the active one when absent
+        #[arg(long, short)]
+        workspace: Option<String>,
     },
     /// Install a taskserv on servers
     Install(Install),
@@ -49,6 +52,9 @@ enum Verb {
         which: Which,
         #[command(flatten)]
         settings: Settings,
+        /// Leave it as it is when something fails, instead of going back to what was there before
+        #[arg(long)]
+        preserve_on_failure: bool,
         #[command(flatten)]
         extent: Extent,
     },
@@ -117,6 +123,7 @@ static VIEW: View = View {
         column("SERVERS", 7, 6, |taskserv, _| text(taskserv, "servers")),
         column("AGE", 6, 3, |taskserv, now| age(taskserv, "created_at", now)),
         column("ID", 6, 10, |taskserv, _| text(taskserv, "id")),
+        column("DEFINITION", 1, 4, |taskserv, _| text(taskserv, "layer")).details(),
         column("SETTINGS", 1, 6, |taskserv, _| pretty(&taskserv["config"])).details(),
         column("HEALTH", 1, 6, |taskserv, _| text(&taskserv["health"], "status")).details(),
     ],
@@ -130,6 +137,7 @@ static CATALOGUE: View = View {
         column("CATEGORY", 7, 6, |definition, _| text(definition, "category")),
         column("VERSIONS", 6, 6, |definition, _| text(definition, "versions")),
         column("TITLE", 8, 6, |definition, _| text(definition, "title")),
+        column("FROM", 4, 4, |definition, _| text(definition, "layer")),
         column("NEEDS", 1, 6, |definition, _| needs(definition)).details(),
         column("SETTINGS", 1, 6, |definition, _| settings(definition)).details(),
         column("ABOUT", 1, 6, |definition, _| text(definition, "about")).details(),
@@ -191,8 +199,10 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let path = async |which: &Which| KIND.path(&api, &which.taskserv).await;
     match noun.verb {
         Verb::List { workspace } => KIND.list(session, &api, [("workspace", workspace)], 0).await,
-        Verb::Catalogue { name } => {
-            let listing = api.rows(&format!("{}/catalogue", KIND.base()), &Query::new()).await?;
+        Verb::Catalogue { name, workspace } => {
+            let mut query = Query::new();
+            push(&mut query, "workspace", workspace::given_or_active(&api, workspace).await?);
+            let listing = api.rows(&format!("{}/catalogue", KIND.base()), &query).await?;
             let Some(name) = name else { return session.show_list(&CATALOGUE, &listing) };
             let found = listing.rows.iter().find(|definition| definition["name"] == *name);
             let found = found.ok_or_else(|| {
@@ -224,8 +234,10 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             }
             Ok(if well { OK } else { FAILED })
         }
-        Verb::Upgrade { which, settings, extent } => {
-            let body = json!({ "config": settings.body(session)?, "check_mode": extent.check });
+        Verb::Upgrade { which, settings, preserve_on_failure, extent } => {
+            let config = settings.body(session)?;
+            let body =
+                json!({ "config": config, "check_mode": extent.check, "preserve_on_failure": preserve_on_failure });
             let begun = api.post(&format!("{}/upgrade", path(&which).await?), &body).await?;
             let what = format!("upgrading {}", which.taskserv);
             operation::begun(session, &api, vec![(what, begun)], &extent.wait()).await

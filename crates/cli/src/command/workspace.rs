@@ -165,16 +165,31 @@ pub(super) async fn chosen(api: &Api, given: Option<String>) -> Outcome<String> 
     if let Some(name) = given {
         return Ok(name);
     }
-    let workspaces = api.rows(&format!("{PROVISIONING}/workspaces"), &Query::new()).await?;
-    let active = workspaces.rows.iter().find(|workspace| workspace["active"] == true);
-    active.map(|workspace| text(workspace, "name")).ok_or_else(|| {
-        let next = if workspaces.rows.is_empty() {
+    let workspaces = all(api).await?;
+    active(&workspaces).ok_or_else(|| {
+        let next = if workspaces.is_empty() {
             "make one: reeve workspace create NAME"
         } else {
             "choose one: reeve workspace use NAME, or give --workspace NAME"
         };
         Failure::usage("no workspace is active", next)
     })
+}
+
+/// The workspace that is given, else the active one if there is one.
+pub(super) async fn given_or_active(api: &Api, given: Option<String>) -> Outcome<Option<String>> {
+    match given {
+        Some(name) => Ok(Some(name)),
+        None => Ok(active(&all(api).await?)),
+    }
+}
+
+async fn all(api: &Api) -> Outcome<Vec<Value>> {
+    Ok(api.rows(&format!("{PROVISIONING}/workspaces"), &Query::new()).await?.rows)
+}
+
+fn active(workspaces: &[Value]) -> Option<String> {
+    workspaces.iter().find(|workspace| workspace["active"] == true).map(|workspace| text(workspace, "name"))
 }
 
 /// Runs `reeve workspace`.

@@ -91,7 +91,13 @@ const SCRIPT: &str = r#"umask 077
 BIN=/usr/local/bin/reeve-agent
 TMP="$BIN.$$"
 n=0
-until if command -v curl >/dev/null 2>&1; then curl -fsSL -o "$TMP" "$URL"; else wget -qO "$TMP" "$URL"; fi; do
+get() {
+  if command -v curl >/dev/null 2>&1; then curl -fsSL -o "$TMP" "$URL"
+  elif command -v wget >/dev/null 2>&1; then wget -qO "$TMP" "$URL"
+  else python3 -c 'import sys,urllib.request as u; u.urlretrieve(sys.argv[1], sys.argv[2])' "$URL" "$TMP"
+  fi
+}
+until get; do
   n=$((n + 1))
   [ "$n" -lt 30 ] || exit 1
   sleep 5

@@ -12,6 +12,7 @@ use reeve_types::{Actor, Error, HostId, OperationId, Permission, Result, Timesta
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::boot;
 use super::outside::{self, account_of, failure, must, pause, say};
 use super::spec::ADOPTED;
 use crate::operation::{self, New, Why, begin};
@@ -114,7 +115,17 @@ pub(crate) async fn enter(
     let who = actor.principal.label();
     operation::enter(app, tx, actor, new, |id| {
         let (operation, host) = (id.clone(), host.id.clone());
-        let switching = Switching { operation, host, power, asked_at: None, hard: false, seen: None, why: None };
+        let switching = Switching {
+            operation,
+            host,
+            power,
+            asked_at: None,
+            hard: false,
+            seen: None,
+            boot: None,
+            left: false,
+            why: None,
+        };
         NewJob::saga::<App, SwitchHost>(&switching, &who)
     })
     .await
@@ -130,6 +141,12 @@ pub struct Switching {
     hard: bool,
     /// How the provider last said it stands.
     seen: Option<HostState>,
+    /// For a restart: which boot it was before. Empty when the host does not tell.
+    #[serde(default)]
+    boot: Option<String>,
+    /// For a restart: the provider was seen to say that it is not running.
+    #[serde(default)]
+    left: bool,
     why: Option<Why>,
 }
 
@@ -171,6 +188,15 @@ impl Step<App, Switching> for Switch {
         let account = account_of(app, &host, &workspace).await?;
         let cloud = &*account.cloud;
         let id = CloudServerId(host.cloud_ref.clone().unwrap_or_default());
+        if switching.power == Power::Reboot && switching.boot.is_none() {
+            let told = boot::marker(app, &host).await;
+            if let Err(error) = &told {
+                say(job, &format!("which boot it is cannot be asked ({error}): the provider's word has to do"));
+            }
+            switching.boot = Some(told.unwrap_or_default());
+            // Stored before anything is asked: after a crash it is still the boot before.
+            return Err(Failure::wait(Duration::ZERO, "the restart begins"));
+        }
         let now = app.now();
         let since_ms = switching.asked_at.map(|at| now.ms_since(at));
         let patience_ms = app.config.provisioning.stop_patience.as_millis() as i64;
@@ -191,16 +217,18 @@ impl Step<App, Switching> for Switch {
         }
         let server = cloud.get(&id).await.map_err(|error| failure(cloud, error))?;
         switching.seen = state_of(&server);
-        if server.state == switching.power.wanted() {
-            return Ok(());
+        let mut problem = None;
+        if server.state != switching.power.wanted() {
+            switching.left = true;
+            problem = Some(format!("the machine is {:?}", server.state));
+        } else if switching.power == Power::Reboot {
+            problem = not_restarted(app, switching, &host).await;
         }
+        let Some(problem) = problem else { return Ok(()) };
         if since_ms.is_some_and(|ms| ms > app.config.provisioning.boot_patience.as_millis() as i64) {
-            return Err(Failure::Fail(Error::conflict(format!(
-                "the machine is {:?} after all this time",
-                server.state
-            ))));
+            return Err(Failure::Fail(Error::conflict(format!("{problem}, after all this time"))));
         }
-        Err(Failure::wait(pause(app, cloud), "the machine is on its way"))
+        Err(Failure::wait(pause(app, cloud), problem))
     }
     async fn record(&self, app: &Arc<App>, tx: &mut Tx, switching: &mut Switching) -> Result<(), Failure> {
         let mut host = table::get(tx, &switching.host).await?.ok_or_else(|| Error::not_found("server"))?;
@@ -228,6 +256,19 @@ impl Step<App, Switching> for Switch {
             table::set_state(tx, &switching.host, &from, seen, app.now()).await?;
         }
         Ok(())
+    }
+}
+
+/// Why a machine that is running does not count as restarted. "Running" is also what it was before.
+async fn not_restarted(app: &App, switching: &Switching, host: &Host) -> Option<String> {
+    match switching.boot.as_deref().unwrap_or_default() {
+        "" if switching.left => None,
+        "" => Some("nothing shows that the machine went down: it was said to be running all along".to_owned()),
+        before => match boot::marker(app, host).await {
+            Ok(now) if now != before => None,
+            Ok(_) => Some("the machine has not gone down yet".to_owned()),
+            Err(error) => Some(format!("the machine is on its way: {error}")),
+        },
     }
 }
 

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use futures::StreamExt;
 use reeve_store::workspace as workspaces;
-use reeve_taskservs::{Because, Facts, Phase, Settings};
+use reeve_taskservs::{Because, Change, Facts, Phase, Settings};
 use reeve_types::host::Host;
 use reeve_types::operation::{Operation, OperationKind};
 use reeve_types::workspace::Workspace;
 use reeve_types::{Error, Result};
 use serde_json::{Value, json};
 
-use super::machine::{self, Lines, Site, Visit};
+use super::machine::{self, Chosen, Ground, Lines, Site, Visit};
 use super::request::{Prepared, Work, prepare_with, whole};
-use super::{AT_ONCE, core};
+use super::{AT_ONCE, layers};
 use crate::App;
 use crate::operation::begin;
 use crate::plan::{Content, Item};
@@ -65,7 +65,8 @@ pub(crate) async fn check(
                 let mut settings = step.settings;
                 super::enter::make_up(app, &mut settings)?;
                 if whole && (alone || step.because != Because::Asked) {
-                    look(app, &mut content, &mut item, &settings, &hosts, &step.chosen, &others).await?;
+                    let ground = Ground::of(settings, hosts, others.clone())?;
+                    look(app, &mut content, &mut item, &ground, &step.chosen).await?;
                 }
                 content.items.push(item);
             }
@@ -74,8 +75,8 @@ pub(crate) async fn check(
             let mut item = item("upgrade", &settings, placed.hosts.iter().map(|(_, name)| name.as_str()))?;
             item.details["from"] = json!(placed.taskserv.version);
             let hosts: Vec<Host> = placed.hosts.iter().filter_map(|(_, name)| described(name)).collect();
-            let chosen = machine::chosen(&settings.name, &hosts, &others)?;
-            look(app, &mut content, &mut item, &settings, &hosts, &chosen, &others).await?;
+            let ground = Ground::of(*settings, hosts, others)?;
+            look(app, &mut content, &mut item, &ground, &ground.chosen()).await?;
             content.items.push(item);
         }
         Work::Remove { placed } => {
@@ -91,28 +92,24 @@ pub(crate) async fn check(
 fn item<'a>(action: &'static str, settings: &Settings, servers: impl Iterator<Item = &'a str>) -> Result<Item> {
     let servers: Vec<&str> = servers.collect();
     let mut item = Item::new(action, "taskserv", &format!("{} on {}", settings.name, servers.join(", ")));
-    let mut config = settings.public(core()?);
+    let mut config = layers::public(settings)?;
     if let Some(map) = config.as_object_mut() {
         map.retain(|name, _| !matches!(name.as_str(), "verify_secs" | "version"));
     }
     item.details = json!({
         "version": settings.version, "source": settings.source.word(), "servers": servers, "config": config,
     });
+    if !settings.layers.is_empty() {
+        item.details["definition"] = json!("the workspace's own");
+    }
     Ok(item)
 }
 
 /// Renders for each machine and lets it look whether it can take it.
-async fn look(
-    app: &App,
-    content: &mut Content,
-    item: &mut Item,
-    settings: &Settings,
-    hosts: &[Host],
-    chosen: &BTreeMap<String, BTreeMap<String, String>>,
-    placed: &BTreeMap<String, Vec<reeve_taskservs::Machine>>,
-) -> Result<()> {
+async fn look(app: &App, content: &mut Content, item: &mut Item, ground: &Ground, chosen: &Chosen) -> Result<()> {
     let exports = BTreeMap::new();
-    let site = Site { settings, hosts, chosen, placed, exports: &exports, purge: false };
+    let site = Site { ground, chosen, exports: &exports, purge: false, change: Change::None };
+    let Ground { settings, hosts, .. } = ground;
     if let Some(first) = (!hosts.is_empty()).then(|| site.bundle(0, &Facts::default())) {
         let files: Vec<String> = first?.files.iter().map(|file| file.path.clone()).collect();
         item.details["files"] = json!(files);
@@ -121,7 +118,7 @@ async fn look(
         let asked = async {
             let visit = Visit::begin(app, &hosts[index]).await?;
             let bundle = site.bundle(index, &visit.facts().await?)?;
-            visit.run(&bundle, Phase::Preflight, true, Lines::clean(site.redactor()?)).await
+            visit.run(&bundle, Phase::Preflight, true, Lines::clean(ground.redactor())).await
         };
         (index, asked.await)
     };

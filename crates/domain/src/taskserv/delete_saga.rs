@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::install_saga::remove_from;
-use super::machine::{self, not_cancelled};
+use super::machine::{self, Ground, not_cancelled};
 use super::world;
 use crate::operation::{self, Why};
 use crate::{App, event};
@@ -99,7 +99,11 @@ impl Step<App, Removing> for Remove {
         let settings = world::settings(app, &placed.taskserv)?;
         let others = machine::placed(app, &placed.taskserv.workspace_id).await?;
         state.touched = true;
-        match remove_from(app, job, &state.operation, &settings, &hosts, &others, state.purge, 0).await {
+        let removed = match Ground::of(settings, hosts, others) {
+            Ok(ground) => remove_from(app, job, &state.operation, &ground, state.purge, 0).await,
+            Err(error) => Err(Failure::from(error)),
+        };
+        match removed {
             // By force the row goes, whatever the machines say.
             Err(Failure::Fail(error)) if state.force => state.warnings.push(error.to_string()),
             Err(Failure::Retry { error, .. }) if state.force => state.warnings.push(error.to_string()),

@@ -11,7 +11,7 @@ use reeve_types::{Actor, Error, HostId, OperationId, Result, Secret, TaskservId}
 use super::delete_saga::{RemoveTaskserv, Removing};
 use super::install_saga::{InstallTaskserv, Installing, Part};
 use super::request::{Prepared, Work};
-use super::{core, world};
+use super::{layers, world};
 use crate::operation::{self, New, begin};
 use crate::plan::CheckOperation;
 use crate::{App, host};
@@ -72,7 +72,7 @@ pub(crate) async fn enter(
             let on: Vec<HostId> = placed.hosts.iter().map(|(id, _)| id.clone()).collect();
             new.locks = on.iter().map(begin::host_lock).collect();
             let sealed = world::seal(app, &placed.taskserv.id, &settings)?;
-            let state = Installing::upgrade(id, &placed.taskserv, on, sealed);
+            let state = Installing::upgrade(id, &placed.taskserv, on, sealed, request.preserve_on_failure);
             operation::enter(app, tx, actor, new, |_| NewJob::saga::<App, InstallTaskserv>(&state, &who)).await
         }
         Work::Remove { placed } => {
@@ -97,7 +97,8 @@ async fn still_free(tx: &mut Tx, name: &str, on: &[HostId]) -> Result<()> {
 
 /// Makes up the secrets that nobody gave, without favouring any letter.
 pub(super) fn make_up(app: &App, settings: &mut Settings) -> Result<()> {
-    settings.make_up(core()?, |below| {
+    let catalogue = layers::of(settings)?;
+    settings.make_up(&catalogue, |below| {
         let fair = u32::MAX - u32::MAX % below.max(1);
         loop {
             let mut bytes = [0_u8; 4];
@@ -129,7 +130,7 @@ async fn row(
         workspace_id: workspace.id.clone(),
         name: settings.name.clone(),
         version: settings.version.clone(),
-        config: settings.public(core()?).to_string(),
+        config: layers::public(settings)?.to_string(),
         secrets_sealed: Some(world::seal(app, &id, settings)?),
         state,
         health: None,

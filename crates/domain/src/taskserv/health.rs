@@ -1,13 +1,15 @@
 //! How a taskserv is doing, asked of its machines by its own health check.
 
+use std::collections::BTreeMap;
+
 use futures::StreamExt;
 use reeve_store::{host as hosts, taskserv as table};
-use reeve_taskservs::Phase;
+use reeve_taskservs::{Change, Phase};
 use reeve_types::host::Host;
 use reeve_types::{Actor, Error, Permission, Result};
 use serde_json::{Value, json};
 
-use super::machine::{self, Lines, Site, Visit};
+use super::machine::{self, Ground, Lines, Site, Visit};
 use super::{AT_ONCE, world};
 use crate::{App, authz};
 
@@ -23,9 +25,10 @@ pub async fn health(app: &App, actor: &Actor, handle: &str) -> Result<Value> {
     drop(tx);
     let settings = world::settings(app, &placed.taskserv)?;
     let others = machine::placed(app, &placed.taskserv.workspace_id).await?;
-    let (chosen, exports) = (machine::chosen(&placed.taskserv.name, &on, &others)?, Default::default());
-    let site =
-        Site { settings: &settings, hosts: &on, chosen: &chosen, placed: &others, exports: &exports, purge: false };
+    let ground = Ground::of(settings, on, others)?;
+    let (chosen, exports) = (ground.chosen(), BTreeMap::new());
+    let site = Site { ground: &ground, chosen: &chosen, exports: &exports, purge: false, change: Change::None };
+    let on = &ground.hosts;
     let ask = async |index: usize| (index, one(app, &site, index, &on[index]).await);
     let mut answers: Vec<(usize, Value)> = futures::stream::iter((0..on.len()).map(|index| Box::pin(ask(index))))
         .buffer_unordered(AT_ONCE)
@@ -47,7 +50,7 @@ async fn one(app: &App, site: &Site<'_>, index: usize, host: &Host) -> Value {
     let asked = async {
         let visit = Visit::begin(app, host).await?;
         let bundle = site.bundle(index, &visit.facts().await?)?;
-        visit.run(&bundle, Phase::Health, true, Lines::clean(site.redactor()?)).await
+        visit.run(&bundle, Phase::Health, true, Lines::clean(site.ground.redactor())).await
     };
     match asked.await {
         Ok(report) => json!({"hostname": host.hostname, "healthy": true, "facts": report.facts, "problem": null}),

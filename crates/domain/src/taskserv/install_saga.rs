@@ -2,7 +2,8 @@
 //! and taken away again where it fails.
 //!
 //! Phases are idempotent: after a crash the taskserv that was under way goes through all of its phases once more. What is
-//! finished is kept in the state and not touched again.
+//! finished is kept in the state and not touched again. An upgrade that fails goes through them once more too, with what
+//! was there before: settings, programs and packages, which machines keep for the length of a change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,15 +12,14 @@ use std::time::Duration;
 use futures::StreamExt;
 use reeve_jobs::{Failure, Running, Saga, Step, Steps};
 use reeve_store::{Tx, taskserv as table};
-use reeve_taskservs::{Bundle, Facts, Machine, Phase, Report, Rollout, Settings};
-use reeve_types::host::Host;
+use reeve_taskservs::{Bundle, Change, Facts, Phase, Report, Rollout, Settings};
 use reeve_types::taskserv::{Taskserv, TaskservState};
 use reeve_types::{Error, HostId, OperationId, Result, Secret, TaskservId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::machine::{self, Lines, Site, Visit, not_cancelled, noted};
-use super::{AT_ONCE, aad, core, world};
+use super::machine::{self, Ground, Lines, Site, Visit, not_cancelled, noted};
+use super::{AT_ONCE, aad, layers, world};
 use crate::operation::{self, Why};
 use crate::{App, event};
 
@@ -60,22 +60,29 @@ pub struct Installing {
     preserve: bool,
     warnings: Vec<String>,
     why: Option<Why>,
+    /// For an upgrade: how its row stood.
+    #[serde(default)]
+    before: Option<TaskservState>,
 }
 
 impl Installing {
     /// The state an installation begins with.
     pub fn of(operation: OperationId, asked: String, parts: Vec<Part>, preserve: bool) -> Self {
-        Self { operation, asked, parts, done: 0, upgrade: None, preserve, warnings: Vec::new(), why: None }
+        let (upgrade, before, why) = (None, None, None);
+        Self { operation, asked, parts, done: 0, upgrade, preserve, warnings: Vec::new(), why, before }
     }
 
     /// The state an upgrade begins with.
-    pub fn upgrade(operation: OperationId, taskserv: &Taskserv, hosts: Vec<HostId>, sealed: String) -> Self {
+    pub fn upgrade(
+        operation: OperationId,
+        taskserv: &Taskserv,
+        hosts: Vec<HostId>,
+        sealed: String,
+        keep: bool,
+    ) -> Self {
         let part = Part::of(taskserv, hosts, BTreeMap::new());
-        Self { upgrade: Some(sealed), ..Self::of(operation, taskserv.handle.clone(), vec![part], false) }
-    }
-
-    fn kept(&self) -> bool {
-        self.preserve && self.upgrade.is_none()
+        let state = Self::of(operation, taskserv.handle.clone(), vec![part], keep);
+        Self { upgrade: Some(sealed), before: Some(taskserv.state), ..state }
     }
 }
 
@@ -109,12 +116,14 @@ impl Step<App, Installing> for Begin {
     }
     async fn record_undo(&self, app: &Arc<App>, tx: &mut Tx, state: &mut Installing) -> Result<(), Failure> {
         for part in &state.parts {
-            if state.upgrade.is_some() {
-                table::set_state(tx, &part.taskserv, &[], TaskservState::Running, app.now()).await?;
-            } else if state.kept() {
-                table::set_state(tx, &part.taskserv, &[], TaskservState::Failed, app.now()).await?;
-            } else {
-                table::delete(tx, &part.taskserv).await?;
+            let left = match &state.upgrade {
+                _ if state.preserve => Some(TaskservState::Failed),
+                Some(_) => Some(state.before.unwrap_or(TaskservState::Running)),
+                None => None,
+            };
+            match left {
+                Some(left) => _ = table::set_state(tx, &part.taskserv, &[], left, app.now()).await?,
+                None => _ = table::delete(tx, &part.taskserv).await?,
             }
         }
         operation::undone(app, tx, &state.operation, &state.why.clone().unwrap_or_default()).await
@@ -131,8 +140,8 @@ impl Step<App, Installing> for Install {
         while state.done < state.parts.len() {
             not_cancelled(app, &state.operation).await?;
             job.meter.set(state.done as u64, Some(total));
-            let (index, wanted) = (state.done, state.upgrade.clone());
-            let told = carry_out(app, job, state, index, wanted).await?;
+            let index = state.done;
+            let told = carry_out(app, job, state, index, Way::There).await?;
             for (hostname, report) in told {
                 state.warnings.extend(report.warnings.into_iter().map(|text| format!("{hostname}: {text}")));
                 state.parts[index].facts.insert(hostname, report.facts);
@@ -147,14 +156,18 @@ impl Step<App, Installing> for Install {
         Ok(())
     }
     async fn undo(&self, app: &Arc<App>, job: &Running, state: &mut Installing) -> Result<(), Failure> {
-        if state.kept() {
+        if state.preserve {
             job.output.line("what was made stays, as was asked");
             return Ok(());
         }
         if state.upgrade.is_some() {
-            job.output.line("going back to the configuration before");
+            job.output.line("going back to what was there before");
             state.done = 0;
-            carry_out_quietly(app, job, state).await?;
+            for index in 0..state.parts.len() {
+                carry_out(app, job, state, index, Way::Back).await?;
+            }
+            // It was led through all phases and asked whether it is well.
+            state.before = Some(TaskservState::Running);
             return Ok(());
         }
         for index in (0..state.parts.len()).rev() {
@@ -179,7 +192,7 @@ impl Step<App, Installing> for Finish {
             let mut placed = table::get(tx, &part.taskserv).await?.ok_or_else(gone)?;
             if let Some(sealed) = &state.upgrade {
                 let settings = opened(app, &part.taskserv, sealed)?;
-                placed.taskserv.config = settings.public(core()?).to_string();
+                placed.taskserv.config = layers::public(&settings)?.to_string();
                 placed.taskserv.secrets_sealed = Some(sealed.clone());
             }
             let version = part.facts.values().find_map(|facts| facts.get("version"));
@@ -218,49 +231,53 @@ fn opened(app: &App, id: &TaskservId, sealed: &str) -> Result<Settings> {
     serde_json::from_str(text.expose()).map_err(Error::internal)
 }
 
-/// Everything of a part that is needed on its machines.
-struct Ground {
-    settings: Settings,
-    hosts: Vec<Host>,
-    placed: BTreeMap<String, Vec<Machine>>,
+/// Where machines are led.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// To what is asked for.
+    There,
+    /// To what an upgrade found there.
+    Back,
+}
+
+impl Way {
+    /// The phases of it. Whether a machine can take what it had is no question.
+    fn phases(self) -> impl Iterator<Item = Phase> {
+        Phase::INSTALLATION.into_iter().filter(move |phase| self == Way::There || *phase != Phase::Preflight)
+    }
 }
 
 /// None when the taskserv is gone. Hosts that are gone are left out.
-async fn ground(app: &App, part: &Part, wanted: Option<String>) -> Result<Option<Ground>> {
+async fn ground(app: &App, part: &Part, wanted: Option<&str>) -> Result<Option<Ground>> {
     let mut tx = app.store.read().await?;
     let Some(row) = table::get(&mut tx, &part.taskserv).await? else { return Ok(None) };
     let hosts = reeve_store::host::of_ids(&mut tx, &part.hosts).await?;
     drop(tx);
     let settings = match wanted {
-        Some(sealed) => opened(app, &part.taskserv, &sealed)?,
+        Some(sealed) => opened(app, &part.taskserv, sealed)?,
         None => world::settings(app, &row.taskserv)?,
     };
     let placed = machine::placed(app, &row.taskserv.workspace_id).await?;
-    Ok(Some(Ground { settings, hosts, placed }))
+    Ground::of(settings, hosts, placed).map(Some)
 }
 
-async fn carry_out_quietly(app: &App, job: &Running, state: &Installing) -> Result<(), Failure> {
-    for index in 0..state.parts.len() {
-        carry_out(app, job, state, index, None).await?;
-    }
-    Ok(())
-}
-
-/// All phases of one part on all its machines. `wanted` are sealed settings; None takes those of the row.
+/// All phases of one part on all its machines.
 async fn carry_out(
     app: &App,
     job: &Running,
     state: &Installing,
     index: usize,
-    wanted: Option<String>,
+    way: Way,
 ) -> Result<BTreeMap<String, Report>, Failure> {
     let part = &state.parts[index];
     let gone = || Error::conflict(format!("{} or a server of it is not known any more", part.name));
+    let wanted = state.upgrade.as_deref().filter(|_| way == Way::There);
     let ground = ground(app, part, wanted).await?.ok_or_else(gone)?;
     if ground.hosts.len() != part.hosts.len() {
         return Err(Failure::Fail(gone()));
     }
-    let definition = core()?.get(&part.name).ok_or_else(|| Error::conflict("the catalogue has no such taskserv"))?;
+    let absent = || Error::conflict("the catalogue has no such taskserv");
+    let definition = ground.catalogue.get(&part.name).ok_or_else(absent)?;
     let all: Vec<usize> = (0..ground.hosts.len()).collect();
     let groups: Vec<&[usize]> = match definition.rollout {
         Rollout::Together => vec![&all],
@@ -268,22 +285,21 @@ async fn carry_out(
     };
     let (mut exports, mut reports) = (Facets::new(), BTreeMap::new());
     let chosen = match state.upgrade {
-        Some(_) => machine::chosen(&part.name, &ground.hosts, &ground.placed)?,
+        Some(_) => ground.chosen(),
         None => part.chosen.clone(),
     };
+    let id = state.operation.as_str();
+    let change = if way == Way::Back { Change::Back(id) } else { Change::Under(id) };
     for (turn, group) in groups.into_iter().filter(|group| !group.is_empty()).enumerate() {
-        let site = Site {
-            settings: &ground.settings,
-            hosts: &ground.hosts,
-            chosen: &chosen,
-            placed: &ground.placed,
-            exports: &exports,
-            purge: false,
-        };
+        let site = Site { ground: &ground, chosen: &chosen, exports: &exports, purge: false, change };
         let mut works: Vec<Work<'_>> = group.iter().map(|host| Work::of(&site, *host)).collect();
-        for (order, phase) in Phase::INSTALLATION.into_iter().enumerate() {
-            not_cancelled(app, &state.operation).await?;
-            let position = (index * 100 + order) as i64;
+        for (order, phase) in way.phases().enumerate() {
+            let mut position = (index * 100 + order) as i64;
+            match way {
+                // A cancel is why it goes back.
+                Way::Back => position += BACK,
+                Way::There => not_cancelled(app, &state.operation).await?,
+            }
             together(app, job, &state.operation, position, &mut works, phase).await?;
             job.got_on((index * 100 + turn * 50 + order) as u64).await?;
         }
@@ -313,7 +329,7 @@ impl<'a> Work<'a> {
     }
 
     async fn phase(&mut self, app: &App, job: &Running, phase: Phase) -> Result<()> {
-        let host = &self.site.hosts[self.index];
+        let host = &self.site.ground.hosts[self.index];
         if self.visit.is_none() {
             self.visit = Some(Visit::begin(app, host).await?);
         }
@@ -331,7 +347,7 @@ impl<'a> Work<'a> {
             Phase::Upload => visit.upload(bundle).await,
             _ => {
                 let prefix = format!("{} {} {phase} | ", host.hostname, bundle.name);
-                let lines = Lines::logged(self.site.redactor()?, job, prefix);
+                let lines = Lines::logged(self.site.ground.redactor(), job, prefix);
                 let report = visit.run(bundle, phase, false, lines).await?;
                 self.report.facts.extend(report.facts);
                 self.report.exports.extend(report.exports);
@@ -341,6 +357,9 @@ impl<'a> Work<'a> {
         }
     }
 }
+
+/// Where the phases of a way back stand among all.
+const BACK: i64 = 10_000;
 
 /// One phase on all machines, some at once. The first refusal that another try cannot help counts before the others.
 async fn together(
@@ -353,7 +372,10 @@ async fn together(
 ) -> Result<(), Failure> {
     let mut all: Vec<futures::future::BoxFuture<'_, Result<()>>> = Vec::new();
     for work in works {
-        let name = format!("{}/{}/{phase}", work.site.hosts[work.index].hostname, work.site.settings.name);
+        let Ground { hosts, settings, .. } = work.site.ground;
+        // What failed on the way there stays visible.
+        let way = if position >= BACK { "undo " } else { "" };
+        let name = format!("{}/{}/{way}{phase}", hosts[work.index].hostname, settings.name);
         all.push(Box::pin(noted(app, operation, (position, name), work.phase(app, job, phase))));
     }
     let mut running = futures::stream::iter(all).buffer_unordered(AT_ONCE);
@@ -374,23 +396,21 @@ async fn together(
 async fn take_away(app: &App, job: &Running, state: &Installing, index: usize) -> Result<(), Failure> {
     let part = &state.parts[index];
     let Some(ground) = ground(app, part, None).await? else { return Ok(()) };
-    remove_from(app, job, &state.operation, &ground.settings, &ground.hosts, &ground.placed, true, 10_000).await
+    remove_from(app, job, &state.operation, &ground, true, BACK).await
 }
 
-/// Runs the removal on these machines.
-#[allow(clippy::too_many_arguments)] // two callers, and a struct for them would only rename it
+/// Runs the removal on its machines.
 pub(super) async fn remove_from(
     app: &App,
     job: &Running,
     operation: &OperationId,
-    settings: &Settings,
-    hosts: &[Host],
-    placed: &BTreeMap<String, Vec<Machine>>,
+    ground: &Ground,
     purge: bool,
     position: i64,
 ) -> Result<(), Failure> {
-    let (chosen, exports) = (machine::chosen(&settings.name, hosts, placed)?, Facets::new());
-    let site = Site { settings, hosts, chosen: &chosen, placed, exports: &exports, purge };
+    let (chosen, exports) = (ground.chosen(), Facets::new());
+    let site = Site { ground, chosen: &chosen, exports: &exports, purge, change: Change::None };
+    let Ground { settings, hosts, .. } = ground;
     let one = async |index: usize| -> Result<()> {
         let host = &hosts[index];
         let name = format!("{}/{}/{}", host.hostname, settings.name, Phase::Remove);
@@ -398,7 +418,7 @@ pub(super) async fn remove_from(
             let visit = Visit::begin(app, host).await?;
             let bundle = site.bundle(index, &visit.facts().await?)?;
             let prefix = format!("{} {} {} | ", host.hostname, settings.name, Phase::Remove);
-            let lines = Lines::logged(site.redactor()?, job, prefix);
+            let lines = Lines::logged(ground.redactor(), job, prefix);
             visit.run(&bundle, Phase::Remove, true, lines).await.map(|_| ())
         };
         noted(app, operation, (position, name), work).await

@@ -1,31 +1,77 @@
 //! One taskserv on one machine: asked what it is, given a bundle, led through a phase.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_jobs::{Failure, Running};
 use reeve_ports::remote::{OutputSink, Pipe, RemoteHost, RemoteOrder};
 use reeve_store::{operation_phase, taskserv as table};
-use reeve_taskservs::{Bundle, Facts, Machine, PROBE, Phase, Redactor, RenderInput, Report, Settings, render};
+use reeve_taskservs::{
+    Bundle, Catalogue, Change, Facts, Machine, PROBE, Phase, Redactor, RenderInput, Report, Settings, render,
+};
 use reeve_types::host::Host;
 use reeve_types::operation::PhaseState;
 use reeve_types::{Error, OperationId, Result};
 
-use super::{MOST, core, world};
+use super::{MOST, layers, world};
 use crate::{App, host};
 
 /// Bytes of one phase on one machine that go into the log.
 const MOST_OUTPUT: u64 = 64 * 1024;
 
-/// A taskserv with everything its bundles are made from.
-pub(super) struct Site<'a> {
-    pub settings: &'a Settings,
+/// A taskserv with everything of it that is needed on its machines.
+pub(super) struct Ground {
+    /// As it was for these settings.
+    pub catalogue: Arc<Catalogue>,
+    pub settings: Settings,
     /// The first one first.
-    pub hosts: &'a [Host],
-    pub chosen: &'a BTreeMap<String, BTreeMap<String, String>>,
-    pub placed: &'a BTreeMap<String, Vec<Machine>>,
+    pub hosts: Vec<Host>,
+    /// Where the taskservs of the workspace are, by name.
+    pub placed: BTreeMap<String, Vec<Machine>>,
+}
+
+impl Ground {
+    pub fn of(settings: Settings, hosts: Vec<Host>, placed: BTreeMap<String, Vec<Machine>>) -> Result<Self> {
+        Ok(Self { catalogue: layers::of(&settings)?, settings, hosts, placed })
+    }
+
+    /// Which of the alternatives it requires it stands on, for each of its machines: the first that is there.
+    pub fn chosen(&self) -> Chosen {
+        let mut all = Chosen::new();
+        let definition = self.catalogue.get(&self.settings.name);
+        for dependency in definition.into_iter().flat_map(|definition| &definition.depends) {
+            let Some(role) = &dependency.role else { continue };
+            for host in &self.hosts {
+                let on = |option: &&String| {
+                    let machines = self.placed.get(*option);
+                    machines.is_some_and(|machines| machines.iter().any(|m| m.hostname == host.hostname))
+                };
+                if let Some(option) = dependency.on.iter().find(on) {
+                    all.entry(host.hostname.clone()).or_default().insert(role.clone(), option.clone());
+                }
+            }
+        }
+        all
+    }
+
+    /// Takes the secrets out of what machines say.
+    pub fn redactor(&self) -> Redactor {
+        self.settings.redactor(&self.catalogue)
+    }
+}
+
+/// Machine -> role -> taskserv.
+pub(super) type Chosen = BTreeMap<String, BTreeMap<String, String>>;
+
+/// What bundles are made from.
+pub(super) struct Site<'a> {
+    pub ground: &'a Ground,
+    pub chosen: &'a Chosen,
     pub exports: &'a BTreeMap<String, String>,
     pub purge: bool,
+    /// The change that the machines are led through.
+    pub change: Change<'a>,
 }
 
 impl Site<'_> {
@@ -34,31 +80,28 @@ impl Site<'_> {
             hostname: host.hostname.clone(),
             address: host.address.clone().unwrap_or_default(),
         };
-        self.hosts.iter().map(machine).collect()
+        self.ground.hosts.iter().map(machine).collect()
     }
 
     /// The bundle for one of the machines.
     pub fn bundle(&self, index: usize, facts: &Facts) -> Result<Bundle> {
+        let Ground { catalogue, settings, hosts, placed } = self.ground;
         let machines = self.machines();
         let none = BTreeMap::new();
-        let chosen = self.hosts.get(index).and_then(|host| self.chosen.get(&host.hostname)).unwrap_or(&none);
+        let chosen = hosts.get(index).and_then(|host| self.chosen.get(&host.hostname)).unwrap_or(&none);
         render(&RenderInput {
-            catalogue: core()?,
-            settings: self.settings,
+            catalogue,
+            settings,
             index,
             machines: &machines,
             facts,
             chosen,
-            placed: self.placed,
+            placed,
             exports: self.exports,
             purge: self.purge,
+            change: self.change,
         })
         .map_err(world::refused)
-    }
-
-    /// Takes the secrets out of what machines say.
-    pub fn redactor(&self) -> Result<Redactor> {
-        Ok(self.settings.redactor(core()?))
     }
 }
 
@@ -79,31 +122,10 @@ pub(super) async fn placed(app: &App, workspace: &reeve_types::WorkspaceId) -> R
     Ok(all)
 }
 
-/// Which of the alternatives it requires a taskserv stands on, for each of its machines: the first that is there.
-pub(super) fn chosen(
-    name: &str,
-    hosts: &[Host],
-    placed: &BTreeMap<String, Vec<Machine>>,
-) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
-    let mut all: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    for dependency in core()?.get(name).into_iter().flat_map(|definition| &definition.depends) {
-        let Some(role) = &dependency.role else { continue };
-        for host in hosts {
-            let on = |option: &&String| {
-                placed.get(*option).is_some_and(|machines| machines.iter().any(|m| m.hostname == host.hostname))
-            };
-            if let Some(option) = dependency.on.iter().find(on) {
-                all.entry(host.hostname.clone()).or_default().insert(role.clone(), option.clone());
-            }
-        }
-    }
-    Ok(all)
-}
-
 /// A machine with its connection.
 pub(super) struct Visit<'a> {
     pub host: &'a Host,
-    pub login: std::sync::Arc<dyn RemoteHost>,
+    pub login: Arc<dyn RemoteHost>,
 }
 
 impl<'a> Visit<'a> {

@@ -8,7 +8,7 @@ use reeve_types::{Error, ErrorKind, Result, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{core, world};
+use super::{layers, world};
 use crate::App;
 
 /// What may be asked for. Which fields count depends on the kind.
@@ -29,7 +29,7 @@ pub struct Request {
     pub force: bool,
     /// Its data go too (delete).
     pub remove_data: bool,
-    /// What was made stays when something fails (create).
+    /// What was made stays when something fails (create, upgrade).
     pub preserve_on_failure: bool,
     /// Nothing is changed, the result is a plan.
     pub check_mode: bool,
@@ -79,9 +79,9 @@ impl Prepared {
         shown["config"] = match &self.work {
             Work::Install { resolution } => {
                 let asked = resolution.steps.iter().find(|step| step.settings.name == self.request.name);
-                asked.map_or_else(|| Ok(json!({})), |step| Ok::<_, Error>(step.settings.public(core()?)))?
+                asked.map_or_else(|| Ok::<_, Error>(json!({})), |step| layers::public(&step.settings))?
             }
-            Work::Upgrade { settings, .. } => settings.public(core()?),
+            Work::Upgrade { settings, .. } => layers::public(settings)?,
             Work::Remove { .. } => json!({}),
         };
         Ok(shown)
@@ -108,20 +108,21 @@ pub(crate) async fn prepare(app: &App, workspace: &Workspace, kind: OperationKin
 /// with what is wrong with it. What only stands in the way as things are is not looked at: it may be gone by then.
 ///
 /// # Errors
-/// As the store; Invalid for a request that cannot be read.
+/// As the store; Invalid for a request that cannot be read; Conflict when the workspace's own taskservs are wrong.
 pub(crate) async fn first_wrong(
     app: &App,
     workspace: &Workspace,
     requests: &[&Value],
     coming: &[String],
 ) -> Result<Option<(usize, Error)>> {
+    let catalogue = layers::catalogue(Some(workspace)).await?;
     let known = world::read(app, &mut app.store.read().await?, workspace, coming, None).await?;
     let mut wanted = Vec::new();
     for (index, request) in requests.iter().enumerate() {
         let request = Request::deserialize(*request)
             .map_err(|error| Error::invalid("body", format!("cannot be read: {error}")))?;
         wanted.push(Wanted { name: request.name, hosts: request.servers, config: request.config });
-        match resolve(core()?, &known.world, &wanted, Missing::Install).map_err(world::refused) {
+        match resolve(&catalogue, &known.world, &wanted, Missing::Install).map_err(world::refused) {
             Err(error) if error.kind == ErrorKind::Invalid => return Ok(Some((index, error))),
             _ => {}
         }
@@ -140,16 +141,21 @@ pub(super) async fn prepare_with(
     let mut request: Request =
         serde_json::from_value(request).map_err(|error| Error::invalid("body", format!("cannot be read: {error}")))?;
     request.workspace = Some(workspace.name.clone());
+    // What is removed is removed as it was installed, whatever the files say by then.
+    let catalogue = match kind {
+        OperationKind::TaskservDelete => None,
+        _ => Some(layers::catalogue(Some(workspace)).await?),
+    };
     let mut tx = app.store.read().await?;
     let work;
     let mut known;
-    if kind == OperationKind::TaskservCreate {
+    if let (Some(catalogue), OperationKind::TaskservCreate) = (&catalogue, kind) {
         known = world::read(app, &mut tx, workspace, coming, None).await?;
         known.world.folder = folder(app, &known, &request.servers);
         let wanted =
             Wanted { name: request.name.clone(), hosts: request.servers.clone(), config: request.config.clone() };
-        let resolution =
-            resolve(core()?, &known.world, std::slice::from_ref(&wanted), Missing::Install).map_err(world::refused)?;
+        let resolution = resolve(catalogue, &known.world, std::slice::from_ref(&wanted), Missing::Install)
+            .map_err(world::refused)?;
         work = Work::Install { resolution };
     } else {
         let missing = || Error::not_found("taskserv");
@@ -160,19 +166,20 @@ pub(super) async fn prepare_with(
         known = world::read(app, &mut tx, workspace, coming, Some(&placed.taskserv.id)).await?;
         request.name.clone_from(&placed.taskserv.name);
         request.servers = placed.hosts.iter().map(|(_, name)| name.clone()).collect();
-        work = if kind == OperationKind::TaskservUpgrade {
+        work = if let Some(catalogue) = &catalogue {
             known.world.folder = folder(app, &known, &request.servers);
             let before = world::settings(app, &placed.taskserv)?;
             let config = Value::Object(changed(&before, &request.config)?);
             let wanted = Wanted { name: request.name.clone(), hosts: request.servers.clone(), config };
-            let resolution = resolve(core()?, &known.world, &[wanted], Missing::Refuse).map_err(world::refused)?;
+            let resolution = resolve(catalogue, &known.world, &[wanted], Missing::Refuse).map_err(world::refused)?;
             let settings = resolution.steps.into_iter().next().map(|step| step.settings);
             let settings = settings.ok_or_else(|| Error::internal("an upgrade without a step"))?;
             Work::Upgrade { placed, settings: Box::new(settings) }
         } else {
             let on = request.servers.iter().cloned().collect();
+            let installed = layers::installed(&known.world)?;
             let missed =
-                reeve_taskservs::dependents(core()?, &known.world, &request.name, &on).map_err(world::refused)?;
+                reeve_taskservs::dependents(&installed, &known.world, &request.name, &on).map_err(world::refused)?;
             if !request.force && !missed.is_empty() {
                 let names: Vec<&str> = missed.iter().map(|one| one.settings.name.as_str()).collect();
                 let text =

@@ -73,8 +73,9 @@ pub fn ids(known: &Known, machines: &[Machine]) -> Vec<HostId> {
 
 /// What the catalogue refuses, as an error: Invalid with every field, or Conflict.
 pub fn refused(problems: Problems) -> Error {
+    // The one in the binary is held against this by tests, so it is a workspace's own.
     if let Some(broken) = problems.iter().find(|problem| problem.reason == Reason::Catalogue) {
-        return Error::internal(broken.to_string());
+        return Error::conflict(format!("its definition is wrong: {broken}")).with_reason("taskserv_layer");
     }
     if let Some(clash) = problems.iter().find(|problem| problem.reason == Reason::Conflict) {
         return Error::conflict(format!("{}; {}", clash.problem, clash.right));

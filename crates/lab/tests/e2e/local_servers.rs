@@ -54,6 +54,12 @@ pub(super) fn traces(folder: &Path, bridge: &str) -> Vec<String> {
     traces
 }
 
+/// A server's address in a list, by the beginning of its network.
+pub(super) fn address_of(list: &str, name: &str, network: &str) -> String {
+    let line = list.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{name}: {list}"));
+    line.split_whitespace().find(|word| word.starts_with(network)).unwrap().to_owned()
+}
+
 /// A machine that exists is adopted with a key that opens it, and with no other.
 fn adopts(server: &Server, folder: &Path, hosts: &Path, list: &str) {
     for name in ["known", "stranger"] {
@@ -62,8 +68,7 @@ fn adopts(server: &Server, folder: &Path, hosts: &Path, list: &str) {
         assert!(keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status().unwrap().success());
     }
     // Somebody on the machine lets one of them in.
-    let line = list.lines().find(|line| line.contains("web-1")).unwrap();
-    let address = line.split_whitespace().find(|word| word.starts_with("10.213.77.")).unwrap();
+    let address = address_of(list, "web-1", "10.213.77.");
     let of = |path: &Path| std::fs::read_to_string(path.join("host.json")).unwrap().contains(&format!("\"{address}\""));
     let host = std::fs::read_dir(hosts).unwrap().map(|entry| entry.unwrap().path()).find(|path| of(path)).unwrap();
     let authorized = host.join("root/root/.ssh/authorized_keys");
@@ -82,7 +87,7 @@ fn adopts(server: &Server, folder: &Path, hosts: &Path, list: &str) {
     }
     // It is forgotten, not deleted.
     run(server, "reeve server delete old --wait");
-    assert!(std::net::TcpStream::connect((address, 22)).is_ok());
+    assert!(std::net::TcpStream::connect((address.as_str(), 22)).is_ok());
 }
 
 #[test]

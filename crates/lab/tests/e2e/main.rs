@@ -6,12 +6,15 @@
 mod backup;
 mod cluster;
 mod disk;
+mod enroll;
 mod fleet;
 mod local_servers;
 mod nat;
 mod net;
 mod servers;
+mod systemd;
 mod taskservs;
+mod upgrades;
 mod webhooks;
 
 use std::net::TcpListener;

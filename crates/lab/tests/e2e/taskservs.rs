@@ -13,30 +13,38 @@ use super::{binary, free_port};
 /// Long enough for apt on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-struct Site {
-    server: Server,
-    hosts: PathBuf,
-    bridge: String,
-    _leftovers: Leftovers,
-    _data: tempfile::TempDir,
+pub(super) struct Site {
+    pub server: Server,
+    pub hosts: PathBuf,
+    pub bridge: String,
+    pub _leftovers: Leftovers,
+    pub data: tempfile::TempDir,
+}
+
+/// Debian packages for hosts.
+pub(super) fn packages() -> PathBuf {
+    std::env::var_os("REEVE_TEST_PACKAGES").expect("the stage `services` of `cargo xtask test` makes the folder").into()
 }
 
 fn site(net: u8) -> Site {
-    let packages =
-        std::env::var("REEVE_TEST_PACKAGES").expect("the stage `services` of `cargo xtask test` makes the folder");
+    site_with(net, &packages())
+}
+
+/// A server whose hosts see `packages`.
+pub(super) fn site_with(net: u8, packages: &Path) -> Site {
     let data = tempfile::tempdir().unwrap();
     let bridge = format!("rvs{}-{net}", std::process::id());
     let environment = vec![
         ("REEVE_LOCAL_BRIDGE".to_owned(), bridge.clone()),
         ("REEVE_LOCAL_POOL".to_owned(), format!("10.213.{net}.0/24")),
-        ("REEVE_LOCAL_PACKAGES".to_owned(), packages),
+        ("REEVE_LOCAL_PACKAGES".to_owned(), packages.display().to_string()),
     ];
     let localhost = std::net::Ipv4Addr::LOCALHOST;
     let agents = format!("{localhost}:{}", free_port(localhost));
     let options = ServerOptions { binary: binary(), data: data.path().join("data"), agents, environment };
     let hosts = data.path().join("data/local/hosts");
     let leftovers = Leftovers { hosts: hosts.clone(), bridge: bridge.clone() };
-    Site { server: Server::start(&options).unwrap(), hosts, bridge, _leftovers: leftovers, _data: data }
+    Site { server: Server::start(&options).unwrap(), hosts, bridge, _leftovers: leftovers, data }
 }
 
 /// One of the processes on our hosts with such a command line, killed like a machine that breaks: with the supervisor that
@@ -77,7 +85,13 @@ fn etcd_on_three_servers_survives_one() {
 
     // Killed in the midst of an installation, the server goes on where it was.
     run(&site.server, "reeve taskserv install etcd --server db-1,db-2,db-3");
-    std::thread::sleep(Duration::from_secs(4));
+    wait_for("the installation to be under way", PATIENCE, || {
+        let shown = run(&site.server, "reeve operation show last -o json").replace([' ', '\n'], "");
+        let phase =
+            |name: &str, state: &str| shown.contains(&format!("\"name\":\"db-2/etcd/{name}\",\"state\":\"{state}\""));
+        Ok((phase("install", "running") || phase("install", "done")).then_some(()))
+    })
+    .unwrap();
     let server = site.server.kill_and_restart().unwrap();
     let installed = wait_for("etcd to be installed", PATIENCE, || {
         let list = run(&server, "reeve taskserv list");

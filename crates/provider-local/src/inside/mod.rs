@@ -3,6 +3,7 @@
 
 mod mounts;
 mod seed;
+mod systemd;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -34,7 +35,13 @@ pub(crate) struct Boot {
     pub groups: Vec<PathBuf>,
     /// A folder of this machine to show.
     pub packages: Option<PathBuf>,
+    /// systemd is the host's first program, and the lock is held by its parent.
+    #[serde(default)]
+    pub systemd: bool,
 }
+
+/// Where systemd is.
+pub(crate) const SYSTEMD: &str = "/lib/systemd/systemd";
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -43,13 +50,14 @@ fn tried<T, E: std::fmt::Display>(what: impl std::fmt::Display) -> impl FnOnce(s
     move |result| result.map_err(|error| format!("{what}: {error}"))
 }
 
-/// Becomes a host (`host FOLDER`), or makes an image (`image FOLDER [MIRROR]`). Returns only when that failed, or when
+/// Becomes a host (`host FOLDER`), holds its lock while another program does (`hold FOLDER PROGRAM...`), or makes an image (`image FOLDER [MIRROR]`). Returns only when that failed, or when
 /// the image is made.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     let words: Vec<&std::ffi::OsStr> = args.iter().map(OsString::as_os_str).collect();
     let done = match words.as_slice() {
         [word, folder] if *word == "host" => host(Path::new(folder)),
+        [word, folder, program, rest @ ..] if *word == "hold" => hold(Path::new(folder), program, rest),
         [word, folder, mirror @ ..] if *word == "image" => {
             crate::image::make(Path::new(folder), mirror.first().copied()).map_err(|error| error.to_string())
         }
@@ -68,39 +76,83 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn host(folder: &Path) -> Result<()> {
-    let _alive = claim(folder)?;
-    let text = tried("boot.json")(std::fs::read(folder.join("boot.json")))?;
-    let boot: Boot = tried("boot.json")(serde_json::from_slice(&text))?;
-    for group in &boot.groups {
-        let procs = group.join("cgroup.procs");
-        tried(procs.display())(std::fs::write(&procs, "0"))?;
-    }
+    let boot = boot(folder)?;
+    let _alive = if boot.systemd {
+        sign(&alive(folder)?, folder)?;
+        None
+    } else {
+        let file = claim(folder)?;
+        sign(&file, folder)?;
+        enter_groups(&boot)?;
+        Some(file)
+    };
     let name = boot.hostname.split('.').next().unwrap_or_default();
     tried("the host's name")(rustix::system::sethostname(name.as_bytes()))?;
     let root = mounts::root(folder, &boot)?;
     seed::first_start(folder, &root, &boot)?;
     network(&boot)?;
-    tried("up")(std::fs::write(folder.join("up"), ""))?;
+    if !boot.systemd {
+        tried("up")(std::fs::write(folder.join("up"), ""))?;
+    }
     mounts::enter(&root)?;
+    let (program, words): (&str, &[&str]) = match boot.systemd {
+        // Nobody reads a terminal of the host: what it has to say is in its journal.
+        true => (SYSTEMD, &["--system", "--unit=multi-user.target", "--show-status=no", "--log-target=journal"]),
+        false => ("/bin/sh", &["/.reeve/init"]),
+    };
     #[allow(clippy::disallowed_methods)] // becomes the host's own first program
-    let error = Command::new("/bin/sh").arg("/.reeve/init").env_clear().env("PATH", PATH).exec();
-    Err(format!("/bin/sh of the host: {error}"))
+    let mut command = Command::new(program);
+    command.args(words).env_clear().env("PATH", PATH);
+    if boot.systemd {
+        // It leaves alone what belongs to the machine then: devices, kernel modules, the clock.
+        command.env("container", "reeve");
+    }
+    Err(format!("{program} of the host: {}", command.exec()))
 }
 
-/// Takes the lock that says that the host runs, for as long as its first process lives, and writes that one's number
-/// into it.
+/// Takes the lock and the host's groups, and becomes the program that makes the host, with both.
+fn hold(folder: &Path, program: &std::ffi::OsStr, rest: &[&std::ffi::OsStr]) -> Result<()> {
+    let _alive = claim(folder)?;
+    enter_groups(&boot(folder)?)?;
+    #[allow(clippy::disallowed_methods)] // becomes it
+    let error = Command::new(program).args(rest).env_clear().env("PATH", PATH).exec();
+    Err(format!("{}: {error}", program.to_string_lossy()))
+}
+
+fn boot(folder: &Path) -> Result<Boot> {
+    let text = tried("boot.json")(std::fs::read(folder.join("boot.json")))?;
+    tried("boot.json")(serde_json::from_slice(&text))
+}
+
+fn enter_groups(boot: &Boot) -> Result<()> {
+    for group in &boot.groups {
+        let procs = group.join("cgroup.procs");
+        tried(procs.display())(std::fs::write(&procs, "0"))?;
+    }
+    Ok(())
+}
+
+/// Takes the lock that says that the host runs, for as long as whoever inherits it lives.
 fn claim(folder: &Path) -> Result<File> {
+    let file = alive(folder)?;
+    tried("the host runs already")(file.try_lock())?;
+    tried("alive")(rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()))?;
+    // The number of an earlier life.
+    tried("alive")(file.set_len(0))?;
+    Ok(file)
+}
+
+fn alive(folder: &Path) -> Result<File> {
     let path = folder.join("alive");
     let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
-    let mut file = tried(path.display())(file)?;
-    tried("the host runs already")(file.try_lock())?;
-    // The first program of the host inherits it.
-    tried(path.display())(rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()))?;
+    tried(path.display())(file)
+}
+
+/// Writes the number of this process, which becomes the host's first one, into the locked file.
+fn sign(mut file: &File, folder: &Path) -> Result<()> {
     // This /proc is still the machine's, so it has our number there.
     let number = tried("/proc/self")(std::fs::read_link("/proc/self"))?;
-    tried(path.display())(file.set_len(0))?;
-    tried(path.display())(file.write_all(number.as_os_str().as_encoded_bytes()))?;
-    Ok(file)
+    tried(folder.display())(file.write_all(number.as_os_str().as_encoded_bytes()))
 }
 
 /// Waits for the cable and gives the host its address.

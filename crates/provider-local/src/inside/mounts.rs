@@ -52,7 +52,7 @@ pub fn root(folder: &Path, boot: &Boot) -> Result<PathBuf> {
     let proc_flags = quiet | MountFlags::NOEXEC;
     tried("proc")(mount("proc", root.join("proc"), "proc", proc_flags, None))?;
     tried("run")(mount("tmpfs", root.join("run"), "tmpfs", quiet, Some(c"mode=755,size=20%")))?;
-    system(&root)?;
+    system(&root, boot.systemd)?;
     devices(&root.join("dev"))?;
     if let Some(packages) = &boot.packages {
         let at = root.join(crate::PACKAGES_AT.trim_start_matches('/'));
@@ -139,15 +139,70 @@ fn overlay(folder: &Path, lower: &Path, at: &Path, name: &str) -> Result<()> {
     })
 }
 
-fn system(root: &Path) -> Result<()> {
+fn system(root: &Path, systemd: bool) -> Result<()> {
     let sys = root.join("sys");
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     tried("sys")(mount("sysfs", &sys, "sysfs", flags | MountFlags::RDONLY, None))?;
     let groups = sys.join("fs/cgroup");
-    if groups.is_dir() && Path::new("/sys/fs/cgroup").is_dir() {
+    if systemd {
+        own_groups(&groups)?;
+    } else if groups.is_dir() && Path::new("/sys/fs/cgroup").is_dir() {
         tried("cgroup")(mount_bind_recursive("/sys/fs/cgroup", &groups))?;
     }
     Ok(())
+}
+
+/// Mounts the hierarchies of control groups anew: seen from this namespace of groups, the host's own are their roots.
+fn own_groups(at: &Path) -> Result<()> {
+    let table = tried("mountinfo")(fs::read_to_string("/proc/self/mountinfo"))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let hierarchies: Vec<Hierarchy<'_>> = table.lines().filter_map(Hierarchy::read).collect();
+    if let Some(one) = hierarchies.iter().find(|one| one.name.is_empty()) {
+        return tried("cgroup")(mount(one.system, at, one.system, flags, None));
+    }
+    tried("cgroup")(mount("tmpfs", at, "tmpfs", flags, Some(c"mode=755,size=64k")))?;
+    for one in &hierarchies {
+        let there = at.join(one.name);
+        dir(&there, 0o755)?;
+        let options = std::ffi::CString::new(one.options.as_str()).unwrap_or_default();
+        let options = (!one.options.is_empty()).then_some(options.as_c_str());
+        tried(there.display())(mount(one.system, &there, one.system, flags, options))?;
+    }
+    tried("cgroup")(mount_remount(at, flags | MountFlags::RDONLY, "mode=755,size=64k"))
+}
+
+/// A hierarchy of control groups of this machine, as a line of mountinfo tells it.
+#[derive(Debug, PartialEq, Eq)]
+struct Hierarchy<'a> {
+    /// Below /sys/fs/cgroup; empty when it is all of it.
+    name: &'a str,
+    /// `cgroup` or `cgroup2`.
+    system: &'a str,
+    /// Which one it is.
+    options: String,
+}
+
+impl<'a> Hierarchy<'a> {
+    fn read(line: &'a str) -> Option<Self> {
+        let (mount, kind) = line.split_once(" - ")?;
+        let at = mount.split(' ').nth(4)?.strip_prefix("/sys/fs/cgroup")?;
+        let mut kind = kind.split(' ');
+        let (system, _, options) = (kind.next()?, kind.next()?, kind.next()?);
+        let name = at.trim_start_matches('/');
+        if !matches!(system, "cgroup" | "cgroup2") || name.contains('/') {
+            return None;
+        }
+        let tells = |word: &&str| {
+            !matches!(*word, "rw" | "ro" | "xattr" | "clone_children" | "noprefix")
+                && !word.starts_with("release_agent")
+        };
+        let mut words: Vec<&str> =
+            if system == "cgroup" { options.split(',').filter(tells).collect() } else { Vec::new() };
+        if words.iter().all(|word| word.starts_with("name=")) && !words.is_empty() {
+            words.insert(0, "none");
+        }
+        Some(Self { name, system, options: words.join(",") })
+    }
 }
 
 fn devices(dev: &Path) -> Result<()> {
@@ -200,5 +255,32 @@ fn empty(folder: &Path) {
         } else {
             fs::remove_file(path).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hierarchies_are_read() {
+        let read = |line: &'static str| Hierarchy::read(line).map(|one| (one.name, one.system, one.options));
+        assert_eq!(
+            read("40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd"),
+            Some(("systemd", "cgroup", "none,name=systemd".to_owned()))
+        );
+        assert_eq!(
+            read("32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct"),
+            Some(("cpu,cpuacct", "cgroup", "cpu,cpuacct".to_owned()))
+        );
+        assert_eq!(
+            read("41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate"),
+            Some(("unified", "cgroup2", String::new()))
+        );
+        assert_eq!(
+            read("41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate"),
+            Some(("", "cgroup2", String::new()))
+        );
+        assert_eq!(read("31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755"), None);
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::mounts::dir;
-use super::{Boot, Result, tried};
+use super::{Boot, Result, systemd, tried};
 use crate::record::write_whole;
 
 const INIT: &str = include_str!("init.sh");
@@ -43,6 +43,9 @@ pub fn first_start(folder: &Path, root: &Path, boot: &Boot) -> Result<()> {
         return Ok(());
     }
     mask(root)?;
+    if boot.systemd {
+        systemd::first_start(root)?;
+    }
     let name = boot.hostname.as_str();
     let short = name.split('.').next().unwrap_or_default();
     write("etc/hostname", &format!("{short}\n"), 0o644)?;

@@ -5,4 +5,5 @@ mod crash;
 mod egress;
 mod life;
 mod rig;
+mod systemd;
 mod trouble;

@@ -24,6 +24,9 @@ struct Args {
     /// UpCloud: servers that the account may have
     #[arg(long)]
     server_limit: Option<usize>,
+    /// UpCloud: seconds of its clock for which lists do not show a new server
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=3600))]
+    list_lag: u32,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -41,9 +44,10 @@ async fn main() -> anyhow::Result<()> {
         Vendor::Upcloud => {
             let cloud = UpCloudSimulator::start_at(args.listen, time).await?;
             cloud.give_addresses(args.addresses);
-            if let Some(limit) = args.server_limit {
-                cloud.switch(|switches| switches.server_limit = limit);
-            }
+            cloud.switch(|switches| {
+                switches.lists_lag_ms = i64::from(args.list_lag) * 1000;
+                switches.server_limit = args.server_limit.unwrap_or(switches.server_limit);
+            });
             println!("UpCloud at {} with the token {}", cloud.front.url(), upcloud::TOKEN);
             tokio::signal::ctrl_c().await?;
         }

@@ -29,6 +29,13 @@ pub struct DeleteTaskserv {
     pub check_mode: bool,
 }
 
+/// The query of the catalogue.
+#[derive(Debug, Deserialize)]
+pub struct CatalogueQuery {
+    /// As this workspace has it.
+    pub workspace: Option<String>,
+}
+
 /// POST /v1/taskservs/{id}/upgrade
 #[derive(Debug, Deserialize)]
 pub struct UpgradeTaskserv {
@@ -36,6 +43,8 @@ pub struct UpgradeTaskserv {
     pub config: Value,
     /// Nothing is changed.
     pub check_mode: bool,
+    /// Nothing is taken back when it fails.
+    pub preserve_on_failure: bool,
 }
 
 /// A taskserv: six keys.
@@ -71,10 +80,11 @@ pub struct Detail {
     updated_at: String,
     config: Box<RawValue>,
     health: Box<RawValue>,
+    layer: &'static str,
 }
 
-impl From<Placed> for Detail {
-    fn from(placed: Placed) -> Self {
+impl From<(Placed, bool)> for Detail {
+    fn from((placed, layered): (Placed, bool)) -> Self {
         // Somebody who writes into the database can leave anything there; the answer must still be readable.
         let raw = |text: Option<&str>| {
             let text = text.unwrap_or("null").to_owned();
@@ -84,6 +94,7 @@ impl From<Placed> for Detail {
             updated_at: shown(placed.taskserv.updated_at),
             config: raw(Some(&placed.taskserv.config)),
             health: raw(placed.taskserv.health.as_deref()),
+            layer: if layered { "workspace" } else { "core" },
             taskserv: View::from(placed),
         }
     }

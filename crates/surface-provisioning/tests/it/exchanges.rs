@@ -1,5 +1,7 @@
 //! Every exchange of the provisioning API, played over HTTP against a whole server on both databases.
 
+use std::path::Path;
+
 use reeve_testkit::app::TestApp;
 use reeve_testkit::exchange::{Keys, Player, Surface};
 
@@ -25,6 +27,8 @@ const ESSENTIAL: &[&str] = &[
     "servers.status 404",
     "taskservs.create 400",
     "taskservs.create 409",
+    "taskservs.catalogue 400",
+    "taskservs.catalogue 409",
     "taskservs.delete 400",
     "taskservs.delete 404",
     "operations.get 404",
@@ -43,6 +47,31 @@ const ESSENTIAL: &[&str] = &[
 /// Needs a machine that lets somebody in; the simulated ones do not.
 const ON_REAL_MACHINES: &str = "servers.ssh 200";
 
+/// Folders of workspaces that are there before anybody asks, with taskservs of their own; workspaces take them over.
+const OWN_TASKSERVS: [(&str, &str, &str); 4] = [
+    ("layered", "redis/taskserv.yaml", "about: Redis as this team has it.\nparameters: {max_memory: {default: 1gb}}\n"),
+    (
+        "layered",
+        "greeter/taskserv.yaml",
+        "title: Greeter\ncategory: misc\nabout: Says hello.\nversions: [packaged]\nhealth: It is there.\n\
+         depends: [{on: [os]}]\nparameters: {greeting: {type: string, default: hello, about: What it says.}}\n\
+         files: [{path: /etc/greeter/greeting.yaml, template: greeting.yaml}]\n",
+    ),
+    ("layered", "greeter/greeting.yaml", "say: {{ params.greeting }}\n"),
+    ("broken", "redis/taskserv.yaml", "parameters: {port: {type: prot}}\n"),
+];
+
+fn own_taskservs(root: &Path) {
+    for (workspace, file, text) in OWN_TASKSERVS {
+        let folder = root.join(workspace);
+        std::fs::create_dir_all(folder.join("config")).unwrap();
+        std::fs::write(folder.join("config/provisioning.yaml"), "version: 1\n").unwrap();
+        let path = folder.join("extensions/taskservs").join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
 const PROVISIONING: Surface = Surface {
     folder: "provisioning",
     player: |app| {
@@ -57,7 +86,12 @@ const PROVISIONING: Surface = Surface {
 };
 
 async fn play(fresh: impl AsyncFn() -> TestApp) {
-    let mut missing = PROVISIONING.play(fresh).await;
+    let prepared = async || {
+        let app = fresh().await;
+        own_taskservs(&app.clouds.root());
+        app
+    };
+    let mut missing = PROVISIONING.play(prepared).await;
     missing.retain(|answer| {
         let everywhere = THE_SAME_EVERYWHERE.iter().any(|end| answer.ends_with(end));
         answer != ON_REAL_MACHINES && !everywhere || ESSENTIAL.contains(&answer.as_str())

@@ -180,6 +180,101 @@ note_packages() {
 	rm -f "$REEVE_STATE/packages.before" "$REEVE_STATE/packages.after"
 }
 
+# --- what a change replaces: kept in $REEVE_STATE/before until the next one begins
+
+# Begins to keep, once for each change; what was installed for the first time is removed when it fails.
+keep_before() {
+	if [ -z "$REEVE_CHANGE" ] || [ "$REEVE_BACK" = yes ]; then return 0; fi
+	before=$REEVE_STATE/before
+	if [ -f "$before/change" ] && [ "$(cat "$before/change")" = "$REEVE_CHANGE" ]; then return 0; fi
+	rm -rf "$before"
+	drop_trees
+	[ -f "$REEVE_STATE/record" ] || return 0
+	mkdir -p "$before/debs"
+	list_versions >"$before/versions"
+	printf '%s\n' "$REEVE_CHANGE" >"$before/change.new"
+	mv -f "$before/change.new" "$before/change"
+}
+
+# True when this change has kept something.
+kept_before() { [ -f "$REEVE_STATE/before/change" ] && [ "$(cat "$REEVE_STATE/before/change")" = "$REEVE_CHANGE" ]; }
+
+list_versions() { dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\n' 2>/dev/null | sed -n 's/^installed //p' | sort; }
+
+# The packages that this installation would replace, and their files where they can be had still. $1 is how to call apt.
+keep_packages() {
+	kept_before || return 0
+	apt=$1
+	shift
+	"$apt" -s install --no-install-recommends --allow-downgrades "$@" |
+		sed -n 's/^Inst \([^ ]*\) \[\([^]]*\)\].*/\1 \2/p' | while read -r package version; do
+		remember "$REEVE_STATE/before/packages" "$package $version"
+		[ -z "$(find_deb "$package" "$version")" ] || continue
+		if ! (cd "$REEVE_STATE/before/debs" && apt-get -q -o APT::Sandbox::User=root download "$package=$version") >/dev/null 2>&1; then
+			warning "package $package $version cannot be had any more: if this fails, going back needs it in $REEVE_STATE/before/debs"
+		fi
+	done
+}
+
+# The file of package $1 in version $2, wherever it is; a copy of it is kept for this change.
+find_deb() {
+	for deb in "$REEVE_STATE/before/debs/${1}_"*.deb "$REEVE_SOURCE_FOLDER/${1}_"*.deb "/var/cache/apt/archives/${1}_"*.deb; do
+		[ -f "$deb" ] || continue
+		[ "$(dpkg-deb -f "$deb" Version 2>/dev/null)" = "$2" ] || continue
+		case $deb in "$REEVE_STATE"/*) ;; *) cp "$deb" "$REEVE_STATE/before/debs/" ;; esac
+		printf '%s' "$REEVE_STATE/before/debs/${deb##*/}"
+		return 0
+	done
+}
+
+# The versions that were there before this change, and no package that came with it.
+restore_packages() {
+	kept_before || return 0
+	before=$REEVE_STATE/before
+	mend_packages
+	set --
+	if [ -f "$before/packages" ]; then
+		while read -r package version; do
+			[ "$(package_version "$package")" != "$version" ] || continue
+			deb=$(find_deb "$package" "$version")
+			[ -n "$deb" ] || fail "package $package $version is nowhere: put its .deb into $before/debs"
+			set -- "$@" "$deb"
+		done <"$before/packages"
+	fi
+	quiet_daemons
+	if [ "$#" -gt 0 ]; then
+		dpkg --force-confdef --force-confold -i "$@" </dev/null
+		changed "packages are as they were: $(printf '%s ' "$@" | sed "s,$before/debs/,,g")"
+	fi
+	[ -f "$REEVE_STATE/packages" ] || return 0
+	set --
+	while read -r package; do
+		if installed_package "$package" && ! grep -q "^$package " "$before/versions"; then set -- "$@" "$package"; fi
+	done <"$REEVE_STATE/packages"
+	[ "$#" -gt 0 ] || return 0
+	# dpkg leaves those that others need, and says so with its exit code.
+	dpkg --purge "$@" >"$REEVE_STATE/dpkg.log" 2>&1 || :
+}
+
+# The commands that lead to downloads.
+drop_links() {
+	[ -f "$REEVE_STATE/links" ] || return 0
+	while read -r link; do
+		case $(readlink "$link" 2>/dev/null || :) in
+		"/opt/reeve/$REEVE_NAME/"*) rm -f "$link" ;;
+		esac
+	done <"$REEVE_STATE/links"
+}
+
+# Programs of other versions than the one in use.
+drop_trees() {
+	[ -f "$REEVE_STATE/programs" ] || return 0
+	read -r used _ <"$REEVE_STATE/programs"
+	for tree in "/opt/reeve/$REEVE_NAME"/*; do
+		if [ -d "$tree" ] && [ "$tree" != "$used" ]; then rm -rf "$tree"; fi
+	done
+}
+
 add_repository() {
 	[ -n "${REEVE_REPOSITORY:-}" ] || return 0
 	key=/etc/apt/keyrings/reeve-$REEVE_NAME.asc
@@ -200,6 +295,10 @@ add_repository() {
 install_packages() {
 	has apt-get || fail "there is no apt-get: use source url or path on this distribution"
 	note_packages
+	if [ "$REEVE_BACK" = yes ]; then
+		restore_packages
+		return 0
+	fi
 	missing=
 	for package in "$@"; do
 		installed_package "$package" || missing=yes
@@ -238,10 +337,12 @@ install_packages() {
 	quiet_daemons
 	mend_packages
 	if [ "$REEVE_SOURCE" = folder ]; then
-		apt_folder install --no-install-recommends "$@"
+		keep_packages apt_folder "$@"
+		apt_folder install --no-install-recommends --allow-downgrades "$@"
 		rm -rf "$REEVE_STATE/apt"
 	else
-		apt_get install --no-install-recommends "$@"
+		keep_packages apt_get "$@"
+		apt_get install --no-install-recommends --allow-downgrades "$@"
 	fi
 	note_packages
 	changed "installed $*"
@@ -251,13 +352,22 @@ install_packages() {
 
 install_download() {
 	home=/opt/reeve/$REEVE_NAME/$REEVE_VERSION
-	if [ -f "$home/source" ] && [ "$(cat "$home/source")" = "$REEVE_SOURCE_URL $REEVE_SOURCE_PATH $REEVE_SOURCE_SHA256" ]; then
+	origin="$REEVE_SOURCE_URL $REEVE_SOURCE_PATH $REEVE_SOURCE_SHA256"
+	# The same name may be another file by now.
+	if [ "$REEVE_SOURCE" = path ] && [ -f "$REEVE_SOURCE_PATH" ]; then origin="$origin $(sha256sum <"$REEVE_SOURCE_PATH")"; fi
+	if [ "$REEVE_BACK" = yes ] && kept_before && [ -d "$home.before" ]; then
+		rm -rf "$home"
+		mv "$home.before" "$home"
+		changed "$home is as it was"
+	fi
+	if [ -f "$home/source" ] && { [ "$REEVE_BACK" = yes ] || [ "$(cat "$home/source")" = "$origin" ]; }; then
 		say "$home is there"
 	else
 		rm -rf "$REEVE_STATE/download"
 		mkdir -p "$REEVE_STATE/download/tree"
 		get_download "$REEVE_STATE/download/file"
 		unpack_download "$REEVE_STATE/download/file" "$REEVE_STATE/download/tree"
+		if [ -f "$home/source" ] && kept_before && [ ! -d "$home.before" ]; then mv "$home" "$home.before"; fi
 		rm -rf "$home"
 		mkdir -p "$home/bin"
 		printf '%s\n' "$REEVE_PROGRAMS" | while read -r from to; do
@@ -266,7 +376,7 @@ install_download() {
 			install -m 0755 "$found" "$home/bin/$to"
 		done
 		hook keep_download
-		printf '%s\n' "$REEVE_SOURCE_URL $REEVE_SOURCE_PATH $REEVE_SOURCE_SHA256" >"$home/source"
+		printf '%s\n' "$origin" >"$home/source"
 		rm -rf "$REEVE_STATE/download"
 		changed "installed $REEVE_NAME $REEVE_VERSION in $home"
 	fi
@@ -281,6 +391,7 @@ install_download() {
 		remember "$REEVE_STATE/links" "$link"
 		ln -sfn "$home/bin/$to" "$link"
 	done
+	printf '%s %s\n' "$home" "$(cat "$home/source")" >"$REEVE_STATE/programs"
 }
 
 get_download() {
@@ -419,9 +530,19 @@ service_stop() {
 	rm -f "$REEVE_STATE/running" "$REEVE_STATE/service.env" "$REEVE_STATE/supervise.sh"
 }
 
+# What runs when it is started: this configuration, these programs.
+stamp() {
+	printf '%s' "$REEVE_DIGEST"
+	if from_packages; then
+		for package in $REEVE_PACKAGES; do printf ' %s=%s' "$package" "$(package_version "$package")"; done
+	else
+		printf ' %s' "$(cat "$REEVE_STATE/programs" 2>/dev/null || :)"
+	fi
+}
+
 service_start() {
 	running=$(cat "$REEVE_STATE/running" 2>/dev/null || :)
-	if [ "$running" = "$REEVE_DIGEST" ] && service_active; then
+	if [ "$running" = "$(stamp)" ] && service_active; then
 		say "it runs with this configuration"
 		return 0
 	fi
@@ -430,15 +551,18 @@ service_start() {
 		mv -f "/etc/systemd/system/$REEVE_UNIT.service.new" "/etc/systemd/system/$REEVE_UNIT.service"
 		systemctl daemon-reload
 		systemctl enable --quiet "$REEVE_UNIT"
-		# Not waiting: a member of a cluster comes up only when the others do.
-		systemctl restart --no-block "$REEVE_UNIT"
+		# Waits until the program is executed, not until it is well: a member of a cluster is so only when the others are.
+		if ! systemctl restart "$REEVE_UNIT"; then
+			service_log 20
+			fail "it does not start: $(systemctl show -p Result --value "$REEVE_UNIT" 2>/dev/null || :)"
+		fi
 	else
 		if [ -f "$REEVE_STATE/supervise.sh" ]; then sh "$REEVE_STATE/supervise.sh" "$REEVE_STATE" stop; fi
 		(umask 077 && cat service.env >"$REEVE_STATE/service.env")
 		cp supervise.sh "$REEVE_STATE/supervise.sh"
 		sh "$REEVE_STATE/supervise.sh" "$REEVE_STATE" start || fail "it does not start"
 	fi
-	printf '%s\n' "$REEVE_DIGEST" >"$REEVE_STATE/running"
+	stamp >"$REEVE_STATE/running"
 	changed "started $REEVE_UNIT"
 }
 
@@ -548,10 +672,13 @@ preflight_ports() {
 
 phase_install() {
 	state_folder
+	keep_before
 	hook before_install
 	if [ "$REEVE_SOURCE" = url ] || [ "$REEVE_SOURCE" = path ]; then
 		install_download
 	elif [ -n "$REEVE_PACKAGES" ]; then
+		# Programs of a download would be found before those of packages.
+		drop_links
 		# shellcheck disable=SC2086 # a list of names
 		install_packages $REEVE_PACKAGES
 		silence_units
@@ -562,13 +689,19 @@ phase_install() {
 phase_configure() {
 	state_folder
 	make_user
+	# A list that is there still is of a configuration that was cut short: what it wrote counts as written.
+	if [ -f "$REEVE_STATE/wanted" ]; then
+		touch "$REEVE_STATE/configured"
+		sort -u "$REEVE_STATE/wanted" "$REEVE_STATE/configured" >"$REEVE_STATE/configured.new"
+		mv -f "$REEVE_STATE/configured.new" "$REEVE_STATE/configured"
+	fi
 	: >"$REEVE_STATE/wanted"
 	while read -r kind mode owner payload path; do
 		case $kind in
 		folder | data) put_folder "$kind" "$mode" "$owner" "$path" ;;
 		file | once)
-			put_file "$kind" "$mode" "$owner" "$payload" "$path"
 			printf '%s\n' "$path" >>"$REEVE_STATE/wanted"
+			put_file "$kind" "$mode" "$owner" "$payload" "$path"
 			;;
 		esac
 	done <manifest
@@ -648,6 +781,7 @@ phase_record() {
 	printf 'name=%s\nversion=%s\ndigest=%s\n' "$REEVE_NAME" "$version" "$REEVE_DIGEST" >"$REEVE_STATE/record.new"
 	mv -f "$REEVE_STATE/record.new" "$REEVE_STATE/record"
 	fact version "$version"
+	if [ "$REEVE_BACK" = yes ]; then drop_trees; fi
 	hook record_exports
 	# The bundle holds secrets.
 	rm -rf "$REEVE_STATE/bundle"
@@ -663,13 +797,7 @@ phase_remove() {
 	if [ -f "$REEVE_STATE/files" ]; then
 		while read -r path; do take_file "$path"; done <"$REEVE_STATE/files"
 	fi
-	if [ -f "$REEVE_STATE/links" ]; then
-		while read -r link; do
-			case $(readlink "$link" 2>/dev/null || :) in
-			"/opt/reeve/$REEVE_NAME/"*) rm -f "$link" ;;
-			esac
-		done <"$REEVE_STATE/links"
-	fi
+	drop_links
 	rm -rf "/opt/reeve/$REEVE_NAME"
 	rmdir /opt/reeve 2>/dev/null || :
 	remove_packages

@@ -64,6 +64,7 @@ pub fn bundle_of(catalogue: &Catalogue, settings: &Settings, index: usize, facts
         placed: &placed,
         exports: &exports,
         purge: false,
+        change: Default::default(),
     })
 }
 

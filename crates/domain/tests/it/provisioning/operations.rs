@@ -1,8 +1,13 @@
 //! How operations end: cancelled for good, one at a time, found by the settler, dropped after their time.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use reeve_domain::config::Config;
 use reeve_domain::host::{self, Power, power};
 use reeve_domain::operation;
-use reeve_testkit::db::on_both;
+use reeve_testkit::db::{TestDb, on_both};
+use reeve_testkit::remote::FakeMachines;
 use reeve_types::ErrorKind;
 use reeve_types::host::HostState;
 use reeve_types::operation::{OperationFilter, OperationStatus};
@@ -123,7 +128,11 @@ async fn a_cancelled_deletion_leaves_the_machine_running() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_are_switched() {
-    let site = Site::new(reeve_testkit::db::TestDb::sqlite().await).await;
+    let short = |config: &mut Config| config.provisioning.boot_patience = Duration::from_secs(900);
+    let site = Site::configured(TestDb::sqlite().await, short).await;
+    let machines = FakeMachines::default();
+    machines.boots_by(site.clouds.restarts());
+    site.app.set_remote(Arc::new(machines.clone()));
     let host = site.host("a").await;
     for (switch, state) in
         [(Power::Stop, HostState::Stopped), (Power::Start, HostState::Running), (Power::Reboot, HostState::Running)]
@@ -133,6 +142,27 @@ async fn hosts_are_switched() {
         assert_eq!(done.status, OperationStatus::Completed, "{switch:?} {:?}", done.error);
         assert_eq!(site.hosts().await[0].state, state, "{switch:?}");
     }
+
+    // "Running" alone does not count: it was that before.
+    machines.boots_by(|| 0);
+    let made = power(&site.app, &site.admin, &host.handle, Power::Reboot).await.unwrap();
+    for _ in 0..3 {
+        site.work(None).await;
+        site.clock.advance_ms(61_000);
+    }
+    let detail = operation::detail(&site.app, &site.admin, &made.id).await.unwrap();
+    assert_eq!(detail.operation.status, OperationStatus::Running);
+    assert!(detail.waiting.unwrap().contains("has not gone down yet"));
+    machines.boots_by(|| 1);
+    assert_eq!(site.finish(&made.id).await.status, OperationStatus::Completed);
+
+    // Where nothing can be asked, and the provider shows nothing, nobody says that it was restarted.
+    machines.silence(host.address.as_deref().unwrap());
+    let made = power(&site.app, &site.admin, &host.handle, Power::Reboot).await.unwrap();
+    let done = site.finish(&made.id).await;
+    assert_eq!(done.status, OperationStatus::Failed);
+    assert!(done.error.unwrap().contains("nothing shows that the machine went down"));
+
     site.clouds.upcloud.switch(|s| s.obedient = false);
     let made = power(&site.app, &site.admin, &host.handle, Power::Stop).await.unwrap();
     assert_eq!(site.finish(&made.id).await.status, OperationStatus::Completed, "the plug is pulled");

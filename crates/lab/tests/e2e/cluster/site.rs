@@ -175,7 +175,9 @@ impl UpCloud {
         let program = std::env::var_os("REEVE_TEST_CLOUD_SIMULATOR").expect("run `cargo xtask test --only e2e`");
         let listen = format!("127.0.0.1:{}", free_port(std::net::Ipv4Addr::LOCALHOST));
         let mut command = Command::new(program);
-        command.args(["upcloud", "--speed", "25", "--listen", &listen, "--addresses", &addresses.join(",")]);
+        // An order whose answer got lost is not to be seen at once: it may be made a second time, and then one must go.
+        command.args(["upcloud", "--speed", "25", "--list-lag", "20"]);
+        command.args(["--listen", &listen, "--addresses", &addresses.join(",")]);
         let log = ground.folder.path().join("simulator.log");
         let simulator = Process::spawn("the simulator", &mut command, &log).unwrap();
         wait_for("the simulator", LIMIT, || Ok(simulator.output().contains("UpCloud at").then_some(()))).unwrap();
