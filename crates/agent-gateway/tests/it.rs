@@ -349,12 +349,15 @@ async fn a_fleet_pushes_one_row_each_and_answers_at_once() {
     let server = Server::sampling(Duration::from_millis(500)).await;
     let fleet = server.simulate(200, server.key(None).await);
     server.connected(200).await;
-    until("everybody to push", || server.app.counters.samples.get() >= 600).await;
-    node_metrics::flush(&server.app).await.unwrap();
-    let mut tx = server.app.store.read().await.unwrap();
-    let rows: i64 = tx.one("SELECT count(*) FROM node_metrics", &[]).await.unwrap().get().unwrap();
-    drop(tx);
-    assert_eq!(rows, 200);
+    until("samples to be pushed", || server.app.counters.samples.get() >= 600).await;
+    // Some push more often than others on a busy machine.
+    find("a row of everybody", async || {
+        node_metrics::flush(&server.app).await.unwrap();
+        let mut tx = server.app.store.read().await.unwrap();
+        let rows: i64 = tx.one("SELECT count(*) FROM node_metrics", &[]).await.unwrap().get().unwrap();
+        if rows == 200 { Ok(()) } else { Err(rows) }
+    })
+    .await;
     let nodes = server.node_ids().await;
     let system = Actor::system();
     let asked = nodes.iter().map(|id| node_metrics::read(&server.app, &system, id));

@@ -32,8 +32,8 @@ enum Verb {
         /// Only operations in this state; several after a comma
         #[arg(long, value_delimiter = ',', value_parser = ["pending", "running", "completed", "failed", "cancelled"])]
         status: Vec<String>,
-        /// Only operations of this type, e.g. server_create
-        #[arg(long, value_name = "TYPE")]
+        /// Only operations of this type
+        #[arg(long, value_name = "TYPE", value_parser = TYPES)]
         r#type: Option<String>,
         /// Only operations of this workspace
         #[arg(long, short)]
@@ -66,6 +66,20 @@ enum Verb {
         wait: Wait,
     },
 }
+
+const TYPES: [&str; 11] = [
+    "server_create",
+    "server_delete",
+    "server_start",
+    "server_stop",
+    "server_reboot",
+    "taskserv_create",
+    "taskserv_delete",
+    "taskserv_upgrade",
+    "cluster_create",
+    "cluster_delete",
+    "batch",
+];
 
 /// How far a command goes: looks, begins, or waits for the end.
 #[derive(Debug, Clone, Args)]

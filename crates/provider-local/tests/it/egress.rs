@@ -1,7 +1,9 @@
 //! The way out, where it is wanted: through this machine, under its address.
 
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
+use reeve_lab::{PATIENCE, eventually};
 use reeve_ports::cloud::Cloud;
 
 use crate::rig::{Rig, sh};
@@ -36,7 +38,9 @@ impl Beyond {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        Self { name, forward, listener }
+        let beyond = Self { name, forward, listener };
+        eventually("somebody beyond", PATIENCE, || Ok(TcpStream::connect("198.19.250.2:7777").is_ok())).unwrap();
+        beyond
     }
 }
 
