@@ -2,7 +2,7 @@
 
 use reeve_types::{Result, ServerId, Timestamp};
 
-use crate::{Row, Tx, args};
+use crate::{Row, Tx, Value, args, dialect};
 
 /// A letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,38 +15,47 @@ pub struct Letter {
     pub kind: String,
     /// What it says.
     pub body: String,
-    /// Worthless from then on.
-    pub expires_at: Timestamp,
+    /// Worthless after so long. The database's clock counts it: those of two servers may differ by more.
+    pub life_ms: i64,
 }
 
-/// Leaves a letter; its reader is woken by the commit.
+/// Leaves letters; their readers are woken by the commit. `here` is the time at this server.
 ///
 /// # Errors
 /// As the store.
-pub async fn send(tx: &mut Tx, letter: &Letter) -> Result<()> {
-    let sql = "INSERT INTO letters (to_server, from_server, kind, body, expires_at) VALUES ($1, $2, $3, $4, $5)";
-    let l = letter;
-    tx.execute(sql, args![&l.to, &l.from, &l.kind, &l.body, l.expires_at]).await?;
-    tx.mail(&l.to);
+pub async fn send(tx: &mut Tx, letters: &[Letter], here: Timestamp) -> Result<()> {
+    let now = dialect::database_now(tx, here).await?;
+    let row = |l: &Letter| {
+        let texts = [&l.to.0, &l.from.0, &l.kind, &l.body];
+        texts.map(|text| Value::from(text.clone())).into_iter().chain([now.plus_ms(l.life_ms).into()]).collect()
+    };
+    let rows: Vec<Vec<Value<'_>>> = letters.iter().map(row).collect();
+    tx.insert_many("letters (to_server, from_server, kind, body, expires_at)", &rows, "").await?;
+    for letter in letters {
+        tx.mail(&letter.to);
+    }
     Ok(())
 }
 
-/// Takes up to `most` letters for `server`, oldest first. They are gone with the commit.
+/// Takes up to `most` letters for `server`, oldest first. They are gone with the commit; those that came too late are
+/// left out. `here` is the time at this server.
 ///
 /// # Errors
 /// As the store.
-pub async fn take(tx: &mut Tx, server: &ServerId, most: i64) -> Result<Vec<Letter>> {
+pub async fn take(tx: &mut Tx, server: &ServerId, most: i64, here: Timestamp) -> Result<Vec<Letter>> {
+    let now = dialect::database_now(tx, here).await?;
     let sql = "DELETE FROM letters WHERE seq IN (SELECT seq FROM letters WHERE to_server = $1 ORDER BY seq LIMIT $2)
         RETURNING seq, to_server, from_server, kind, body, expires_at";
     let read = |mut row: Row| {
         let seq: i64 = row.get()?;
-        let (to, from, kind, body, expires_at) = (row.get()?, row.get()?, row.get()?, row.get()?, row.get()?);
-        Ok((seq, Letter { to, from, kind, body, expires_at }))
+        let (to, from, kind, body) = (row.get()?, row.get()?, row.get()?, row.get()?);
+        let expires_at: Timestamp = row.get()?;
+        Ok((seq, Letter { to, from, kind, body, life_ms: expires_at.ms_since(now) }))
     };
     let mut taken: Vec<_> = tx.all(sql, args![server, most]).await?.into_iter().map(read).collect::<Result<_>>()?;
     // What RETURNING gives has no order.
     taken.sort_by_key(|(seq, _)| *seq);
-    Ok(taken.into_iter().map(|(_, letter)| letter).collect())
+    Ok(taken.into_iter().map(|(_, letter)| letter).filter(|letter| letter.life_ms >= 0).collect())
 }
 
 /// Whether a letter waits for `server`.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use reeve_ports::Order;
 use reeve_store::letter::{self as table, Letter};
 use reeve_store::{Tx, node};
-use reeve_types::{Error, ExecutionId, NodeId, Result, ServerId, Timestamp};
+use reeve_types::{Error, ExecutionId, NodeId, Result, ServerId};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -54,21 +54,18 @@ pub(crate) async fn send_errands(app: &App, tx: &mut Tx, errands: &[(NodeId, Err
             by_server.entry(server).or_default().push(errand);
         }
     }
+    let mut letters = Vec::new();
     for (server, errands) in by_server {
         for chunk in errands.chunks(ERRANDS) {
             let body = serde_json::to_string(chunk).map_err(Error::internal)?;
-            send(app, tx, server, ERRAND, body, app.now().plus_ms(LIFE_MS)).await?;
+            letters.push(letter(app, server, ERRAND, body, LIFE_MS));
         }
     }
-    Ok(())
+    if letters.is_empty() { Ok(()) } else { table::send(tx, &letters, app.now()).await }
 }
 
-async fn send(app: &App, tx: &mut Tx, to: &ServerId, kind: &str, body: String, expires_at: Timestamp) -> Result<()> {
-    table::send(tx, &letter(app, to, kind, body, expires_at)).await
-}
-
-fn letter(app: &App, to: &ServerId, kind: &str, body: String, expires_at: Timestamp) -> Letter {
-    Letter { to: to.clone(), from: app.server_id.clone(), kind: kind.to_owned(), body, expires_at }
+fn letter(app: &App, to: &ServerId, kind: &str, body: String, life_ms: i64) -> Letter {
+    Letter { to: to.clone(), from: app.server_id.clone(), kind: kind.to_owned(), body, life_ms }
 }
 
 /// Reads what waits for this server and does it. Called by its loop.
@@ -83,10 +80,9 @@ pub async fn read(app: &Arc<App>) -> Result<()> {
         }
         drop(tx);
         let mut tx = app.store.begin().await?;
-        let letters = table::take(&mut tx, &app.server_id, BATCH).await?;
+        let letters = table::take(&mut tx, &app.server_id, BATCH, app.now()).await?;
         tx.commit().await?;
-        let now = app.now();
-        for letter in letters.into_iter().filter(|letter| letter.expires_at >= now) {
+        for letter in letters {
             open(app, letter);
         }
     }
@@ -117,9 +113,7 @@ pub async fn post(app: Arc<App>, stop: CancellationToken) {
     while stop.run_until_cancelled(waiting.recv_many(&mut batch, BATCH as usize)).await.is_some_and(|n| n > 0) {
         let sent = async {
             let mut tx = app.store.begin().await?;
-            for letter in &batch {
-                table::send(&mut tx, letter).await?;
-            }
+            table::send(&mut tx, &batch, app.now()).await?;
             tx.commit().await
         };
         if let Err(error) = sent.await {
@@ -130,8 +124,8 @@ pub async fn post(app: Arc<App>, stop: CancellationToken) {
 }
 
 /// Queues a letter that stands alone. False when too many wait.
-pub(super) fn queue(app: &App, to: &ServerId, kind: &str, body: String, expires_at: Timestamp) -> bool {
-    app.membership.desk.put_out(letter(app, to, kind, body, expires_at))
+pub(super) fn queue(app: &App, to: &ServerId, kind: &str, body: String, life_ms: i64) -> bool {
+    app.membership.desk.put_out(letter(app, to, kind, body, life_ms))
 }
 
 /// Does one errand at an agent that is connected here; at others it is void.

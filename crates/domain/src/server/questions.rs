@@ -145,8 +145,8 @@ async fn ask_there(
     let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
     let body = serde_json::to_string(&Asked { number, node: node.clone(), question, patience_ms });
     let body = body.map_err(|error| Unreached::Refused(error.to_string()))?;
-    let expires_at = app.now().plus_ms(i64::try_from(deadline.as_millis()).unwrap_or(i64::MAX));
-    if !letters::queue(app, server, QUESTION, body, expires_at) {
+    let life_ms = i64::try_from(deadline.as_millis()).unwrap_or(i64::MAX);
+    if !letters::queue(app, server, QUESTION, body, life_ms) {
         return Err(Unreached::Busy);
     }
     hears.await.unwrap_or(Err(Unreached::Lost))
@@ -181,7 +181,7 @@ fn reply(app: &App, letter: &Letter, number: u64, answer: Result<Answer, Unreach
     };
     match body {
         Ok(body) => {
-            if !letters::queue(app, &letter.from, ANSWER, body, letter.expires_at) {
+            if !letters::queue(app, &letter.from, ANSWER, body, letter.life_ms) {
                 tracing::warn!(to = %letter.from, "an answer to another server was dropped: too many wait");
             }
         }
