@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use crate::phase::Phase;
+use crate::turn;
 
 /// A file for the machine.
 #[derive(Clone, PartialEq, Eq)]
@@ -75,7 +76,7 @@ impl Bundle {
             tar -xf \"$1/incoming.tar\" -C \"$1/incoming\"; rm -f \"$1/incoming.tar\"; rm -rf \"$1/bundle\"; \
             mv \"$1/incoming\" \"$1/bundle\"";
         let words = ["sh", "-c", SCRIPT, "upload", &format!("{HOME}/{}", self.name), digest];
-        words.map(str::to_owned).to_vec()
+        self.in_turn(words.map(str::to_owned).to_vec())
     }
 
     /// The SHA-256 of an archive.
@@ -85,7 +86,21 @@ impl Bundle {
 
     /// The command that runs a phase of the unpacked bundle.
     pub fn command(&self, phase: Phase) -> Vec<String> {
-        vec!["sh".to_owned(), format!("{}/{phase}.sh", self.folder())]
+        self.phase_in_turn(phase, vec!["sh".to_owned(), format!("{}/{phase}.sh", self.folder())])
+    }
+
+    /// The command that runs a phase from its input: see [`Bundle::inline`].
+    pub fn inline_command(&self, phase: Phase) -> Vec<String> {
+        self.phase_in_turn(phase, vec!["sh".to_owned(), "-s".to_owned()])
+    }
+
+    fn phase_in_turn(&self, phase: Phase, words: Vec<String>) -> Vec<String> {
+        if phase.changes() { self.in_turn(words) } else { words }
+    }
+
+    /// Not in a folder that removal takes away, nor in one where anybody may make files.
+    fn in_turn(&self, words: Vec<String>) -> Vec<String> {
+        turn::take(&format!("/run/reeve-taskserv-{}.lock", self.name), turn::WAIT_SECS, words)
     }
 
     /// A phase as one script that needs nothing on the machine but sh: for its standard input.

@@ -25,6 +25,7 @@ mod report;
 mod service;
 mod settings;
 mod template;
+mod turn;
 
 pub use bundle::{Bundle, BundleFile};
 pub use catalogue::Catalogue;

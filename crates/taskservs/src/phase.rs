@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::turn;
+
 /// A step. The first three need no script of the taskserv: they are the server's own work, with one question to the
 /// machine (`resolve`) and one upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -74,14 +76,21 @@ impl Phase {
         }
     }
 
-    /// How long it may take on one machine (seconds) before it counts as failed.
+    /// Whether it changes the machine, so that one command at a time may do it there.
+    pub fn changes(self) -> bool {
+        use Phase::{Configure, Install, Record, Remove, Start, Upload};
+        matches!(self, Upload | Install | Configure | Start | Record | Remove)
+    }
+
+    /// How long it may take on one machine (seconds), with the wait for its turn, before it counts as failed.
     pub fn limit_secs(self) -> u64 {
-        match self {
+        let work = match self {
             Phase::Resolve | Phase::Render | Phase::Health => 30,
             Phase::Upload | Phase::Preflight | Phase::Record => 60,
             Phase::Configure | Phase::Start => 300,
             Phase::Install | Phase::Verify | Phase::Remove => 900,
-        }
+        };
+        if self.changes() { work + turn::WAIT_SECS } else { work }
     }
 }
 

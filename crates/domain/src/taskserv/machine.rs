@@ -160,7 +160,7 @@ impl<'a> Visit<'a> {
     pub async fn run(&self, bundle: &Bundle, phase: Phase, inline: bool, mut sink: Lines<'_>) -> Result<Report> {
         let order = if inline {
             let script = bundle.inline(phase).ok_or_else(|| Error::internal("a phase without a script"))?;
-            RemoteOrder { stdin: script.into(), ..RemoteOrder::new(self.words(vec!["sh".into(), "-s".into()])) }
+            RemoteOrder { stdin: script.into(), ..RemoteOrder::new(self.words(bundle.inline_command(phase))) }
         } else {
             RemoteOrder::new(self.words(bundle.command(phase)))
         };

@@ -1,7 +1,6 @@
 //! Hosts whose first program is systemd, and restarts that outlive the server that was asked for them.
 
-use std::time::Duration;
-
+use reeve_lab::find;
 use reeve_ports::cloud::{Cloud, CloudServer, CloudServerId, ServerSpec, ServerState, Stop};
 use reeve_provider_local::Local;
 use reeve_types::Secret;
@@ -9,14 +8,11 @@ use reeve_types::Secret;
 use crate::rig::{Rig, sh};
 
 async fn reaches(local: &Local, id: &CloudServerId, state: ServerState) -> CloudServer {
-    for _ in 0..600 {
+    find(&format!("{state:?}"), async || {
         let server = local.get(id).await.unwrap();
-        if server.state == state {
-            return server;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("{:?} instead of {state:?}", local.get(id).await.unwrap().state);
+        if server.state == state { Ok(server) } else { Err(server.state) }
+    })
+    .await
 }
 
 const UNIT: &str = "[Service]\nExecStart=/bin/sleep infinity\nRestart=always\n[Install]\nWantedBy=multi-user.target\n";

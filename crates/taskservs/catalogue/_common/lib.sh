@@ -100,6 +100,22 @@ apt_get() {
 		-o Dpkg::Use-Pty=0 -o APT::Sandbox::User=root "$@"
 }
 
+# apt's lists of packages, made anew. $1 is how to call apt. Its limit for waiting is for dpkg's lock only; the lists have one
+# too, which the machine's own daily update holds while it runs.
+update_index() {
+	tries=0
+	until "$1" update 2>"$REEVE_STATE/apt.log"; do
+		tries=$((tries + 1))
+		if [ "$tries" -ge 150 ] || ! grep -q 'Unable to lock\|Could not get lock' "$REEVE_STATE/apt.log"; then
+			cat "$REEVE_STATE/apt.log" >&2
+			return 1
+		fi
+		if [ "$tries" = 1 ]; then say "apt is at work for somebody else: waiting"; fi
+		sleep 2
+	done
+	cat "$REEVE_STATE/apt.log" >&2
+}
+
 # apt with nothing but the folder of packages.
 apt_folder() {
 	index=$REEVE_STATE/apt
@@ -313,10 +329,10 @@ install_packages() {
 	list_packages >"$REEVE_STATE/packages.before"
 	if [ "$REEVE_SOURCE" = folder ]; then
 		index_folder
-		apt_folder update
+		update_index apt_folder
 	else
 		add_repository
-		apt_get update
+		update_index apt_get
 	fi
 	for package in "$@"; do
 		shift
