@@ -27,8 +27,7 @@ mod tests {
         let words = take(lock, wait_secs, ["sh", "-s"].map(str::to_owned).to_vec());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).current_dir(folder);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
         child
     }
@@ -37,7 +36,8 @@ mod tests {
     fn commands_take_turns_and_what_they_leave_behind_holds_none() {
         let folder = tempfile::tempdir().unwrap();
         let lock = folder.path().join("it's a lock").display().to_string();
-        let script = "mkdir here || exit 9; sleep 60 >/dev/null 2>&1 & echo $! >>left; sleep 0.02; rmdir here; exit 3\n";
+        let script =
+            "mkdir here || exit 9; sleep 60 >/dev/null 2>&1 & echo $! >>left; sleep 0.02; rmdir here; exit 3\n";
         let all: Vec<Child> = (0..8).map(|_| start(&lock, 60, script, folder.path())).collect();
         for child in all {
             let output = child.wait_with_output().unwrap();

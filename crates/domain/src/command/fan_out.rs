@@ -1,5 +1,6 @@
 //! One execution per node of a command, made slice by slice: what a slice made is on its way while the next one is made.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use reeve_store::execution::Common;
@@ -7,7 +8,7 @@ use reeve_store::{Topic, command as table, event as feed, execution, rollout as 
 use reeve_types::command::{Command, TargetKind, Targeting};
 use reeve_types::execution::{Assignment, ExecutionStatus, NewExecution};
 use reeve_types::rollout::batch_of;
-use reeve_types::{Error, ExecutionId, NodeId, Result, Timestamp};
+use reeve_types::{CommandId, Error, ExecutionId, NodeId, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::dispatch;
@@ -49,10 +50,11 @@ pub(crate) fn targeting_of(plan: &str) -> Result<Targeting> {
     })
 }
 
-/// Nodes of the first slice: few, so that the first ones have their command at once.
-const FIRST_SLICE: i64 = 100;
-/// Nodes of each later slice. Agents' reports are stored between two slices.
-const SLICE: i64 = 500;
+/// Nodes of the first slice: few, so that the first ones have their command at once. Each slice has twice as many as the
+/// one before it: agents' reports are stored between two slices, and the first ones are not to wait for long.
+const FIRST_SLICE: i64 = 64;
+/// Nodes of a slice at the most: the store's one writer is held for some 50 ms.
+const SLICE: i64 = 512;
 
 /// Fans out every command that waits for it, a slice of each in turn, so that a large one does not hold up the others.
 /// Called by its reconciler.
@@ -60,6 +62,7 @@ const SLICE: i64 = 500;
 /// # Errors
 /// As the store; what is left is done by the next pass.
 pub async fn fan_out_waiting(app: &App) -> Result<()> {
+    let mut slices: HashMap<CommandId, i64> = HashMap::new();
     loop {
         let waiting = {
             let mut tx = app.store.read().await?;
@@ -69,24 +72,22 @@ pub async fn fan_out_waiting(app: &App) -> Result<()> {
             return Ok(());
         }
         for command in waiting {
-            fan_out(app, &command).await?;
+            let slice = slices.entry(command.id.clone()).or_insert(FIRST_SLICE);
+            fan_out(app, &command, *slice).await?;
+            *slice = (*slice * 2).min(SLICE);
         }
     }
 }
 
 /// Makes the executions of a command's next nodes, once, and delivers those of connected nodes. Nodes that join behind
 /// the slice that was reached are part of it, like those that were there.
-async fn fan_out(app: &App, waiting: &table::Waiting) -> Result<()> {
+async fn fan_out(app: &App, waiting: &table::Waiting, slice: i64) -> Result<()> {
     let targeting = targeting_of(&waiting.plan)?;
     let mut tx = app.store.begin().await?;
     let now = app.now();
     let Some(command) = table::by_id(&mut tx, &waiting.id).await? else { return Ok(()) };
-    let most = match (&command.rollout, waiting.after.is_empty()) {
-        // Its batches are counted over all nodes.
-        (Some(_), _) => i64::MAX,
-        (None, true) => FIRST_SLICE,
-        (None, false) => SLICE,
-    };
+    // The batches of a rollout are counted over all nodes.
+    let most = if command.rollout.is_some() { i64::MAX } else { slice };
     let nodes = table::targets(&mut tx, &targeting, &waiting.after, most).await?;
     let total = i64::try_from(nodes.len()).unwrap_or(i64::MAX);
     let done = total < most;

@@ -21,8 +21,10 @@ const PAGE: i64 = 200;
 const INLINE_BYTES: i64 = 64 * 1024;
 /// A look at the store at least this often, in case a wake got lost.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Two looks are at least this far apart.
+/// Two looks are at least this far apart while much happens.
 const CALM: Duration = Duration::from_millis(25);
+/// How far the first ones are: the pause doubles with each look that follows closely on another.
+const LIVELY: Duration = Duration::from_millis(2);
 /// Bytes kept at each end of an output that was cut.
 const KEPT: usize = 512 * 1024;
 
@@ -288,17 +290,22 @@ struct Wakes {
     wakes: Receiver<u64>,
     /// The next look does not come before.
     not_before: Instant,
+    /// Between the last look and the next.
+    pause: Duration,
 }
 
 impl Wakes {
     fn of(app: &App) -> Self {
-        Self { wakes: app.store.subscribe(Topic::Output), not_before: Instant::now() }
+        Self { wakes: app.store.subscribe(Topic::Output), not_before: Instant::now(), pause: LIVELY }
     }
 
     /// Called before a look: what happens from here on wakes again.
     fn looking(&mut self) {
         self.wakes.borrow_and_update();
-        self.not_before = Instant::now() + CALM;
+        let now = Instant::now();
+        let is_calm = now > self.not_before + CALM;
+        self.pause = if is_calm { LIVELY } else { (self.pause * 2).min(CALM) };
+        self.not_before = now + self.pause;
     }
 
     /// Waits for a change. The first one is shown at once, those that follow closely are taken together.
