@@ -189,11 +189,13 @@ impl Refusal {
     }
 
     fn permission(&self) -> Option<String> {
-        ["permission", "required", "required_permission"].iter().find_map(|key| match self.details.get(key)? {
-            Value::String(name) => Some(name.clone()),
-            Value::Array(names) => names.first()?.as_str().map(str::to_owned),
+        let told = ["permission", "required", "required_permission"].iter().find_map(|key| match self.details.get(key)? {
+            Value::String(name) => Some(name.as_str()),
+            Value::Array(names) => names.first()?.as_str(),
             _ => None,
-        })
+        })?;
+        // Surfaces that tell it as the problem of a field write "`edge.nodes.read` is missing".
+        Some(told.split('`').nth(1).unwrap_or(told).to_owned())
     }
 
     /// `field: message` for every field error.
@@ -337,6 +339,8 @@ mod tests {
         let failure = refusal(403, "forbidden", "Forbidden", json!({"permission": "node.delete"}));
         assert_eq!(failure.to_string(), "not allowed: GET /edge/api/v1/nodes needs the permission node.delete");
         assert!(failure.next_step().unwrap().contains("node.delete"));
+        let failure = refusal(403, "forbidden", "x", json!({"permission": ["`edge.commands.run` is missing"]}));
+        assert!(failure.to_string().ends_with("needs the permission edge.commands.run"), "{failure}");
     }
 
     #[test]
