@@ -189,10 +189,12 @@ impl Refusal {
     }
 
     fn permission(&self) -> Option<String> {
-        let told = ["permission", "required", "required_permission"].iter().find_map(|key| match self.details.get(key)? {
-            Value::String(name) => Some(name.as_str()),
-            Value::Array(names) => names.first()?.as_str(),
-            _ => None,
+        let told = ["permission", "required", "required_permission"].iter().find_map(|key| {
+            match self.details.get(key)? {
+                Value::String(name) => Some(name.as_str()),
+                Value::Array(names) => names.first()?.as_str(),
+                _ => None,
+            }
         })?;
         // Surfaces that tell it as the problem of a field write "`edge.nodes.read` is missing".
         Some(told.split('`').nth(1).unwrap_or(told).to_owned())
