@@ -52,7 +52,12 @@ pub(crate) async fn again(app: &App, actor: &Actor, input: Submit, retry_of: Opt
     let mut input = input;
     for (name, flag) in [("check_mode", &mut input.check_mode), ("preserve_on_failure", &mut input.preserve_on_failure)]
     {
-        *flag |= input.parameters.get(name).and_then(Value::as_bool).unwrap_or(false);
+        // Anything else could be meant as a dry run, and would not be one.
+        *flag |= match input.parameters.get(name) {
+            None => false,
+            Some(Value::Bool(said)) => *said,
+            Some(_) => return Err(Error::invalid(&format!("parameters/{name}"), "must be true or false")),
+        };
     }
     let (found, graph) = prepare(app, &input, kind).await?;
     for permission in permissions(&graph) {
@@ -134,8 +139,7 @@ async fn prepare(app: &App, input: &Submit, kind: OperationKind) -> Result<(reev
     let mut graph = shape::graph(kind, &found, &input.parameters, &known)?;
     let mut hostnames = std::collections::BTreeSet::new();
     for node in graph.nodes.iter_mut().filter(|node| node.kind == OperationKind::ServerCreate) {
-        let create: host::Create = serde_json::from_value(node.request.clone())
-            .map_err(|problem| Error::invalid("parameters", format!("{}: {problem}", node.id)))?;
+        let create: host::Create = shape::read(&node.request, &field_of(kind, &node.id))?;
         let prepared = host::create::prepare(app, &found, create, None).await?;
         let planned = prepared.host();
         if !hostnames.insert(planned.hostname.clone()) {
@@ -157,6 +161,11 @@ async fn prepare(app: &App, input: &Submit, kind: OperationKind) -> Result<(reev
         check_software(app, &found, &graph).await?;
     }
     Ok((found, graph))
+}
+
+/// What a client may look at when the request of a node is wrong.
+fn field_of(kind: OperationKind, node: &str) -> String {
+    if kind == OperationKind::Batch { format!("parameters/{node}") } else { "parameters".to_owned() }
 }
 
 /// What a cluster is to run must be there and rightly set before the first machine is ordered for it.
