@@ -59,7 +59,7 @@ pub(crate) async fn again(app: &App, actor: &Actor, input: Submit, retry_of: Opt
             Some(_) => return Err(Error::invalid(&format!("parameters/{name}"), "must be true or false")),
         };
     }
-    let (found, graph) = prepare(app, &input, kind).await?;
+    let (found, graph) = prepare(app, &input, kind, retry_of.is_none()).await?;
     for permission in permissions(&graph) {
         authz::require(actor, permission)?;
     }
@@ -128,7 +128,16 @@ pub(crate) fn input_of(secrets: &Secret) -> Result<Submit> {
 }
 
 /// The graph, held against the workspace and the providers as far as that can be done before anything exists.
-async fn prepare(app: &App, input: &Submit, kind: OperationKind) -> Result<(reeve_types::workspace::Workspace, Graph)> {
+///
+/// # Errors
+/// Invalid; Conflict for a hostname that is taken, where nothing in the graph could free it. What is tried again has some
+/// of its hosts already.
+async fn prepare(
+    app: &App,
+    input: &Submit,
+    kind: OperationKind,
+    first_time: bool,
+) -> Result<(reeve_types::workspace::Workspace, Graph)> {
     let (found, known) = {
         let mut tx = app.store.read().await?;
         let found = workspace::named(&mut tx, &input.workspace).await?;
@@ -145,6 +154,10 @@ async fn prepare(app: &App, input: &Submit, kind: OperationKind) -> Result<(reev
         if !hostnames.insert(planned.hostname.clone()) {
             let problem = format!("the hostname {} is used twice", planned.hostname);
             return Err(Error::invalid("parameters", problem));
+        }
+        let other = known.iter().find(|host| host.hostname == planned.hostname);
+        if let (Some(other), true) = (other, first_time && kind != OperationKind::Batch) {
+            return Err(host::create::taken(&planned.hostname, &found.name, other));
         }
         // Defaults may change before the node's turn: what was checked is what is done.
         for (name, value) in [
