@@ -77,7 +77,7 @@ impl FakeMachines {
     fn perform(&self, address: &str, order: &RemoteOrder) -> (u32, String) {
         let script = String::from_utf8_lossy(&order.stdin).into_owned();
         let words: Vec<&str> = order.argv.iter().map(String::as_str).collect();
-        // Their turn comes at once: what is run here is run under one lock.
+        // One command at a time is all that comes here: everybody's turn is at once.
         let words = match words.as_slice() {
             ["sh", "-c", _, "turn", _, _, words @ ..] => words,
             words => words,
