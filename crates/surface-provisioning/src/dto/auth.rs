@@ -67,7 +67,8 @@ impl From<Me> for MeView {
 
 #[cfg(test)]
 mod tests {
-    use reeve_types::{Role, Timestamp, User, UserId};
+    use reeve_types::user::User;
+    use reeve_types::{Role, Timestamp, UserId};
 
     use super::*;
 
