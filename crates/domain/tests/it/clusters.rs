@@ -17,13 +17,28 @@ async fn ranges_come_from_the_pool_and_never_overlap() {
     on_both(|db| async move {
         let w = World::new(db).await;
         let a = cluster::create(&w.app, &w.admin, named("a", None)).await.unwrap();
-        assert_eq!(a.cluster.ipv4_range, "100.64.1.0/24", "`main` has the first");
-        let error = cluster::create(&w.app, &w.admin, named("b", Some("100.64.0.0/16"))).await.unwrap_err();
-        assert_eq!(error.message, "100.64.0.0/16 overlaps with an existing cluster range");
+        assert_eq!(a.cluster.ipv4_range, "100.65.0.0/24", "`main` is the default cluster and has 100.64.0.0/16");
+        let error = cluster::create(&w.app, &w.admin, named("b", Some("100.64.0.0/15"))).await.unwrap_err();
+        assert_eq!(error.message, "100.64.0.0/15 overlaps with an existing cluster range");
         let error = cluster::create(&w.app, &w.admin, named("a", None)).await.unwrap_err();
         assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Conflict, "name has already been taken"));
         let error = cluster::create(&w.app, &w.admin, named("default", None)).await.unwrap_err();
         assert_eq!(error.details["name"], ["is reserved"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_limit_gets_the_range_that_it_needs() {
+    on_both(|db| async move {
+        let w = World::new(db).await;
+        for (name, node_limit, prefix) in [("small", Some(3), "/24"), ("large", Some(1_000), "/22"), ("open", None, "/24")] {
+            let made = cluster::create(&w.app, &w.admin, cluster::Create { node_limit, ..named(name, None) }).await.unwrap();
+            assert!(made.cluster.ipv4_range.ends_with(prefix), "{name}: {}", made.cluster.ipv4_range);
+        }
+        let endless = cluster::Create { node_limit: Some(i64::MAX), ..named("endless", None) };
+        let error = cluster::create(&w.app, &w.admin, endless).await.unwrap_err();
+        assert!(error.details["node_limit"][0].starts_with("needs a range of /0"), "{error:?}");
     })
     .await;
 }
