@@ -19,6 +19,8 @@ const SORTABLE: &[(&str, &str)] = &[
 
 /// Nodes with their clusters.
 const NODES: &str = "nodes n JOIN clusters nc ON nc.id = n.cluster_id";
+/// The same, cluster by cluster: nodes of clusters that are not meant are not looked at.
+const NODES_OF_CLUSTERS: &str = "clusters nc CROSS JOIN nodes n";
 
 /// A page of executions with their output. Those of deleted nodes are left out.
 ///
@@ -103,18 +105,20 @@ async fn count(tx: &mut Tx, statuses: &[ExecutionStatus]) -> Result<i64> {
 /// nodes has what the others have not.
 async fn count_in_clusters(tx: &mut Tx, filter: &ExecutionFilter) -> Result<i64> {
     let mut w = Where::new();
+    w.raw("n.cluster_id = nc.id");
     w.text("nc.name", &filter.cluster_name);
-    let inside: i64 = tx.one(&format!("SELECT count(*) FROM {NODES}{}", w.sql()), w.args()).await?.get()?;
+    let inside: i64 = tx.one(&format!("SELECT count(*) FROM {NODES_OF_CLUSTERS}{}", w.sql()), w.args()).await?.get()?;
     let nodes: i64 = tx.one("SELECT count(*) FROM nodes", args![]).await?.get()?;
     let others = inside > nodes / 2;
     let mut w = Where::new();
+    w.raw("n.cluster_id = nc.id");
     w.raw("e.node_id = n.id");
     if let Some(named) = w.text_condition("nc.name", &filter.cluster_name) {
         w.raw(if others { format!("NOT ({named})") } else { named });
     }
     w.any_of("e.status", filter.status.iter().copied());
     // Nodes come first: each has its executions in an index.
-    let sql = format!("SELECT count(*) FROM {NODES} CROSS JOIN executions e{}", w.sql());
+    let sql = format!("SELECT count(*) FROM {NODES_OF_CLUSTERS} CROSS JOIN executions e{}", w.sql());
     let counted: i64 = tx.one(&sql, w.args()).await?.get()?;
     Ok(if others { (count(tx, &filter.status).await? - counted).max(0) } else { counted })
 }

@@ -17,6 +17,7 @@ pub(crate) fn take(lock: &str, wait_secs: u64, words: Vec<String>) -> Vec<String
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // they start sh
 mod tests {
     use std::io::Write as _;
     use std::process::{Child, Command, Stdio};
