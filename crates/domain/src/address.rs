@@ -146,7 +146,9 @@ mod tests {
 
     #[test]
     fn a_limit_has_its_smallest_range() {
-        for (limit, prefix) in [(Some(1), 27), (Some(12), 27), (Some(13), 26), (Some(236), 24), (Some(237), 23), (None, 32)] {
+        for (limit, prefix) in
+            [(Some(1), 27), (Some(12), 27), (Some(13), 26), (Some(236), 24), (Some(237), 23), (None, 32)]
+        {
             assert_eq!(prefix_for(limit), prefix, "{limit:?}");
         }
         assert_eq!(prefix_for(Some(i64::MAX)), 0);

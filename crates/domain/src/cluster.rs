@@ -104,7 +104,9 @@ async fn free_range(app: &App, tx: &mut Tx, input: &Create) -> Result<ipnet::Ipv
         }
     }
     if usual < app.config.address_prefix {
-        let problem = format!("needs a range of /{usual}, and none is left in the address pools; name an ipv4_range or add a pool");
+        let problem = format!(
+            "needs a range of /{usual}, and none is left in the address pools; name an ipv4_range or add a pool"
+        );
         return Err(Error::invalid("node_limit", problem));
     }
     Err(Error::conflict("no free range is left in the address pools; name an ipv4_range or add a pool"))

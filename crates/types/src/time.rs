@@ -199,7 +199,8 @@ mod tests {
         let last = Timestamp::parse_or_date("9999-12-31", true).unwrap();
         assert_eq!(last.rfc3339_micros(), "9999-12-31T23:59:59.999999Z");
         assert!(last > Timestamp::parse("9999-12-30T21:00:00Z").unwrap());
-        for none in ["9999-12-31T23:59:59-01:00", "9999-12-31T23:59:59", "9999-12-32T00:00:00Z", "9999-12-31T25:00:00Z"] {
+        for none in ["9999-12-31T23:59:59-01:00", "9999-12-31T23:59:59", "9999-12-32T00:00:00Z", "9999-12-31T25:00:00Z"]
+        {
             assert_eq!(Timestamp::parse(none), None, "{none}");
         }
     }

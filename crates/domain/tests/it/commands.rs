@@ -54,7 +54,9 @@ async fn a_command_that_cannot_be_fanned_out_holds_up_no_other() {
         let bad = w.run(endless, None).await;
         let good = w.run(everything(), None).await;
         // SQLite says what it could not do, PostgreSQL finds no such node.
-        let _ = command::fan_out_waiting(&w.app).await;
+        if let Err(error) = command::fan_out_waiting(&w.app).await {
+            assert_eq!(error.kind, ErrorKind::Internal);
+        }
         assert_eq!(w.executions(&good).await.len(), 1);
         assert!(w.executions(&bad).await.is_empty());
     })
