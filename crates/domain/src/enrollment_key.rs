@@ -183,7 +183,8 @@ pub async fn list(
 pub async fn update(app: &App, actor: &Actor, id: &EnrollmentKeyId, input: Update) -> Result<Opened> {
     authz::require(actor, Permission::EnrollmentKeysWrite)?;
     let mut tx = app.begin(actor).await?;
-    let mut row = table::by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("enrollment key"))?;
+    // Locked: the uses left are written back, and an agent may be taking one.
+    let mut row = table::by_id_for_update(&mut tx, id).await?.ok_or_else(|| Error::not_found("enrollment key"))?;
     row.name = input.name.apply(row.name);
     row.uses_remaining = input.uses_remaining.apply(row.uses_remaining);
     row.expired_at = input.expired_at.apply(row.expired_at);

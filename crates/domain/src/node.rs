@@ -167,6 +167,8 @@ pub async fn set_labels(
     authz::require(actor, Permission::NodesWrite)?;
     check_labels(&changes)?;
     let mut tx = app.begin(actor).await?;
+    // Locked first: of two who set different labels at the same time both are heard.
+    table::by_id_for_update(&mut tx, id).await?.ok_or_else(|| Error::not_found("node"))?;
     let (mut node, secrets) = table::with_secrets(&mut tx, id).await?.ok_or_else(|| Error::not_found("node"))?;
     for (key, value) in &changes {
         match value {

@@ -70,6 +70,16 @@ pub async fn by_id(tx: &mut Tx, id: &EnrollmentKeyId) -> Result<Option<Enrollmen
     tx.opt(&sql, args![id]).await?.map(read).transpose()
 }
 
+/// As [`by_id`], and nobody else may change the row until the transaction ends.
+///
+/// # Errors
+/// As the store.
+pub async fn by_id_for_update(tx: &mut Tx, id: &EnrollmentKeyId) -> Result<Option<EnrollmentKey>> {
+    let lock = if dialect::for_update(tx).is_empty() { "" } else { " FOR UPDATE OF k" };
+    let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE k.id = $1{lock}");
+    tx.opt(&sql, args![id]).await?.map(read).transpose()
+}
+
 /// The key with this hash, locked until the transaction ends.
 ///
 /// # Errors
