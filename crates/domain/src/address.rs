@@ -49,6 +49,12 @@ pub fn capacity(net: &Ipv4Net) -> i64 {
     (1i64 << (32 - u32::from(net.prefix_len()))) - RESERVED
 }
 
+/// The prefix length of the smallest range that holds so many nodes; 32 when nothing is said.
+pub fn prefix_for(limit: Option<i64>) -> u8 {
+    let Some(limit) = limit else { return 32 };
+    (0..=32u8).rev().find(|prefix| (1i64 << (32 - prefix)) - RESERVED >= limit).unwrap_or(0)
+}
+
 /// Checks a node limit against the range.
 ///
 /// # Errors
@@ -136,6 +142,16 @@ mod tests {
         assert_eq!(last(&["100.64.1.0/24", "100.64.2.7/32", "100.64.3.0/24"]), Some(net("100.64.0.0/24")));
         assert_eq!(last(&["100.64.0.0/24", "100.64.1.0/24", "100.64.2.0/23"]), None);
         assert_eq!(last(&["100.64.0.0/10"]), None);
+    }
+
+    #[test]
+    fn a_limit_has_its_smallest_range() {
+        for (limit, prefix) in
+            [(Some(1), 27), (Some(12), 27), (Some(13), 26), (Some(236), 24), (Some(237), 23), (None, 32)]
+        {
+            assert_eq!(prefix_for(limit), prefix, "{limit:?}");
+        }
+        assert_eq!(prefix_for(Some(i64::MAX)), 0);
     }
 
     #[test]

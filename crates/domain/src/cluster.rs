@@ -15,6 +15,9 @@ const SUMMARIES_OF_ONE: i64 = 10_000;
 /// Most nodes shown inside each cluster of a list.
 const SUMMARIES_IN_LIST: i64 = 100;
 
+/// Prefix length of the default cluster's range.
+const ROOMY: u8 = 16;
+
 /// A cluster with short forms of its nodes.
 #[derive(Clone, Debug)]
 pub struct WithNodes {
@@ -57,7 +60,7 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<WithNodes
     }
     let net = match given {
         Some(net) => net,
-        None => free_range(app, &mut tx).await?,
+        None => free_range(app, &mut tx, &input).await?,
     };
     address::check_limit(&net, input.node_limit)?;
     let (first, last) = address::bounds(&net);
@@ -89,18 +92,38 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<WithNodes
     Ok(WithNodes { cluster, nodes: Vec::new() })
 }
 
-async fn free_range(app: &App, tx: &mut Tx) -> Result<ipnet::Ipv4Net> {
+/// The next free range of the configured size, or of the size that the node limit needs. The default cluster takes whoever
+/// is not sorted into another, so that it gets room for a fleet while there is any.
+async fn free_range(app: &App, tx: &mut Tx, input: &Create) -> Result<ipnet::Ipv4Net> {
+    let usual = app.config.address_prefix.min(address::prefix_for(input.node_limit));
+    let is_default = app.config.default_cluster.as_deref() == Some(&*input.name);
+    let roomy = (is_default && usual > ROOMY).then_some(ROOMY);
+    for prefix in roomy.into_iter().chain([usual]) {
+        if let Some(net) = free_range_of(app, tx, prefix).await? {
+            return Ok(net);
+        }
+    }
+    if usual < app.config.address_prefix {
+        let problem = format!(
+            "needs a range of /{usual}, and none is left in the address pools; name an ipv4_range or add a pool"
+        );
+        return Err(Error::invalid("node_limit", problem));
+    }
+    Err(Error::conflict("no free range is left in the address pools; name an ipv4_range or add a pool"))
+}
+
+async fn free_range_of(app: &App, tx: &mut Tx, prefix: u8) -> Result<Option<ipnet::Ipv4Net>> {
     for pool in &app.config.address_pools {
         let pool: ipnet::Ipv4Net = pool.parse().map_err(Error::internal)?;
         let (first, last) = address::bounds(&pool);
         let mut taken = table::ranges_within(tx, first, last).await?;
         taken.extend(admin_cluster::ranges_within(tx, first, last).await?);
         taken.sort_unstable();
-        if let Some(net) = address::next_free(&pool, app.config.address_prefix, &taken) {
-            return Ok(net);
+        if let Some(net) = address::next_free(&pool, prefix, &taken) {
+            return Ok(Some(net));
         }
     }
-    Err(Error::conflict("no free range is left in the address pools; name an ipv4_range or add a pool"))
+    Ok(None)
 }
 
 /// The cluster called `name`.

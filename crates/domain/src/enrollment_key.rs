@@ -183,7 +183,7 @@ pub async fn list(
 pub async fn update(app: &App, actor: &Actor, id: &EnrollmentKeyId, input: Update) -> Result<Opened> {
     authz::require(actor, Permission::EnrollmentKeysWrite)?;
     let mut tx = app.begin(actor).await?;
-    // Locked: the uses left are written back, and an agent may be taking one.
+    // A use that an agent takes at this moment stays taken.
     let mut row = table::by_id_for_update(&mut tx, id).await?.ok_or_else(|| Error::not_found("enrollment key"))?;
     row.name = input.name.apply(row.name);
     row.uses_remaining = input.uses_remaining.apply(row.uses_remaining);

@@ -79,7 +79,6 @@ pub async fn cancel(app: &App, actor: &Actor, id: &ExecutionId) -> Result<Cancel
     let mut tx = app.begin(actor).await?;
     let now = app.now();
     let before = table::by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("execution"))?;
-    let node = before.node_id.clone().ok_or_else(|| Error::not_found("execution"))?;
     let outcome = if table::end_pending(&mut tx, Scope::One(id), ExecutionStatus::Cancelled, now).await?.is_empty() {
         if before.status.is_final() {
             let status = before.status.word();
@@ -87,8 +86,11 @@ pub async fn cancel(app: &App, actor: &Actor, id: &ExecutionId) -> Result<Cancel
                 "cannot cancel execution with status '{status}' - only 'pending' or 'sent' executions can be cancelled"
             )));
         }
-        let connected = reeve_store::node::by_id(&mut tx, &node).await?.is_some_and(|n| n.connected_server.is_some());
-        if !connected {
+        let node = match &before.node_id {
+            Some(node) => reeve_store::node::by_id(&mut tx, node).await?,
+            None => None,
+        };
+        if node.is_none_or(|node| node.connected_server.is_none()) {
             return Err(Error::unavailable(
                 "the node's agent has the command and is not connected; try again when it is back",
             ));
@@ -108,7 +110,9 @@ pub async fn cancel(app: &App, actor: &Actor, id: &ExecutionId) -> Result<Cancel
     tx.wake(Topic::Output);
     tx.wake(Topic::Executions);
     tx.commit().await?;
-    app.agents().deliver(&node, vec![Order::Cancel(id.clone())]);
+    if let Some(node) = &before.node_id {
+        app.agents().deliver(node, vec![Order::Cancel(id.clone())]);
+    }
     app.rollouts_changed();
     Ok(outcome)
 }

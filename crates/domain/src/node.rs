@@ -94,7 +94,8 @@ pub async fn delete(app: &App, actor: &Actor, id: &NodeId) -> Result<()> {
     authz::require(actor, Permission::NodesWrite)?;
     let now = app.now();
     let mut tx = app.begin(actor).await?;
-    let node = table::by_id(&mut tx, id).await?.ok_or_else(|| Error::not_found("node"))?;
+    // Its place in the cluster is given back once, however many delete or move it at this moment.
+    let node = table::by_id_for_update(&mut tx, id).await?.ok_or_else(|| Error::not_found("node"))?;
     let ended = execution::end_open(&mut tx, execution::Scope::Node(id), ExecutionStatus::Cancelled, now).await?;
     let ids: Vec<_> = ended.iter().map(|(execution, _)| execution.clone()).collect();
     let cancelled = execution::by_ids(&mut tx, &ids).await?;
@@ -167,8 +168,8 @@ pub async fn set_labels(
     authz::require(actor, Permission::NodesWrite)?;
     check_labels(&changes)?;
     let mut tx = app.begin(actor).await?;
-    // Locked first: of two who set different labels at the same time both are heard.
-    table::by_id_for_update(&mut tx, id).await?.ok_or_else(|| Error::not_found("node"))?;
+    // What another change sets at this moment is kept.
+    table::by_id_for_update(&mut tx, id).await?;
     let (mut node, secrets) = table::with_secrets(&mut tx, id).await?.ok_or_else(|| Error::not_found("node"))?;
     for (key, value) in &changes {
         match value {

@@ -206,7 +206,7 @@ impl Default for Settings {
             zombie_admin_checkin_threshold_minutes: 120,
             dns_suffix: "nm.internal".into(),
             cluster_auto_generated_ranges: vec!["100.64.0.0/10".into()],
-            cluster_subnet_prefix: 16,
+            cluster_subnet_prefix: 24,
             heartbeat_secs: 30.0,
             unreachable_after_secs: 300.0,
             sample_interval_secs: 60.0,

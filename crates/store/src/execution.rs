@@ -78,12 +78,12 @@ pub async fn insert_many(tx: &mut Tx, common: &Common<'_>, fresh: &[NewExecution
     Ok(inserted)
 }
 
-/// The execution with this id, with its output. Executions of deleted nodes are not found.
+/// The execution with this id, with its output.
 ///
 /// # Errors
 /// As the store.
 pub async fn by_id(tx: &mut Tx, id: &ExecutionId) -> Result<Option<Execution>> {
-    let sql = format!("SELECT {COLUMNS}{OUTPUT} FROM {FROM}{OUTPUT_JOIN} WHERE e.id = $1 AND e.node_id IS NOT NULL");
+    let sql = format!("SELECT {COLUMNS}{OUTPUT} FROM {FROM}{OUTPUT_JOIN} WHERE e.id = $1");
     tx.opt(&sql, args![id]).await?.map(read).transpose()
 }
 

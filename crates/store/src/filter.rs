@@ -68,7 +68,7 @@ impl<'a> Where<'a> {
             }
             wildcard @ TextMatch::Wildcard(_) => {
                 let placeholder = self.arg(wildcard.like_pattern());
-                format!("lower({column}) LIKE {placeholder} ESCAPE '\\'")
+                format!("lower({column}) LIKE lower({placeholder}) ESCAPE '\\'")
             }
         })
     }
@@ -165,7 +165,9 @@ pub fn order_by(sorts: &[Sort], sortable: &[(&str, &str)], newest_first: &str, i
     let mut keys: Vec<Key> = Vec::new();
     let mut last_descending = true;
     for sort in sorts {
-        if let Some((_, column)) = sortable.iter().find(|(name, _)| *name == sort.field) {
+        // A field that comes again orders nothing more, and databases take only so many.
+        let again = |column: &str| keys.iter().any(|key| key.column == column);
+        if let Some((_, column)) = sortable.iter().find(|(name, column)| *name == sort.field && !again(column)) {
             keys.push(Key { column: (*column).to_owned(), descending: sort.descending, nullable: true });
             last_descending = sort.descending;
         }
@@ -232,4 +234,18 @@ pub async fn page_of(
         order.sql()
     );
     tx.all(&sql, filter.args()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_orders_once() {
+        let sort = |field: &str, descending| Sort { field: field.to_owned(), descending };
+        let mut sorts = vec![sort("name", true), sort("colour", false)];
+        sorts.extend((0..5_000).map(|_| sort("name", false)));
+        let order = order_by(&sorts, &[("name", "c.name")], "c.inserted_at", "c.id");
+        assert_eq!(order.sql(), " ORDER BY c.name DESC NULLS FIRST, c.id DESC");
+    }
 }

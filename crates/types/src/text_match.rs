@@ -28,11 +28,12 @@ impl TextMatch {
         if text.contains('*') { Self::Wildcard(text.to_owned()) } else { Self::Exact(text.to_owned()) }
     }
 
-    /// The pattern for `lower(column) LIKE $n ESCAPE '\'`, None unless a wildcard.
+    /// The pattern for `lower(column) LIKE lower($n) ESCAPE '\'`, None unless a wildcard. Lower case is the database's
+    /// business: SQLite knows that of ASCII only, and letters lowered here would no longer match theirs.
     pub fn like_pattern(&self) -> Option<String> {
         let Self::Wildcard(text) = self else { return None };
         let mut pattern = String::with_capacity(text.len() + 4);
-        for c in text.chars().flat_map(char::to_lowercase) {
+        for c in text.chars() {
             match c {
                 '*' => pattern.push('%'),
                 '%' | '_' | '\\' => {
@@ -54,6 +55,6 @@ mod tests {
     fn reads_the_three_forms() {
         assert_eq!(TextMatch::parse("prod"), TextMatch::Exact("prod".into()));
         assert_eq!(TextMatch::parse("a, b"), TextMatch::AnyOf(vec!["a".into(), "b".into()]));
-        assert_eq!(TextMatch::parse("A_b*").like_pattern().unwrap(), "a\\_b%");
+        assert_eq!(TextMatch::parse("A_b*").like_pattern().unwrap(), "A\\_b%");
     }
 }

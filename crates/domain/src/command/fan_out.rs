@@ -1,6 +1,6 @@
 //! One execution per node of a command, made slice by slice: what a slice made is on its way while the next one is made.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use reeve_store::execution::Common;
@@ -55,25 +55,35 @@ pub(crate) fn targeting_of(plan: &str) -> Result<Targeting> {
 const FIRST_SLICE: i64 = 64;
 /// Nodes of a slice at the most: the store's one writer is held for some 50 ms.
 const SLICE: i64 = 512;
+/// Commands that take turns.
+const AT_ONCE: i64 = 200;
 
 /// Fans out every command that waits for it, a slice of each in turn, so that a large one does not hold up the others.
-/// Called by its reconciler.
+/// Called by its reconciler. One that fails is left for the next pass and holds up no other.
 ///
 /// # Errors
-/// As the store; what is left is done by the next pass.
+/// The first that a command met; what is left is done by the next pass.
 pub async fn fan_out_waiting(app: &App) -> Result<()> {
     let mut slices: HashMap<CommandId, i64> = HashMap::new();
+    let mut failed: HashSet<CommandId> = HashSet::new();
+    let mut first_error = None;
     loop {
-        let waiting = {
+        let mut waiting = {
             let mut tx = app.store.read().await?;
-            table::waiting(&mut tx, 200).await?
+            table::waiting(&mut tx, AT_ONCE + failed.len() as i64).await?
         };
+        waiting.retain(|command| !failed.contains(&command.id));
         if waiting.is_empty() {
-            return Ok(());
+            return first_error.map_or(Ok(()), Err);
         }
         for command in waiting {
             let slice = slices.entry(command.id.clone()).or_insert(FIRST_SLICE);
-            fan_out(app, &command, *slice).await?;
+            if let Err(error) = fan_out(app, &command, *slice).await {
+                tracing::warn!(command.id = %command.id, %error, source = ?error.source, "a command could not be fanned out");
+                failed.insert(command.id);
+                first_error.get_or_insert(error);
+                continue;
+            }
             *slice = (*slice * 2).min(SLICE);
         }
     }

@@ -22,8 +22,13 @@ const PAGE: i64 = 1_000;
 /// As the store; what is left is done by the next pass.
 pub async fn advance_all(app: &App) -> Result<()> {
     let waiting = table::waiting(&mut app.store.read().await?, PAGE).await?;
+    let mut first_error = None;
     for (id, plan) in waiting {
-        find_nodes(app, &id, &plan).await?;
+        // One that fails is left for the next pass and holds up no other.
+        if let Err(error) = find_nodes(app, &id, &plan).await {
+            tracing::warn!(self_update_request.id = %id, %error, source = ?error.source, "the nodes of a request could not be found");
+            first_error.get_or_insert(error);
+        }
     }
     hand_out_waiting(app).await?;
     fail_overdue(app).await?;
@@ -35,7 +40,7 @@ pub async fn advance_all(app: &App) -> Result<()> {
     if released {
         hand_out_waiting(app).await?;
     }
-    Ok(())
+    first_error.map_or(Ok(()), Err)
 }
 
 /// Nodes that are asked have to be healthy and take part. None when the targeting rules them out itself.

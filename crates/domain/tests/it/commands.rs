@@ -43,6 +43,26 @@ async fn every_matching_node_gets_one_execution() {
     .await;
 }
 
+/// SQLite takes patterns of up to 50,000 bytes; the surfaces let shorter ones in only.
+#[tokio::test]
+async fn a_command_that_cannot_be_fanned_out_holds_up_no_other() {
+    on_both(|db| async move {
+        let w = World::new(db).await;
+        w.node("main").await;
+        let mut endless = everything();
+        endless.nodes.version = Some(TextMatch::Wildcard(format!("*{}", "a".repeat(60_000))));
+        let bad = w.run(endless, None).await;
+        let good = w.run(everything(), None).await;
+        // SQLite says what it could not do, PostgreSQL finds no such node.
+        if let Err(error) = command::fan_out_waiting(&w.app).await {
+            assert_eq!(error.kind, ErrorKind::Internal);
+        }
+        assert_eq!(w.executions(&good).await.len(), 1);
+        assert!(w.executions(&bad).await.is_empty());
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_bad_command_changes_nothing() {
     on_both(|db| async move {

@@ -140,11 +140,12 @@ impl Check {
             // No store and no shell takes it, so no field does.
             Some("String contains a NUL character".to_owned())
         } else if schema.list && self.mode == Mode::Input && content.contains(',') {
-            content
-                .split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty())
-                .find_map(|item| item_problem(schema, text, item))
+            let items = || content.split(',').map(str::trim).filter(|item| !item.is_empty());
+            // Commas alone are no list: a filter that was given does not vanish.
+            match items().next() {
+                None => item_problem(schema, text, ""),
+                Some(_) => items().find_map(|item| item_problem(schema, text, item)),
+            }
         } else {
             item_problem(schema, text, content)
         };

@@ -6,7 +6,7 @@ use reeve_types::Patch;
 use reeve_types::enrollment_key::EnrollmentKeyFilter;
 use serde::{Deserialize, Serialize};
 
-use super::{Moment, Since, Until, name, numbers, period, prose, shown, shown_if};
+use super::{Moment, Since, Until, label, numbers, period, prose, shown, shown_if};
 
 /// POST.
 #[derive(Debug, Default, Deserialize)]
@@ -78,7 +78,7 @@ impl From<Query> for EnrollmentKeyFilter {
             cluster_name: prose(q.cluster_name),
             // The domain knows how keys are looked up.
             key_hash: None,
-            name: name(q.name),
+            name: label(q.name),
             uses_remaining: numbers(q.uses_remaining, q.uses_remaining__gte, q.uses_remaining__lte),
             is_unlimited: q.is_unlimited,
             is_spent: q.is_spent,

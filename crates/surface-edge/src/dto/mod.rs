@@ -26,11 +26,12 @@ use serde::{Deserialize, Deserializer};
 #[derive(Clone, Copy, Debug)]
 pub struct Moment(pub Timestamp);
 
-/// The start of a period: an instant, or a day from its start.
+/// The start of a period: the second that an instant lies in, or a day from its start. Rows are shown in whole seconds, so
+/// a row is found by the instant it is shown with.
 #[derive(Clone, Copy, Debug)]
 pub struct Since(Timestamp);
 
-/// The end of a period: an instant, or a day to its end.
+/// The end of a period: the second that an instant lies in, or a day to its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Until(Timestamp);
 
@@ -47,13 +48,13 @@ impl<'de> Deserialize<'de> for Moment {
 
 impl<'de> Deserialize<'de> for Since {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        instant(d, |text| Timestamp::parse_or_date(text, false)).map(Self)
+        instant(d, |text| Timestamp::parse_or_date(text, false)).map(|at| Self(at.start_of_second()))
     }
 }
 
 impl<'de> Deserialize<'de> for Until {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        instant(d, |text| Timestamp::parse_or_date(text, true)).map(Self)
+        instant(d, |text| Timestamp::parse_or_date(text, true)).map(|at| Self(at.end_of_second()))
     }
 }
 
@@ -77,6 +78,14 @@ pub fn name(text: Option<String>) -> Option<TextMatch> {
 /// A filter without lists: exact or wildcard.
 pub fn prose(text: Option<String>) -> Option<TextMatch> {
     text.map(|text| TextMatch::parse_prose(&text))
+}
+
+/// A filter on a label: wildcard, list, or a part of it in whatever case.
+pub fn label(text: Option<String>) -> Option<TextMatch> {
+    text.map(|text| match TextMatch::parse(&text) {
+        TextMatch::Exact(part) => TextMatch::Wildcard(format!("*{part}*")),
+        other => other,
+    })
 }
 
 /// A row's instant.
@@ -115,6 +124,23 @@ mod tests {
         assert_eq!(numbers(Some(5), Some(3), Some(9)), Range { gte: Some(5), lte: Some(5) });
         assert_eq!(numbers(None, Some(3), None), Range { gte: Some(3), lte: None });
         assert_eq!(numbers(Some(5), Some(7), None), Range { gte: Some(7), lte: Some(5) });
+    }
+
+    #[test]
+    fn seconds_are_whole() {
+        let since: Since = serde_json::from_value("2026-03-01T08:00:00.7Z".into()).unwrap();
+        let until: Until = serde_json::from_value("2026-03-01T08:00:00Z".into()).unwrap();
+        let second = period(Some(since), Some(until));
+        assert_eq!(second.lte.unwrap().0 - second.gte.unwrap().0, 999_999);
+        assert!(serde_json::from_value::<Until>("9999-12-31".into()).is_ok());
+    }
+
+    #[test]
+    fn a_label_is_found_by_a_part_of_it() {
+        assert_eq!(label(Some("roll".into())), Some(TextMatch::Wildcard("*roll*".into())));
+        assert_eq!(label(Some("roll*".into())), Some(TextMatch::Wildcard("roll*".into())));
+        assert_eq!(label(Some("a,b".into())), Some(TextMatch::AnyOf(vec!["a".into(), "b".into()])));
+        assert_eq!(label(None), None);
     }
 
     #[test]
