@@ -347,6 +347,10 @@ async fn reserve(app: &App, id: &PlanId) -> Result<Plan> {
     };
     let mut tx = app.store.begin().await?;
     let plan = table::get(&mut tx, id).await?.ok_or_else(|| Error::not_found("plan"))?;
+    if plan.is_being_applied() {
+        let text = "the plan is being applied; if no operation comes of that, check again and apply that plan";
+        return Err(Error::conflict(text));
+    }
     if let Some(by) = &plan.applied_by {
         return Err(Error::conflict(format!("the plan was applied already, by operation {by}")));
     }

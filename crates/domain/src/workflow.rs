@@ -52,9 +52,14 @@ pub(crate) async fn again(app: &App, actor: &Actor, input: Submit, retry_of: Opt
     let mut input = input;
     for (name, flag) in [("check_mode", &mut input.check_mode), ("preserve_on_failure", &mut input.preserve_on_failure)]
     {
-        *flag |= input.parameters.get(name).and_then(Value::as_bool).unwrap_or(false);
+        // Anything else could be meant as a dry run, and would not be one.
+        *flag |= match input.parameters.get(name) {
+            None => false,
+            Some(Value::Bool(said)) => *said,
+            Some(_) => return Err(Error::invalid(&format!("parameters/{name}"), "must be true or false")),
+        };
     }
-    let (found, graph) = prepare(app, &input, kind).await?;
+    let (found, graph) = prepare(app, &input, kind, retry_of.is_none()).await?;
     for permission in permissions(&graph) {
         authz::require(actor, permission)?;
     }
@@ -123,7 +128,16 @@ pub(crate) fn input_of(secrets: &Secret) -> Result<Submit> {
 }
 
 /// The graph, held against the workspace and the providers as far as that can be done before anything exists.
-async fn prepare(app: &App, input: &Submit, kind: OperationKind) -> Result<(reeve_types::workspace::Workspace, Graph)> {
+///
+/// # Errors
+/// Invalid; Conflict for a hostname that is taken, where nothing in the graph could free it. What is tried again has some
+/// of its hosts already.
+async fn prepare(
+    app: &App,
+    input: &Submit,
+    kind: OperationKind,
+    first_time: bool,
+) -> Result<(reeve_types::workspace::Workspace, Graph)> {
     let (found, known) = {
         let mut tx = app.store.read().await?;
         let found = workspace::named(&mut tx, &input.workspace).await?;
@@ -134,13 +148,16 @@ async fn prepare(app: &App, input: &Submit, kind: OperationKind) -> Result<(reev
     let mut graph = shape::graph(kind, &found, &input.parameters, &known)?;
     let mut hostnames = std::collections::BTreeSet::new();
     for node in graph.nodes.iter_mut().filter(|node| node.kind == OperationKind::ServerCreate) {
-        let create: host::Create = serde_json::from_value(node.request.clone())
-            .map_err(|problem| Error::invalid("parameters", format!("{}: {problem}", node.id)))?;
+        let create: host::Create = shape::read(&node.request, &field_of(kind, &node.id))?;
         let prepared = host::create::prepare(app, &found, create, None).await?;
         let planned = prepared.host();
         if !hostnames.insert(planned.hostname.clone()) {
             let problem = format!("the hostname {} is used twice", planned.hostname);
             return Err(Error::invalid("parameters", problem));
+        }
+        let other = known.iter().find(|host| host.hostname == planned.hostname);
+        if let (Some(other), true) = (other, first_time && kind != OperationKind::Batch) {
+            return Err(host::create::taken(&planned.hostname, &found.name, other));
         }
         // Defaults may change before the node's turn: what was checked is what is done.
         for (name, value) in [
@@ -157,6 +174,11 @@ async fn prepare(app: &App, input: &Submit, kind: OperationKind) -> Result<(reev
         check_software(app, &found, &graph).await?;
     }
     Ok((found, graph))
+}
+
+/// What a client may look at when the request of a node is wrong.
+fn field_of(kind: OperationKind, node: &str) -> String {
+    if kind == OperationKind::Batch { format!("parameters/{node}") } else { "parameters".to_owned() }
 }
 
 /// What a cluster is to run must be there and rightly set before the first machine is ordered for it.

@@ -14,6 +14,10 @@ use crate::{App, audit, authz, event};
 pub mod folder;
 pub mod key;
 
+/// Held while a folder is made with its row, or taken away with it: of two who make the same one, the one who is refused
+/// must not take back what the other has got.
+static FOLDERS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// More workspaces are refused.
 pub const MOST: i64 = 1_000;
 
@@ -84,6 +88,7 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<Workspace
     };
     let path = folder::check(&root, &path).await?;
     let shown = path.to_str().map(str::to_owned).ok_or_else(|| Error::invalid("path", "must be UTF-8"))?;
+    let _alone = FOLDERS.lock().await;
     {
         let mut tx = app.store.read().await?;
         if table::by_name(&mut tx, &input.name).await?.is_some() {
@@ -185,6 +190,7 @@ pub async fn update(app: &App, actor: &Actor, name: &str, input: Update) -> Resu
 /// NotFound; Conflict when it is not empty, or an operation is under way in it.
 pub async fn delete(app: &App, actor: &Actor, name: &str, force: bool) -> Result<Deleted> {
     authz::require(actor, Permission::WorkspacesCreate)?;
+    let _alone = FOLDERS.lock().await;
     let mut tx = app.begin(actor).await?;
     let row = table::lock(&mut tx, name).await?.ok_or_else(|| Error::not_found("workspace"))?;
     let busy = reeve_store::operation::open_in(&mut tx, &row.id).await?;

@@ -13,7 +13,7 @@ use crate::dto::auth::{LoggedOut, Login, MeView, Refresh, TokensView};
 pub async fn login(app: Arc<App>, mut call: Call) -> Result<Reply> {
     let input: Login = call.body()?;
     let tokens = session::login(&app, &call.actor, &input.username, &input.password).await?;
-    Reply::ok(&TokensView::of(tokens, app.now()))?.with("cache-control", "no-store")
+    Reply::ok(&TokensView::from(tokens))?.with("cache-control", "no-store")
 }
 
 /// POST /v1/auth/refresh
@@ -22,7 +22,7 @@ pub async fn refresh(app: Arc<App>, mut call: Call) -> Result<Reply> {
     // Refreshing from several processes at once logs none of them out.
     let grace_ms = i64::try_from(app.config.provisioning.refresh_grace.as_millis()).unwrap_or(i64::MAX);
     let tokens = session::refresh_served(&app, &call.actor, &input.refresh_token, grace_ms).await?;
-    Reply::ok(&TokensView::of(tokens, app.now()))?.with("cache-control", "no-store")
+    Reply::ok(&TokensView::from(tokens))?.with("cache-control", "no-store")
 }
 
 /// POST /v1/auth/logout

@@ -7,7 +7,6 @@ use reeve_http_kit::call::Handler;
 use reeve_http_kit::{Call, Reply};
 use reeve_types::{Error, Timestamp};
 use serde::Serialize;
-use serde_json::json;
 
 /// What the service says about itself.
 #[derive(Clone, Debug)]
@@ -44,14 +43,25 @@ pub fn health(about: Arc<About>) -> impl Handler<Arc<App>> {
     }
 }
 
+#[derive(Serialize)]
+struct Metrics {
+    uptime_seconds: i64,
+    tasks: Tasks,
+}
+
+#[derive(Serialize)]
+struct Tasks {
+    total: i64,
+    running: i64,
+}
+
 /// GET /v1/metrics
 pub fn metrics(about: Arc<About>) -> impl Handler<Arc<App>> {
     move |app: Arc<App>, call: Call| {
         let about = about.clone();
         async move {
             let (total, running) = operation::count(&app, &call.actor).await?;
-            let tasks = json!({ "total": total, "running": running });
-            Reply::ok(&json!({ "uptime_seconds": about.uptime_seconds(&app), "tasks": tasks }))
+            Reply::ok(&Metrics { uptime_seconds: about.uptime_seconds(&app), tasks: Tasks { total, running } })
         }
     }
 }

@@ -25,8 +25,15 @@ pub struct Plan {
     pub content: String,
     /// Of the world when it was made: another one refuses to be changed by it.
     pub fingerprint: String,
-    /// The operation that applied it.
+    /// The operation that applied it; its own id while that is being begun.
     pub applied_by: Option<OperationId>,
     /// Creation.
     pub inserted_at: Timestamp,
+}
+
+impl Plan {
+    /// Whether somebody is at it: the operation is not known yet.
+    pub fn is_being_applied(&self) -> bool {
+        self.applied_by.as_ref().is_some_and(|by| by.0 == self.id.0)
+    }
 }

@@ -237,7 +237,7 @@ fn private_key(secrets: Option<&reeve_types::Secret>) -> Result<Option<reeve_typ
     Ok(read.private_key.filter(|key| !key.is_empty()).map(reeve_types::Secret::new))
 }
 
-fn taken(hostname: &str, workspace: &str, other: &Host) -> Error {
+pub(crate) fn taken(hostname: &str, workspace: &str, other: &Host) -> Error {
     Error::conflict(format!(
         "workspace {workspace} has a server {hostname} already: {} ({})",
         other.handle,
@@ -246,12 +246,15 @@ fn taken(hostname: &str, workspace: &str, other: &Host) -> Error {
 }
 
 fn check_words(input: &Create) -> Result<()> {
-    if input.tags.len() > MOST_TAGS || input.tags.iter().any(|tag| tag.chars().count() > 100) {
-        return Err(Error::invalid("tags", format!("must be at most {MOST_TAGS} of at most 100 characters")));
+    let said = |text: &str, most: usize| text.chars().count() <= most && !text.chars().any(char::is_control);
+    if input.tags.len() > MOST_TAGS || !input.tags.iter().all(|tag| said(tag, 100)) {
+        let rule = format!("must be at most {MOST_TAGS} of at most 100 characters, none of them a control character");
+        return Err(Error::invalid("tags", rule));
     }
-    let short = |text: &String| text.chars().count() <= 63;
-    if input.labels.len() > MOST_TAGS || !input.labels.iter().all(|(key, value)| short(key) && short(value)) {
-        return Err(Error::invalid("labels", format!("must be at most {MOST_TAGS} of at most 63 characters")));
+    let named = |(key, value): (&String, &String)| !key.trim().is_empty() && said(key, 63) && said(value, 63);
+    if input.labels.len() > MOST_TAGS || !input.labels.iter().all(named) {
+        let rule = "with names that are not empty, of at most 63 characters, none of them a control character";
+        return Err(Error::invalid("labels", format!("must be at most {MOST_TAGS} {rule}")));
     }
     Ok(())
 }

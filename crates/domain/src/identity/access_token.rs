@@ -25,8 +25,8 @@ pub(crate) struct Claims {
     pub(crate) sid: SessionId,
 }
 
-/// A fresh token and when it ends.
-pub(crate) fn issue(app: &App, user: &User, session: &SessionId) -> Result<(Secret, Timestamp)> {
+/// A fresh token, how many seconds it is good for, and when it ends.
+pub(crate) fn issue(app: &App, user: &User, session: &SessionId) -> Result<(Secret, i64, Timestamp)> {
     let now = app.now();
     let life_secs = i64::try_from(app.config.access_token_life.as_secs()).unwrap_or(i64::MAX);
     let exp = now.as_secs().saturating_add(life_secs);
@@ -43,7 +43,7 @@ pub(crate) fn issue(app: &App, user: &User, session: &SessionId) -> Result<(Secr
     let header = Header { kid: Some(key_id), ..Header::new(Algorithm::HS256) };
     let key = EncodingKey::from_secret(&*key);
     let token = jsonwebtoken::encode(&header, &claims, &key).map_err(Error::internal)?;
-    Ok((Secret::new(token), Timestamp(exp.saturating_mul(1_000_000))))
+    Ok((Secret::new(token), life_secs, Timestamp(exp.saturating_mul(1_000_000))))
 }
 
 /// What a token says, if it is ours and not past its end.

@@ -22,6 +22,8 @@ const RACE_MS: i64 = 1_000;
 pub struct Tokens {
     /// A JWT, the bearer credential of requests.
     pub access_token: Secret,
+    /// How many seconds it is good for from when it was made, whatever has passed since.
+    pub access_life_secs: i64,
     /// When it ends.
     pub access_expires_at: Timestamp,
     /// Good for one exchange.
@@ -147,7 +149,7 @@ async fn revoke(app: &App, mut tx: Tx, actor: &Actor, row: &RefreshToken, action
 
 async fn issue(app: &App, tx: &mut Tx, user: User, session: &SessionId) -> Result<Tokens> {
     let now = app.now();
-    let (access_token, access_expires_at) = access_token::issue(app, &user, session)?;
+    let (access_token, access_life_secs, access_expires_at) = access_token::issue(app, &user, session)?;
     let refresh_token = Secret::new(format!("{PREFIX}{}", fresh_secret(&*app.ids).expose()));
     let life_ms = i64::try_from(app.config.refresh_token_life.as_millis()).unwrap_or(i64::MAX);
     let refresh_expires_at = now.plus_ms(life_ms);
@@ -161,7 +163,7 @@ async fn issue(app: &App, tx: &mut Tx, user: User, session: &SessionId) -> Resul
         inserted_at: now,
     };
     rows::insert(tx, &row).await?;
-    Ok(Tokens { access_token, access_expires_at, refresh_token, refresh_expires_at, user })
+    Ok(Tokens { access_token, access_life_secs, access_expires_at, refresh_token, refresh_expires_at, user })
 }
 
 fn as_user(actor: &Actor, user: &User) -> Actor {

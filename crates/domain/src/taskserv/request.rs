@@ -119,8 +119,7 @@ pub(crate) async fn first_wrong(
     let known = world::read(app, &mut app.store.read().await?, workspace, coming, None).await?;
     let mut wanted = Vec::new();
     for (index, request) in requests.iter().enumerate() {
-        let request = Request::deserialize(*request)
-            .map_err(|error| Error::invalid("body", format!("cannot be read: {error}")))?;
+        let request = read(request)?;
         wanted.push(Wanted { name: request.name, hosts: request.servers, config: request.config });
         match resolve(&catalogue, &known.world, &wanted, Missing::Install).map_err(world::refused) {
             Err(error) if error.kind == ErrorKind::Invalid => return Ok(Some((index, error))),
@@ -128,6 +127,14 @@ pub(crate) async fn first_wrong(
         }
     }
     Ok(None)
+}
+
+fn read(request: &Value) -> Result<Request> {
+    let cannot = |error: serde_json::Error| Error::invalid("body", format!("cannot be read: {error}"));
+    let mut request = Request::deserialize(request).map_err(cannot)?;
+    // Hostnames know no case; they are kept in lower case.
+    request.servers.iter_mut().for_each(|name| name.make_ascii_lowercase());
+    Ok(request)
 }
 
 /// As [`prepare`], with machines that will be there.
@@ -138,8 +145,7 @@ pub(super) async fn prepare_with(
     request: Value,
     coming: &[String],
 ) -> Result<Prepared> {
-    let mut request: Request =
-        serde_json::from_value(request).map_err(|error| Error::invalid("body", format!("cannot be read: {error}")))?;
+    let mut request = read(&request)?;
     request.workspace = Some(workspace.name.clone());
     // What is removed is removed as it was installed, whatever the files say by then.
     let catalogue = match kind {

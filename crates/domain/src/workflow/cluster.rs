@@ -10,10 +10,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::graph::{Graph, Node, OnFailure, PARALLEL};
-use super::shape::{parallel, read};
+use super::shape::{fits, parallel, read, size};
 
 /// Machines of one cluster.
 const MOST_MACHINES: u32 = 200;
+/// Taskservs of one cluster.
+const MOST_SOFTWARE: usize = 100;
 /// The label that a cluster's machines carry.
 const CLUSTER_LABEL: &str = "cluster";
 
@@ -47,7 +49,7 @@ fn one() -> u32 {
 /// Machines side by side, then what runs on them, one thing after the other.
 pub(super) fn create(workspace: &Workspace, parameters: &Map<String, Value>) -> Result<Graph> {
     let whole = Value::Object(parameters.clone());
-    let cluster: Cluster = read(&whole)?;
+    let cluster: Cluster = read(&whole, "parameters")?;
     let name = cluster.cluster_name.to_ascii_lowercase();
     let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > 50 || !name.chars().all(label) || name.starts_with('-') || name.ends_with('-') {
@@ -62,6 +64,10 @@ pub(super) fn create(workspace: &Workspace, parameters: &Map<String, Value>) -> 
         let rule = "must be odd, at most 7, and not more than node_count";
         return Err(Error::invalid("parameters/control_plane_count", rule));
     }
+    // Each machine has a request of its own, and each software names its machines.
+    let machines = cluster.node_count as usize;
+    let each = size(&(&cluster.provider, &cluster.plan, &cluster.zone, &cluster.image, &cluster.tags));
+    fits("parameters", std::iter::repeat_n(each, machines))?;
     let hostname = |n: u32| {
         if n < heads { format!("{name}-cp-{}", n + 1) } else { format!("{name}-node-{}", n - heads + 1) }
     };
@@ -131,18 +137,25 @@ fn kubernetes(cluster: &Cluster, all: &[String], control: &[String]) -> Vec<Soft
 }
 
 fn chosen(asked: &[Value], all: &[String], control: &[String]) -> Result<Vec<Software>> {
-    let mut software = Vec::new();
+    if asked.len() > MOST_SOFTWARE {
+        let problem = format!("must be at most {MOST_SOFTWARE}; there are {}", asked.len());
+        return Err(Error::invalid("parameters/taskservs", problem));
+    }
+    let mut software: Vec<Software> = Vec::new();
     for (index, one) in asked.iter().enumerate() {
         let field = format!("parameters/taskservs/{index}");
         let name = one.as_str().or_else(|| one["name"].as_str());
         let name = name.ok_or_else(|| Error::invalid(&field, "must be a name or an object with `name`"))?;
+        if software.iter().any(|(known, _, _)| known == name) {
+            return Err(Error::invalid(&field, format!("`{name}` stands there twice")));
+        }
         let servers = match one.get("servers") {
             None | Some(Value::Null) => all.to_vec(),
             Some(Value::String(word)) if word == "all" => all.to_vec(),
             Some(Value::String(word)) if word == "control_plane" => control.to_vec(),
             Some(Value::String(word)) if word == "first" => control.iter().take(1).cloned().collect(),
             Some(Value::String(word)) if word == "workers" => all.iter().skip(control.len()).cloned().collect(),
-            Some(list @ Value::Array(_)) => read(list)?,
+            Some(list @ Value::Array(_)) => read::<Vec<String>>(list, &format!("{field}/servers"))?,
             Some(_) => {
                 let rule = "must be all, control_plane, workers, first or a list of hostnames";
                 return Err(Error::invalid(&format!("{field}/servers"), rule));
@@ -184,7 +197,7 @@ mod tests {
     use super::*;
 
     fn names(parameters: Value) -> Result<Vec<String>> {
-        let cluster: Cluster = read(&parameters)?;
+        let cluster: Cluster = read(&parameters, "parameters")?;
         let all = ["k-cp-1".to_owned(), "k-node-1".to_owned()];
         let list = software(&cluster, &all, &all[..1])?;
         let shown = |(name, on, config): Software| format!("{name} on {} {}", on.len(), Value::Object(config));

@@ -9,6 +9,8 @@ use serde_json::Value;
 
 /// Nodes of one graph.
 pub const MOST_NODES: usize = 1_000;
+/// Characters of a node's id.
+pub const MOST_ID: usize = 100;
 /// Operations of one workflow at once, unless it says otherwise.
 pub const PARALLEL: usize = 10;
 
@@ -25,6 +27,19 @@ pub enum OnFailure {
     Rollback,
 }
 
+/// How the pauses between tries go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pauses {
+    /// Each is twice the one before.
+    #[default]
+    Doubling,
+    /// Each is longer than the one before by the first.
+    Growing,
+    /// All are like the first.
+    Same,
+}
+
 /// How often a node is tried, and how long between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
@@ -32,8 +47,9 @@ pub struct Retry {
     pub attempts: u32,
     /// Pause after the first failure, in ms.
     pub first_ms: i64,
-    /// The pause doubles with every failure; else it stays.
-    pub doubling: bool,
+    /// How the pauses go on.
+    #[serde(default)]
+    pub pauses: Pauses,
     /// The longest pause, in ms.
     pub most_ms: i64,
 }
@@ -41,15 +57,19 @@ pub struct Retry {
 impl Default for Retry {
     /// Once.
     fn default() -> Self {
-        Self { attempts: 1, first_ms: 5_000, doubling: true, most_ms: 300_000 }
+        Self { attempts: 1, first_ms: 5_000, pauses: Pauses::Doubling, most_ms: 300_000 }
     }
 }
 
 impl Retry {
     /// The pause after so many failures.
     pub fn pause_ms(&self, failures: u32) -> i64 {
-        let doublings = if self.doubling { failures.saturating_sub(1).min(20) } else { 0 };
-        self.first_ms.saturating_mul(1 << doublings).min(self.most_ms)
+        let times = match self.pauses {
+            Pauses::Doubling => 1 << failures.saturating_sub(1).min(20),
+            Pauses::Growing => i64::from(failures.max(1)),
+            Pauses::Same => 1,
+        };
+        self.first_ms.saturating_mul(times).min(self.most_ms)
     }
 }
 
@@ -149,8 +169,11 @@ impl Graph {
         let mut ids = BTreeSet::new();
         for node in &self.nodes {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
-            if node.id.is_empty() || node.id.len() > 100 || !node.id.chars().all(plain) {
-                return invalid(format!("id `{}` must be 1 to 100 letters, digits, `.`, `_`, `-` and `/`", node.id));
+            if node.id.is_empty() || node.id.len() > MOST_ID || !node.id.chars().all(plain) {
+                return invalid(format!(
+                    "id `{}` must be 1 to {MOST_ID} letters, digits, `.`, `_`, `-` and `/`",
+                    node.id
+                ));
             }
             if !ids.insert(node.id.as_str()) {
                 return invalid(format!("id `{}` is used twice", node.id));
@@ -306,8 +329,12 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_their_bound() {
-        let retry = Retry { attempts: 3, first_ms: 5_000, doubling: true, most_ms: 12_000 };
-        assert_eq!([1, 2, 3].map(|n| retry.pause_ms(n)), [5_000, 10_000, 12_000]);
-        assert_eq!(Retry { doubling: false, ..retry }.pause_ms(3), 5_000);
+        let pauses = |pauses| {
+            let retry = Retry { attempts: 5, first_ms: 5_000, pauses, most_ms: 18_000 };
+            [1, 2, 3, 4].map(|n| retry.pause_ms(n))
+        };
+        assert_eq!(pauses(Pauses::Doubling), [5_000, 10_000, 18_000, 18_000]);
+        assert_eq!(pauses(Pauses::Growing), [5_000, 10_000, 15_000, 18_000]);
+        assert_eq!(pauses(Pauses::Same), [5_000; 4]);
     }
 }

@@ -86,6 +86,10 @@ pub async fn begin(app: &App, workflow: &Operation, node: &Node) -> Result<bool>
                 return Ok(false);
             }
             let handle = node.request["server"].as_str().unwrap_or_default();
+            let found = hosts::by_handle(&mut tx, handle).await?;
+            if found.is_none_or(|found| found.workspace_id != workspace.id) {
+                return Err(Error::not_found("server"));
+            }
             let entered = host::power::enter(app, &mut tx, &who, handle, node.kind, parent, None).await?;
             (tx, entered)
         }

@@ -32,6 +32,7 @@ pub struct View {
 
 impl From<Plan> for View {
     fn from(plan: Plan) -> Self {
+        let applied_by = if plan.is_being_applied() { None } else { plan.applied_by };
         let content: Value = serde_json::from_str(&plan.content).unwrap_or_default();
         Self {
             id: plan.id.0,
@@ -40,7 +41,7 @@ impl From<Plan> for View {
             workflow: plan.is_workflow,
             workspace: content["workspace"].as_str().unwrap_or_default().to_owned(),
             plan: document(Some(plan.content)),
-            applied_by: plan.applied_by.map(|id| id.0),
+            applied_by: applied_by.map(|id| id.0),
             created_at: shown(plan.inserted_at),
         }
     }

@@ -3,7 +3,7 @@
 use reeve_domain::{host, operation, plan, workflow};
 use reeve_testkit::db::{TestDb, on_both};
 use reeve_types::operation::OperationStatus;
-use reeve_types::{ErrorKind, PlanId};
+use reeve_types::{ErrorKind, OperationId, PlanId};
 use serde_json::{Value, json};
 
 use super::Site;
@@ -28,6 +28,17 @@ async fn a_dry_run_is_a_plan_with_its_price() {
 
         let id = PlanId(content["plan_id"].as_str().unwrap().to_owned());
         assert!(plan::is_current(&site.app, &plan::get(&site.app, &site.admin, &id).await.unwrap()).await.unwrap());
+        // Somebody else has begun to, and it is not known yet what comes of it.
+        let set = async |by: Option<OperationId>| {
+            let mut tx = site.app.store.begin().await.unwrap();
+            reeve_store::plan::set_applied(&mut tx, &id, by.as_ref()).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        set(Some(OperationId(id.0.clone()))).await;
+        let meanwhile = plan::apply(&site.app, &site.admin, &id).await.unwrap_err();
+        assert_eq!(meanwhile.kind, ErrorKind::Conflict);
+        assert!(meanwhile.message.starts_with("the plan is being applied"), "{meanwhile}");
+        set(None).await;
         let applied = plan::apply(&site.app, &site.admin, &id).await.unwrap();
         let done = site.finish(&applied.id).await;
         assert_eq!(done.status, OperationStatus::Completed, "{:?}", done.error);

@@ -211,6 +211,62 @@ async fn a_batch_that_fails_does_as_it_was_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_switches_no_server_of_another_workspace() {
+    let site = Site::new(TestDb::sqlite().await).await;
+    let host = site.host("a").await;
+    site.workspace("other", Default::default()).await.unwrap();
+    let batch = json!({"operations": [{"id": "off", "type": "server_stop", "parameters": {"server_id": host.handle}}]});
+    let Value::Object(parameters) = batch else { unreachable!() };
+    let input = workflow::Submit {
+        workspace: "other".into(),
+        workflow_type: "batch".into(),
+        parameters: parameters.clone(),
+        ..Default::default()
+    };
+    let made = workflow::submit(&site.app, &site.admin, input).await.unwrap();
+    let done = site.finish(&made.id).await;
+    assert_eq!(done.status, OperationStatus::Failed);
+    assert!(done.error.as_deref().unwrap().contains("server not found"), "{:?}", done.error);
+    let made = submit(&site, "batch", Value::Object(parameters)).await.unwrap();
+    assert_eq!(site.finish(&made.id).await.status, OperationStatus::Completed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_grow_beyond_measure_is_refused_before_it_does() {
+    let site = Site::new(TestDb::sqlite().await).await;
+    let large = "x".repeat(100_000);
+    let part = |id: &str, items: usize, parameters: Value, needs: Vec<&str>| {
+        let items = vec![json!({}); items];
+        json!({"id": id, "type": "server_create", "parameters": parameters, "items": items, "depends_on": needs})
+    };
+    let host = || json!({"hostname": "a"});
+    for (parameters, field, says) in [
+        (json!({"operations": [part("a", 100_000, host(), vec![])]}), "parameters/operations", "1 to 1000; there are"),
+        (
+            json!({"operations": [part("a", 900, json!({"hostname": large}), vec![])]}),
+            "parameters/operations",
+            "at most 4194304 fit",
+        ),
+        (
+            json!({"operations": [part("a", 500, host(), vec![]), part("b", 500, host(), vec!["a"; 100_000])]}),
+            "parameters/operations/1/depends_on",
+            "more than 100000",
+        ),
+        (json!({"operations": [part(&large, 900, host(), vec![])]}), "parameters/operations/0/id", "1 to 100"),
+    ] {
+        let error = submit(&site, "batch", parameters).await.unwrap_err();
+        let said = error.details.get(field).unwrap_or_else(|| panic!("{error}")).join(" ");
+        assert!(said.contains(says), "{said}");
+    }
+    let mut wide = json!({"cluster_name": "k", "node_count": 200, "tags": [large]});
+    let error = submit(&site, "cluster_create", wide.clone()).await.unwrap_err();
+    assert!(error.details["parameters"][0].contains("at most 4194304 fit"), "{error}");
+    (wide["tags"], wide["taskservs"]) = (json!([]), json!(vec!["redis"; 100_000]));
+    let error = submit(&site, "cluster_create", wide).await.unwrap_err();
+    assert!(error.details["parameters/taskservs"][0].contains("at most 100"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_a_workflow_is_refused_at_the_door() {
     let site = Site::new(TestDb::sqlite().await).await;
     let one = |id: &str, needs: &[&str]| json!({"id": id, "type": "server_create", "parameters": {"hostname": id}, "depends_on": needs});
@@ -218,6 +274,33 @@ async fn what_cannot_be_a_workflow_is_refused_at_the_door() {
         ("teleport", json!({}), "workflow_type", "cluster_create"),
         ("cluster_create", json!({"node_count": 3}), "parameters", "cluster_name"),
         ("cluster_create", json!({"cluster_name": "k", "node_count": 0}), "parameters/node_count", "1 to 200"),
+        ("cluster_create", json!({"cluster_name": "k", "node_count": "3"}), "parameters/node_count", "a whole number"),
+        // Not a dry run by mistake.
+        (
+            "cluster_create",
+            json!({"cluster_name": "k", "node_count": 1, "check_mode": "true"}),
+            "parameters/check_mode",
+            "true or false",
+        ),
+        (
+            "batch",
+            json!({"operations": [{"id": "a", "type": "server_create", "parameters": {"hostname": "a", "check_mode": true}}]}),
+            "parameters/operations/0/parameters/check_mode",
+            "whole workflow",
+        ),
+        (
+            "cluster_create",
+            json!({"cluster_name": "k", "node_count": 1, "taskservs": ["os", "os"]}),
+            "parameters/taskservs/1",
+            "`os` stands there twice",
+        ),
+        (
+            "batch",
+            json!({"operations": [{"id": "a", "type": "server_create", "retry": {"attempts": "x"}}]}),
+            "parameters/operations/0/retry/attempts",
+            "a whole number",
+        ),
+        ("server_create", json!({"hostname": "a", "tags": "x"}), "parameters/tags", "a list"),
         ("cluster_create", json!({"cluster_name": "K_8", "node_count": 1}), "parameters/cluster_name", "a-z"),
         (
             "cluster_create",

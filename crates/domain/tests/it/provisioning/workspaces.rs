@@ -36,6 +36,20 @@ async fn one_is_active_at_most() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_make_the_same_one_does_and_keeps_its_folder() {
+    let site = Site::new(TestDb::sqlite().await).await;
+    for round in 0..20 {
+        let name = format!("same-{round}");
+        let make = || workspace::create(&site.app, &site.admin, Create { name: name.clone(), ..Create::default() });
+        let all = futures::future::join_all((0..8).map(|_| make())).await;
+        let made: Vec<_> = all.iter().filter_map(|one| one.as_ref().ok()).collect();
+        assert_eq!(made.len(), 1, "{name}");
+        assert!(Path::new(&made[0].path).join("config/provisioning.yaml").is_file(), "{name}: its folder is gone");
+        workspace::activate(&site.app, &site.admin, &name).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn paths_that_lead_elsewhere_are_refused() {
     let site = Site::new(TestDb::sqlite().await).await;
     let root = site.clouds.root();
