@@ -122,6 +122,7 @@ impl Connection<'_> {
                     None => std::future::pending().await,
                 }
             };
+            let (shell, introducing) = (self.shell, self.introducing.is_some());
             let (stream, output, session) = (&mut self.stream, &mut self.output, &mut self.session);
             tokio::select! {
                 moved = transfer(stream, output, may_read, |bytes| session.received(bytes, millis(began))) => match moved {
@@ -131,7 +132,8 @@ impl Connection<'_> {
                 },
                 () = wake => {}
                 () = sleep_until(deadline) => self.session.tick(millis(began)),
-                () = self.shell.stop.cancelled() => {
+                () = shell.crowded(began), if introducing => return "it took its time while others waited".into(),
+                () = shell.stop.cancelled() => {
                     if let Some((node, _)) = &self.node {
                         self.session.go_away(self.shell.reconnect_after_ms(node));
                     }

@@ -12,8 +12,11 @@ use reeve_types::NodeId;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-/// Orders that may wait for one connection; more are found in the store again.
+/// Commands that may wait for one connection; more are found in the store again.
 const QUEUE: usize = 4096;
+/// Orders of all kinds that may wait for one connection. An agent keeps a result until it is told that it is stored, so
+/// that word must find room behind a queue full of commands.
+const ALL_ORDERS: usize = 4 * QUEUE;
 /// Questions that may be open on one connection.
 const QUESTIONS: usize = 64;
 
@@ -193,7 +196,8 @@ impl AgentLink for Hub {
     fn deliver(&self, node: &NodeId, orders: Vec<Order>) -> bool {
         let Some(link) = self.get(node) else { return false };
         let mut state = link.lock();
-        if state.close.is_some() || state.orders.len() + orders.len() > QUEUE {
+        let most = if orders.iter().any(|order| matches!(order, Order::Run(_))) { QUEUE } else { ALL_ORDERS };
+        if state.close.is_some() || state.orders.len() + orders.len() > most {
             return false;
         }
         state.orders.extend(orders);
@@ -291,18 +295,33 @@ mod tests {
         assert_eq!(hub.connected_count(), 0);
     }
 
+    fn run(id: &str) -> Order {
+        Order::Run(reeve_types::execution::Assignment {
+            execution_id: ExecutionId::from(id),
+            node_id: NodeId::from("n"),
+            command_id: "c".into(),
+            command_text: "true".into(),
+            timeout_ms: None,
+            expired_at: None,
+        })
+    }
+
     #[test]
     fn a_full_queue_takes_nothing_of_a_delivery() {
         let (hub, node) = (Hub::new(), NodeId::from("n"));
         let link = hub.register(&node, true);
-        assert!(hub.deliver(&node, vec![stored("x"); QUEUE - 1]));
-        assert!(!hub.deliver(&node, vec![stored("y"); 2]));
-        assert!(hub.deliver(&node, vec![stored("z")]));
+        assert!(hub.deliver(&node, vec![run("x"); QUEUE - 1]));
+        assert!(!hub.deliver(&node, vec![run("y"); 2]));
+        assert!(hub.deliver(&node, vec![run("z")]));
+        // What the agent waits for before it forgets a result comes through.
+        assert!(!hub.deliver(&node, vec![run("y")]));
+        assert!(hub.deliver(&node, vec![stored("a")]));
+        assert!(!hub.deliver(&node, vec![stored("b"); ALL_ORDERS]));
         let mut last = None;
         while let Some(order) = link.take() {
             last = Some(order);
         }
-        assert_eq!(last, Some(stored("z")));
+        assert_eq!(last, Some(stored("a")));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use reeve_domain::App;
 use reeve_ports::AgentLink;
 use reeve_types::NodeId;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +31,10 @@ pub struct Limits {
     pub handshakes: usize,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
+    /// How long a newcomer waits for a place before those who take their time are sent away.
+    pub crowded_after: Duration,
+    /// How long an agent may take to say something then.
+    pub crowded_timeout: Duration,
     /// Large messages that are being received at once.
     pub large_messages: usize,
     /// How long the farewell may take at shutdown.
@@ -42,6 +46,8 @@ impl Default for Limits {
         Self {
             handshakes: 256,
             handshake_timeout: Duration::from_secs(10),
+            crowded_after: Duration::from_secs(1),
+            crowded_timeout: Duration::from_secs(2),
             large_messages: 64,
             farewell: Duration::from_secs(3),
         }
@@ -96,13 +102,14 @@ impl Gateway {
             limits,
             large_messages: Arc::new(Semaphore::new(limits.large_messages)),
             stop,
+            crowded: watch::Sender::new(()),
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
         });
         let connections = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
-                accepted = accept(&self.listener, &handshakes) => accepted,
+                accepted = accept(&self.listener, &handshakes, &shell) => accepted,
                 () = shell.stop.cancelled() => break,
             };
             let Some((tcp, permit)) = accepted else { continue };
@@ -124,6 +131,8 @@ pub(crate) struct Shell {
     pub(crate) large_messages: Arc<Semaphore>,
     /// Fired at shutdown.
     pub(crate) stop: CancellationToken,
+    /// Told now and then while nobody can come in.
+    crowded: watch::Sender<()>,
     stripes: Vec<Mutex<()>>,
     hasher: RandomState,
 }
@@ -136,7 +145,14 @@ impl Shell {
         }
         // Boxed, so that the long life of the connection does not carry the handshake's state.
         let handshake = Box::pin(timeout(self.limits.handshake_timeout, acceptor.accept(tcp)));
-        let stream = match handshake.await {
+        let shaken = tokio::select! {
+            shaken = handshake => shaken,
+            () = self.crowded(Instant::now()) => {
+                tracing::debug!(?peer, "TLS handshake with an agent took too long while others waited");
+                return;
+            }
+        };
+        let stream = match shaken {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 tracing::debug!(?peer, %error, "TLS handshake with an agent failed");
@@ -154,6 +170,18 @@ impl Shell {
         }
     }
 
+    /// Returns when others wait for the place of somebody who has said nothing since `since`. Who holds all places by saying
+    /// nothing, as anybody can who reaches this port, would keep the agents out otherwise.
+    pub(crate) async fn crowded(&self, since: Instant) {
+        let mut crowded = self.crowded.subscribe();
+        // The sender lives as long as the shell.
+        while crowded.changed().await.is_ok() {
+            if since.elapsed() >= self.limits.crowded_timeout {
+                return;
+            }
+        }
+    }
+
     /// The lock under which a node's connection is put into or taken out of hub and store.
     pub(crate) fn stripe(&self, node: &NodeId) -> &Mutex<()> {
         let index = self.hasher.hash_one(node) % STRIPES as u64;
@@ -167,8 +195,17 @@ impl Shell {
     }
 }
 
-async fn accept(listener: &TcpListener, handshakes: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = handshakes.clone().acquire_owned().await.ok()?;
+async fn accept(
+    listener: &TcpListener,
+    handshakes: &Arc<Semaphore>,
+    shell: &Shell,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = loop {
+        match timeout(shell.limits.crowded_after, handshakes.clone().acquire_owned()).await {
+            Ok(permit) => break permit.ok()?,
+            Err(_) => shell.crowded.send_replace(()),
+        }
+    };
     match listener.accept().await {
         Ok((tcp, _)) => Some((tcp, permit)),
         Err(error) => {

@@ -8,7 +8,7 @@ use base64::Engine;
 use reeve_agent::simulate::{self, SimulateOptions};
 use reeve_agent::ssh_credentials::{Credential, Unanswered};
 use reeve_agent::{Options, SshCredentials};
-use reeve_agent_gateway::{Gateway, Hub, TlsIdentity};
+use reeve_agent_gateway::{Gateway, Hub, Limits, TlsIdentity};
 use reeve_domain::App;
 use reeve_domain::config::{Config, StaticKeys};
 use reeve_domain::seal::Seal;
@@ -53,8 +53,12 @@ impl Server {
 
     /// With nodes that push a sample this often.
     async fn sampling(every: Duration) -> Self {
+        Self::limited(every, Limits::default()).await
+    }
+
+    async fn limited(every: Duration, limits: Limits) -> Self {
         let db = TestDb::sqlite().await;
-        let gateway = Gateway::bind("127.0.0.1:0", identity()).await.unwrap();
+        let gateway = Gateway::bind("127.0.0.1:0", identity()).await.unwrap().with_limits(limits);
         let key = |word: &str| Secret::new(format!("{word}-{word}-{word}"));
         let keys = StaticKeys {
             master: key("master"),
@@ -201,6 +205,26 @@ async fn an_agent_gets_its_names_and_asks_who_is_let_in() {
     agent.await.unwrap().unwrap();
     let late = credentials.verify("deploy", typed("correct horse battery")).await;
     assert_eq!(late, Err(Unanswered::NotConnected));
+}
+
+#[tokio::test]
+async fn who_says_nothing_does_not_keep_agents_out() {
+    let limits = Limits {
+        handshakes: 2,
+        handshake_timeout: Duration::from_secs(3600),
+        crowded_after: Duration::from_millis(20),
+        crowded_timeout: Duration::from_millis(40),
+        ..Limits::default()
+    };
+    let server = Server::limited(Duration::from_secs(60), limits).await;
+    let address = server.app.config.agent_endpoints[0].clone();
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        silent.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+    }
+    let agents = server.simulate(1, server.key(None).await);
+    server.connected(1).await;
+    agents.abort();
 }
 
 #[tokio::test]

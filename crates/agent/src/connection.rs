@@ -163,7 +163,7 @@ impl<'a> Link<'a> {
                 self.output = self.session.take_output();
             }
             let began = self.began;
-            let deadline = began + Duration::from_millis(self.session.deadline_ms().min(3_600_000 * 24));
+            let deadline = wake_at(began, self.session.deadline_ms());
             let ready = self.session.is_open() && self.session.output_len() < OUTPUT_ROOM;
             let (stream, output, session) = (&mut self.connection.stream, &mut self.output, &mut self.session);
             tokio::select! {
@@ -292,6 +292,13 @@ async fn next(outbox: &mut Option<Outbox>) -> reeve_agent_proto::message::AgentM
     }
 }
 
+/// The instant so many milliseconds after a connection began. They grow for as long as it lives, so there is no bound to
+/// cut them off at: one that had passed would be due again and again.
+fn wake_at(began: Instant, deadline_ms: u64) -> Instant {
+    let far = || Instant::now() + Duration::from_secs(60);
+    began.checked_add(Duration::from_millis(deadline_ms)).unwrap_or_else(far)
+}
+
 fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
@@ -304,5 +311,18 @@ pub fn explain(error: &io::Error) -> String {
             .into()
     } else {
         error.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_of_several_days_still_sleeps_until_its_next_deadline() {
+        let began = Instant::now();
+        let three_days_ms = 3 * 86_400_000;
+        assert_eq!(wake_at(began, three_days_ms), began + Duration::from_secs(3 * 86_400));
+        assert!(wake_at(began, u64::MAX) > began);
     }
 }

@@ -174,7 +174,10 @@ fn hundredths(text: &str) -> Option<u32> {
 }
 
 fn uptime_ms(uptime: &str) -> Option<u64> {
-    Some(u64::from(hundredths(uptime.split_whitespace().next()?)?) * 10)
+    // Machines run for years: in hundredths that is more than 32 bits after 497 days.
+    let (whole, fraction) = uptime.split_whitespace().next()?.split_once('.')?;
+    let digits: String = fraction.chars().chain("000".chars()).take(3).collect();
+    whole.parse::<u64>().ok()?.checked_mul(1_000)?.checked_add(digits.parse().ok()?)
 }
 
 fn memory(meminfo: &str) -> Option<Memory> {
@@ -268,6 +271,7 @@ mod tests {
         assert_eq!(load("0.52 10.58 3.00 2/467 12345\n"), Some(([52, 1058, 300], 2)));
         assert_eq!(load("0.52 10.58\n"), None);
         assert_eq!(uptime_ms("90061.25 1.00\n"), Some(90_061_250));
+        assert_eq!(uptime_ms("63072000.07 1.00\n"), Some(63_072_000_070), "two years");
         assert_eq!(uptime_ms(""), None);
         assert_eq!((hundredths("7"), hundredths("7.5"), hundredths("x")), (Some(700), Some(750), None));
     }

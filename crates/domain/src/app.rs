@@ -1,6 +1,6 @@
 //! The application: what every use case is given.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use reeve_jobs::{Pokes, Registry};
@@ -62,6 +62,8 @@ pub struct App {
     pub(crate) webhooks: webhook::State,
     /// The way to providers of machines, and what is remembered of them.
     pub clouds: crate::catalogue::Clouds,
+    /// When this process put another key in front of the sealing keys, in microseconds; 0 when it has not.
+    pub(crate) seal_changed_at: AtomicI64,
     remote: OnceLock<Arc<dyn RemoteHosts>>,
     agents: OnceLock<Arc<dyn AgentLink>>,
     seal_keys: OnceLock<Arc<dyn SealKeys>>,
@@ -105,6 +107,7 @@ impl App {
             ssh_passwords: identity::password::Passwords::default(),
             webhooks: webhook::State::default(),
             clouds: crate::catalogue::Clouds::default(),
+            seal_changed_at: AtomicI64::new(0),
             remote: OnceLock::new(),
             agents: OnceLock::new(),
             seal_keys: OnceLock::new(),

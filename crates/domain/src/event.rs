@@ -314,6 +314,11 @@ pub async fn follow(app: &Arc<App>, actor: &Actor, after: Option<i64>, kinds: Ve
 }
 
 impl Feed {
+    /// Everything up to here has been looked at.
+    pub fn position(&self) -> i64 {
+        self.position
+    }
+
     /// The next event; waits for it.
     ///
     /// # Errors
@@ -325,12 +330,16 @@ impl Feed {
                 return Ok(event);
             }
             self.wakes.borrow_and_update();
-            let found = {
+            let (newest, found) = {
                 let mut tx = self.app.store.read().await?;
-                reeve_store::event::after(&mut tx, self.position, &self.kinds, 500).await?
+                // In this order: what is as old as the newest has been committed by then.
+                let newest = reeve_store::event::last_position(&mut tx).await?;
+                (newest, reeve_store::event::after(&mut tx, self.position, &self.kinds, 500).await?)
             };
             self.waiting.extend(found);
             if self.waiting.is_empty() {
+                // Who waits for a rare type does not go through all the others again each time.
+                self.position = self.position.max(newest);
                 // A look now and then, in case a wake got lost on its way from another server.
                 tokio::time::timeout(std::time::Duration::from_secs(5), self.wakes.changed()).await.ok();
             }

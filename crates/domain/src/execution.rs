@@ -143,20 +143,40 @@ pub async fn output(app: &App, actor: &Actor, id: &ExecutionId, offset: i64) -> 
         return Ok(Output { text: whole[start..].to_owned(), next_offset, complete: true });
     }
     let chunks = outputs::chunks_after(&mut tx, id, offset, 512).await?;
-    let (text, next_offset) = join(chunks, offset);
+    let Joined { text, next_offset, .. } = join(chunks, offset);
     Ok(Output { text, next_offset, complete: execution.status.is_final() })
 }
 
-/// The chunks' text from `offset` on and the offset after it.
-pub(crate) fn join(chunks: Vec<outputs::Chunk>, offset: i64) -> (String, i64) {
-    let mut text = String::new();
-    let mut next = offset;
+/// A run of output without a gap.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Joined {
+    /// Bytes before it; more than were asked for where something is missing.
+    pub(crate) offset: i64,
+    /// The text.
+    pub(crate) text: String,
+    /// The offset after it.
+    pub(crate) next_offset: i64,
+}
+
+/// The first run of the chunks' text from `offset` on. What is missing in front of it is passed over.
+pub(crate) fn join(chunks: Vec<outputs::Chunk>, offset: i64) -> Joined {
+    let mut run = Joined { offset, text: String::new(), next_offset: offset };
     for chunk in chunks {
-        let skip = at_boundary(&chunk.text, next - chunk.start);
-        text.push_str(&chunk.text[skip..]);
-        next = next.max(chunk.start + i64::try_from(chunk.text.len()).unwrap_or(i64::MAX));
+        let end = chunk.start.saturating_add(i64::try_from(chunk.text.len()).unwrap_or(i64::MAX));
+        if end <= run.next_offset {
+            continue;
+        }
+        if chunk.start > run.next_offset {
+            if !run.text.is_empty() {
+                break;
+            }
+            run.offset = chunk.start;
+        }
+        let skip = at_boundary(&chunk.text, run.next_offset.saturating_sub(chunk.start));
+        run.text.push_str(&chunk.text[skip..]);
+        run.next_offset = end;
     }
-    (text, next)
+    run
 }
 
 /// `offset` as an index into `text`, moved up to the next character.

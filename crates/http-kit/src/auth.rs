@@ -26,6 +26,12 @@ pub trait Authenticate: Send + Sync + 'static {
         bearer: Option<&'a str>,
         peer: Option<IpAddr>,
     ) -> BoxFuture<'a, Result<Option<Actor>>>;
+
+    /// Returns once a bearer credential, good at the beginning of a stream, does not carry `permission` any more. A default
+    /// for credentials that last.
+    fn revoked(&self, _bearer: &str, _permission: Permission) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// The credential of an `Authorization` header with the exact prefix `Bearer `.

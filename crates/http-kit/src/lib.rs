@@ -15,6 +15,7 @@ pub mod limits;
 pub mod listener;
 pub mod measure;
 pub mod page;
+mod patient;
 pub mod pipeline;
 pub mod probes;
 pub mod reply;

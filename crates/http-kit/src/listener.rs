@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::patient::Patient;
 use crate::pipeline::Peer;
 use crate::tls::Identity;
 
@@ -31,6 +32,8 @@ pub struct ListenerOptions {
     pub max_connections: usize,
     /// How long a client may take for the TLS handshake and for a request's headers.
     pub header_timeout: Duration,
+    /// A client that takes nothing of an answer for this long has gone.
+    pub stall_timeout: Duration,
     /// How long open requests may go on once the server drains.
     pub drain_timeout: Duration,
 }
@@ -41,6 +44,7 @@ impl Default for ListenerOptions {
             tls: None,
             max_connections: 10_000,
             header_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(120),
             drain_timeout: Duration::from_secs(20),
         }
     }
@@ -113,6 +117,7 @@ impl Listener {
                 peer,
                 draining: draining.clone(),
                 header_timeout: options.header_timeout,
+                stall_timeout: options.stall_timeout,
             };
             let (acceptor, overdue) = (acceptor.clone(), overdue.clone());
             connections.spawn(async move {
@@ -147,6 +152,7 @@ struct Connection {
     peer: SocketAddr,
     draining: CancellationToken,
     header_timeout: Duration,
+    stall_timeout: Duration,
 }
 
 impl Connection {
@@ -165,7 +171,8 @@ impl Connection {
     }
 
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let Self { router, peer, draining, header_timeout } = self;
+        let Self { router, peer, draining, header_timeout, stall_timeout } = self;
+        let stream = Patient::new(stream, header_timeout, stall_timeout);
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             let mut request: Request = request.map(axum::body::Body::new);
             request.extensions_mut().insert(Peer(peer));

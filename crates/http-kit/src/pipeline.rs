@@ -12,14 +12,14 @@ use axum::body::Body;
 use axum::extract::{Query, RawPathParams, Request};
 use axum::response::Response;
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use reeve_types::access::{IdempotencyKey, Lookup, RequestContext, StoredReply};
-use reeve_types::{Actor, Error, ErrorKind};
+use reeve_types::{Actor, Error, ErrorKind, Permission};
 use tokio::time::{Instant, timeout};
 
 use crate::auth::{Access, bearer};
@@ -30,6 +30,7 @@ use crate::envelope::{Envelope, Fault, Meta};
 use crate::idempotency::fingerprint;
 use crate::measure::Measured;
 use crate::reply::{Content, Reply};
+use crate::sse;
 use crate::surface::Kit;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -222,6 +223,13 @@ impl<S: Clone + Send + Sync + 'static> Endpoint<S> {
             return Err(Fault::Degraded);
         }
         let idempotency = self.idempotency_key(&parts, &actor, &body);
+        // What is asked now and then while a stream goes out.
+        let watched = match self.access {
+            Access::Require(permission) if parts.method == Method::GET => {
+                bearer(&parts.headers).map(|bearer| (bearer.to_owned(), permission))
+            }
+            Access::Require(_) | Access::Public => None,
+        };
         let remote = peer.map(|ip| ip.to_canonical().to_string()).unwrap_or_default();
         actor.request = RequestContext { request_id, remote, idempotency: idempotency.clone() };
         let call = Call {
@@ -232,10 +240,24 @@ impl<S: Clone + Send + Sync + 'static> Endpoint<S> {
             headers: parts.headers,
             draining: self.kit.draining.clone(),
         };
-        match idempotency {
+        let reply = match idempotency {
             None => self.act(call).await,
             Some(key) => self.act_once(call, &key).await,
+        }?;
+        Ok(match watched {
+            Some((bearer, permission)) => self.while_allowed(reply, &bearer, permission),
+            None => reply,
+        })
+    }
+
+    /// A stream of events ends when its caller loses the right to it; other answers are as long as they are.
+    fn while_allowed(&self, mut reply: Reply, bearer: &str, permission: Permission) -> Reply {
+        if let Content::Raw { content_type: sse::CONTENT_TYPE, body } = &mut reply.content {
+            let revoked = self.kit.authenticate.revoked(bearer, permission);
+            let events = std::mem::take(body).into_data_stream().take_until(revoked);
+            *body = Body::from_stream(events);
         }
+        reply
     }
 
     async fn admit(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Actor, Fault> {

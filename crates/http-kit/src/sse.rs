@@ -10,6 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::reply::Reply;
 
+/// What marks a stream of events.
+pub(crate) const CONTENT_TYPE: &str = "text/event-stream";
+
 /// A silent stream says `: keep-alive` this often, so that proxies and clients know it lives.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -95,7 +98,7 @@ fn reply_every(
             () = tokio::time::sleep(keep_alive) => Some((Ok(Bytes::from_static(b": keep-alive\n\n")), (events, draining, true))),
         }
     });
-    Reply::stream("text/event-stream", bytes.boxed()).with("x-accel-buffering", "no")
+    Reply::stream(CONTENT_TYPE, bytes.boxed()).with("x-accel-buffering", "no")
 }
 
 #[cfg(test)]

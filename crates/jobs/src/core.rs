@@ -170,6 +170,11 @@ impl<C: Send + Sync + 'static> Core<C> {
             self.look = true;
         }
         let now = self.env.clock.now();
+        let far = wait::after(now, self.env.options.lease);
+        if self.take_over_at > far || self.heartbeat_at > far {
+            // The clock was set back.
+            (self.take_over_at, self.heartbeat_at, self.look) = (now, now, true);
+        }
         let room = self.room();
         let take_over = claiming && room > 0 && now >= self.take_over_at;
         let running = self.in_flight.len() > self.ended.len();

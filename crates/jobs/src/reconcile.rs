@@ -217,7 +217,10 @@ impl<C: Send + Sync + 'static> Slot<C> {
         let asked = self.was_asked(&mut next, env).await;
         // The request is taken before the pass looks, so that what comes during it leads to another.
         let poked = self.poke.wanted.swap(false, Ordering::SeqCst);
-        if !(poked || asked || news || next.at.is_none_or(|at| at <= env.clock.now())) {
+        // Further away than it ever was when it was set: the clock was set back since.
+        let now = env.clock.now();
+        let due = next.at.is_none_or(|at| at <= now || at > wait::after(now, self.every * 2));
+        if !(poked || asked || news || due) {
             return false;
         }
         if let Some(topic) = &mut next.topic {

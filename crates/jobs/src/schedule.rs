@@ -152,7 +152,12 @@ impl<C: Send + Sync + 'static> Schedule<C> {
             asked.borrow_and_update();
             next.at = None;
         }
-        if next.at.is_some_and(|at| at > env.clock.now()) {
+        let now = env.clock.now();
+        if next.at.is_some_and(|at| at > self.rhythm.latest(now)) {
+            // The clock was set back: what is stored may be too far away, too.
+            (next.at, next.checked) = (None, false);
+        }
+        if next.at.is_some_and(|at| at > now) {
             return false;
         }
         let claimed = self.claim(env, &mut next).await;

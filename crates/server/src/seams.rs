@@ -10,7 +10,7 @@ use reeve_http_kit::auth::Authenticate;
 use reeve_http_kit::idempotency::IdempotencyStore;
 use reeve_http_kit::probes::{CheckResult, Health};
 use reeve_types::access::{IdempotencyKey, Lookup, StoredReply};
-use reeve_types::{Actor, ErrorKind, Result};
+use reeve_types::{Actor, ErrorKind, Permission, Result};
 
 /// Bearer credentials, asked of the domain.
 pub struct Bearers(pub Arc<App>);
@@ -26,6 +26,10 @@ impl Authenticate for Bearers {
                 Err(error) => Err(error),
             }
         })
+    }
+
+    fn revoked(&self, bearer: &str, permission: Permission) -> BoxFuture<'static, ()> {
+        Box::pin(identity::authenticate::revoked(self.0.clone(), bearer.to_owned(), permission))
     }
 }
 

@@ -3,7 +3,7 @@
 use reeve_types::cluster::ClusterFilter;
 use reeve_types::command::{Command, CommandFilter, CommandSummary, TargetKind, Targeting};
 use reeve_types::execution::{EXIT_TIMED_OUT, ExecutionStatus};
-use reeve_types::{ClusterId, CommandId, Error, NodeId, Page, Paged, Result, Sort, Timestamp};
+use reeve_types::{ClusterId, CommandId, NodeId, Page, Paged, Result, Sort, Timestamp};
 
 use crate::filter::{Where, order_by, page};
 use crate::{Row, Tx, args, cluster, dialect, node, rollout};
@@ -154,12 +154,12 @@ pub async fn targets(tx: &mut Tx, targeting: &Targeting, after: &str, most: i64)
         TargetKind::All => {}
         TargetKind::Nodes => {
             let ids: Vec<&str> = targeting.node_ids.iter().map(NodeId::as_str).collect();
-            let list = w.arg(serde_json::to_string(&ids).map_err(Error::internal)?);
+            let list = w.arg(dialect::json_text(&ids)?);
             let texts = dialect::json_texts(tx, &list);
             w.raw(format!("n.id IN ({texts})"));
         }
         TargetKind::Clusters => {
-            let list = w.arg(serde_json::to_string(&targeting.cluster_names).map_err(Error::internal)?);
+            let list = w.arg(dialect::json_text(&targeting.cluster_names)?);
             let texts = dialect::json_texts(tx, &list);
             w.raw(format!("c.name IN ({texts})"));
         }
@@ -185,7 +185,7 @@ pub async fn targets(tx: &mut Tx, targeting: &Targeting, after: &str, most: i64)
 /// As the store.
 pub async fn target_clusters(tx: &mut Tx, targeting: &Targeting) -> Result<Vec<ClusterId>> {
     let mut w = Where::new();
-    let list = w.arg(serde_json::to_string(&targeting.cluster_names).map_err(Error::internal)?);
+    let list = w.arg(dialect::json_text(&targeting.cluster_names)?);
     let texts = dialect::json_texts(tx, &list);
     w.raw(format!("c.name IN ({texts})"));
     cluster::conditions_of(&mut w, &targeting.clusters);

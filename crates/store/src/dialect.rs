@@ -76,6 +76,30 @@ pub fn for_update(tx: &Tx) -> &'static str {
     if tx.is_postgres() { " FOR UPDATE" } else { "" }
 }
 
+/// A value as the JSON text that [`json_texts`] and [`json_records`] take: PostgreSQL's JSON holds no NUL, so there is none.
+///
+/// # Errors
+/// Internal when it cannot be written as JSON.
+pub fn json_text<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {
+    struct NoNul;
+    impl serde_json::ser::Formatter for NoNul {
+        fn write_char_escape<W: ?Sized + std::io::Write>(
+            &mut self,
+            out: &mut W,
+            escape: serde_json::ser::CharEscape,
+        ) -> std::io::Result<()> {
+            match escape {
+                serde_json::ser::CharEscape::AsciiControl(0) => out.write_all("\u{2400}".as_bytes()),
+                other => serde_json::ser::CompactFormatter.write_char_escape(out, other),
+            }
+        }
+    }
+    let mut out = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut out, NoNul);
+    value.serialize(&mut writer).map_err(Error::internal)?;
+    String::from_utf8(out).map_err(Error::internal)
+}
+
 /// A subquery with the texts of a JSON array argument, for `column IN (...)`: any number of values in one argument.
 pub fn json_texts(tx: &Tx, placeholder: &str) -> String {
     if tx.is_postgres() {

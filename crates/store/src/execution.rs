@@ -1,7 +1,7 @@
 //! Executions and their way from pending to a final state.
 
 use reeve_types::execution::{Assignment, Execution, ExecutionStatus, NewExecution, Outcome};
-use reeve_types::{ClusterId, CommandId, Error, ExecutionId, NodeId, Result, ServerId, Timestamp};
+use reeve_types::{ClusterId, CommandId, ExecutionId, NodeId, Result, ServerId, Timestamp};
 
 pub use crate::execution_list::list;
 use crate::{Row, Tx, Value, args, dialect};
@@ -100,7 +100,7 @@ pub async fn by_ids(tx: &mut Tx, ids: &[ExecutionId]) -> Result<Vec<Execution>> 
 /// Ids as one argument: the statement stays the same, however many they are.
 fn list_of(ids: &[ExecutionId]) -> Result<String> {
     let ids: Vec<&str> = ids.iter().map(ExecutionId::as_str).collect();
-    serde_json::to_string(&ids).map_err(Error::internal)
+    dialect::json_text(&ids)
 }
 
 /// Executions of a command that changed since `since`, after the position `after` among them, in order of change. Output
@@ -258,7 +258,8 @@ pub async fn set_started(tx: &mut Tx, ids: &[ExecutionId], now: Timestamp) -> Re
 /// As the store.
 pub async fn set_outcome(tx: &mut Tx, outcome: &Outcome, started: bool, now: Timestamp) -> Result<Option<bool>> {
     let status = outcome.status();
-    let completed_at = outcome.completed_at.unwrap_or(now);
+    // An agent whose clock is wrong, or that lies, does not write the future down.
+    let completed_at = outcome.completed_at.filter(|at| *at <= now).unwrap_or(now);
     let cancelled_at = (status == ExecutionStatus::Cancelled).then_some(completed_at);
     let sql = "UPDATE executions SET status = $2, exit_code = $3, output_bytes = $4, completed_at = $5,
           cancelled_at = coalesce($6, cancelled_at), sent_at = coalesce(sent_at, $7),
@@ -367,6 +368,5 @@ pub async fn ended_before(tx: &mut Tx, before: Timestamp, most: i64) -> Result<V
 pub async fn delete_ended(tx: &mut Tx, ids: &[ExecutionId]) -> Result<u64> {
     let these = dialect::json_texts(tx, "$1");
     let sql = format!("DELETE FROM executions WHERE id IN ({these}) AND status NOT IN ('pending', 'sent')");
-    let ids = serde_json::to_string(ids).map_err(reeve_types::Error::internal)?;
-    tx.execute(&sql, args![ids]).await
+    tx.execute(&sql, args![list_of(ids)?]).await
 }

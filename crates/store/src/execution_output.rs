@@ -1,8 +1,13 @@
 //! What executions print: chunks while they run, one text once they ended.
 
+use std::collections::BTreeMap;
+
 use reeve_types::{CommandId, ExecutionId, NodeId, Result};
 
 use crate::{Tx, Value, args};
+
+/// Bytes of live output kept from its beginning and from its end.
+const KEPT: i64 = 512 * 1024;
 
 /// A piece of output and the byte offset at which it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +20,8 @@ pub struct Chunk {
     pub text: String,
 }
 
-/// Stores chunks of running executions; repeats are ignored.
+/// Stores chunks of running executions; repeats are ignored. Of an execution that prints much the beginning and the end
+/// stay, as of its final output: a command that never stops must not fill the disk.
 ///
 /// # Errors
 /// As the store.
@@ -28,6 +34,15 @@ pub async fn append(tx: &mut Tx, chunks: &[Chunk]) -> Result<()> {
         "ON CONFLICT (execution_id, start) DO NOTHING",
     )
     .await?;
+    let mut newest: BTreeMap<&ExecutionId, i64> = BTreeMap::new();
+    for chunk in chunks.iter().filter(|chunk| chunk.start > 2 * KEPT) {
+        let start = newest.entry(&chunk.execution_id).or_insert(chunk.start);
+        *start = chunk.start.max(*start);
+    }
+    for (id, start) in newest {
+        let sql = "DELETE FROM execution_chunks WHERE execution_id = $1 AND start >= $2 AND start < $3";
+        tx.execute(sql, args![id, KEPT, start - KEPT]).await?;
+    }
     Ok(())
 }
 

@@ -195,7 +195,7 @@ pub async fn by_hostnames(tx: &mut Tx, workspace: &WorkspaceId, hostnames: &[Str
     let these = dialect::json_texts(tx, "$2");
     let sql =
         format!("SELECT {COLUMNS} FROM hosts WHERE workspace_id = $1 AND hostname IN ({these}) ORDER BY hostname");
-    let names = serde_json::to_string(hostnames).map_err(Error::internal)?;
+    let names = dialect::json_text(hostnames)?;
     tx.all(&sql, args![workspace, names]).await?.into_iter().map(read).collect()
 }
 

@@ -338,6 +338,25 @@ pub async fn seen(tx: &mut Tx, ids: &[NodeId], holder: Holder<'_>, now: Timestam
     Ok(lost)
 }
 
+/// Those of these nodes that are held to be unreachable although the holder has their connections.
+///
+/// # Errors
+/// As the store.
+pub async fn unreachable_among(tx: &mut Tx, ids: &[NodeId], holder: Holder<'_>) -> Result<Vec<NodeId>> {
+    let mut found = Vec::new();
+    for chunk in ids.chunks(500) {
+        let mut w = Where::new();
+        w.any_of("id", chunk);
+        w.eq("connected_server", Some(holder.server));
+        w.eq("connected_epoch", Some(holder.epoch));
+        w.raw("status = 'unreachable'");
+        for mut row in tx.all(&format!("SELECT id FROM nodes{}", w.sql()), w.args()).await? {
+            found.push(row.get()?);
+        }
+    }
+    Ok(found)
+}
+
 /// Takes the connection of a node that has none. False when it has.
 ///
 /// # Errors

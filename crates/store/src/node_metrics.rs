@@ -27,7 +27,7 @@ const SORTABLE: &[(&str, &str)] = &[
 /// As the store.
 pub async fn put(tx: &mut Tx, samples: &[(NodeId, Timestamp, Sample)]) -> Result<u64> {
     let ids: Vec<&str> = samples.iter().map(|(id, _, _)| id.as_str()).collect();
-    let ids = serde_json::to_string(&ids).map_err(Error::internal)?;
+    let ids = dialect::json_text(&ids)?;
     let sql = format!("SELECT id FROM nodes WHERE id IN ({})", dialect::json_texts(tx, "$1"));
     let known = tx.all(&sql, args![ids]).await?.into_iter().map(|mut row| row.get::<String>());
     let known = known.collect::<Result<std::collections::HashSet<_>>>()?;

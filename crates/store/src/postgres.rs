@@ -17,6 +17,8 @@ use crate::{dialect, postgres_tls};
 
 /// Connections at the most.
 const CONNECTIONS: usize = 16;
+/// Prepared statements kept per connection. Lists with filters have many texts, and PostgreSQL keeps a plan for each.
+const STATEMENTS: usize = 256;
 /// How long a connection may take to be made, and how long PostgreSQL may leave sent bytes unconfirmed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Channel of LISTEN and NOTIFY.
@@ -191,6 +193,9 @@ impl PostgresTx {
             Some(statement) => statement.clone(),
             None => {
                 let statement = session.client.prepare(sql).await.map_err(|e| failed(sql, e))?;
+                if session.statements.len() >= STATEMENTS {
+                    session.statements.clear();
+                }
                 session.statements.insert(sql.to_owned(), statement.clone());
                 statement
             }

@@ -134,7 +134,7 @@ pub async fn list(tx: &mut Tx, workspace: Option<&WorkspaceId>, most: i64) -> Re
 /// # Errors
 /// As the store.
 pub async fn on_hosts(tx: &mut Tx, hosts: &[HostId]) -> Result<Vec<Placed>> {
-    let ids = serde_json::to_string(hosts).map_err(reeve_types::Error::internal)?;
+    let ids = dialect::json_text(hosts)?;
     let these = dialect::json_texts(tx, "$1");
     let conditions = format!(" WHERE t.id IN (SELECT taskserv_id FROM taskserv_hosts WHERE host_id IN ({these}))");
     placed(tx, &conditions, args![ids]).await

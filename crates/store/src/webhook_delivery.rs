@@ -4,7 +4,7 @@
 //! server that lost its lease, or of before a redelivery, changes nothing.
 
 use reeve_types::webhook::{Delivery, DeliveryFilter, DeliveryState};
-use reeve_types::{DeliveryId, Error, Page, Paged, Result, Timestamp, WebhookId};
+use reeve_types::{DeliveryId, Page, Paged, Result, Timestamp, WebhookId};
 
 use crate::filter::{Order, Where, page};
 use crate::{Row, Tx, Value, args, dialect};
@@ -177,9 +177,7 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled], now: Timestamp) -> Result<
          WHERE webhook_deliveries.id = s.id AND webhook_deliveries.state = 'pending'
            AND webhook_deliveries.attempts = s.attempts"
     );
-    // PostgreSQL's JSON takes no NUL.
-    let json = serde_json::to_string(settled).map_err(Error::internal)?.replace("\\u0000", "\u{2400}");
-    tx.execute(&sql, args![json, now]).await
+    tx.execute(&sql, args![dialect::json_text(settled)?, now]).await
 }
 
 /// Queues a delivery again with all its tries. False when it is gone.

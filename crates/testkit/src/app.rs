@@ -22,7 +22,7 @@ use reeve_providers::fetch::Guard;
 use reeve_types::access::{IdempotencyKey, Lookup, StoredReply};
 use reeve_types::id::{Ids, SystemIds};
 use reeve_types::node_metrics::Sample;
-use reeve_types::{Actor, ErrorKind, NodeId, Result, Role, Secret, ServerId, SystemClock};
+use reeve_types::{Actor, ErrorKind, NodeId, Permission, Result, Role, Secret, ServerId, SystemClock};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -363,6 +363,10 @@ impl Authenticate for Bearers {
                 Err(error) => Err(error),
             }
         })
+    }
+
+    fn revoked(&self, bearer: &str, permission: Permission) -> BoxFuture<'static, ()> {
+        Box::pin(identity::authenticate::revoked(self.0.clone(), bearer.to_owned(), permission))
     }
 }
 

@@ -30,7 +30,8 @@ pub async fn public_key(app: &App, id: &NodeId) -> Result<Option<Vec<u8>>> {
 /// # Errors
 /// NotFound when the node was deleted meanwhile; Unavailable when this is an old connection of the node, or this server was
 /// expelled meanwhile; otherwise as the store.
-pub async fn connected(app: &App, id: &NodeId, machine: Machine, known: Vec<Known>) -> Result<Welcome> {
+pub async fn connected(app: &App, id: &NodeId, machine: Machine, mut known: Vec<Known>) -> Result<Welcome> {
+    known.retain(|known| super::is_plausible(&known.execution_id));
     let now = app.now();
     let (holder, session) = (app.holder(), machine.session);
     let mut tx = app.store.begin().await?;

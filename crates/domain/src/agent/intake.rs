@@ -1,44 +1,75 @@
 //! Agents' reports on their way into the store: one bounded queue, many reports per transaction, answers once durable.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reeve_ports::Order;
 use reeve_store::execution_output::{self as outputs, Chunk};
 use reeve_store::{Topic, event as feed, execution as table};
 use reeve_types::execution::{ExecutionStatus, Outcome};
 use reeve_types::{ExecutionId, NodeId, Result};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Report;
 use crate::{App, event};
 
 /// Reports waiting at the most; connections then wait with theirs.
 const QUEUE: usize = 8_192;
+/// Output in them at the most, in KiB: ten thousand agents may end with a megabyte each at the same time.
+const OUTPUT_KIB: u32 = 64 * 1024;
+/// Longest piece of live output that is taken, in bytes; agents send a quarter of it.
+const LONGEST_PIECE: usize = 256 * 1024;
 /// Reports in one transaction.
 const BATCH: usize = 1_024;
 /// The exit code of a command that its agent refused to take.
 const EXIT_REFUSED: i64 = 1;
+
+/// A report, whose it is, and the room that its output takes.
+#[derive(Debug)]
+struct Queued {
+    item: Item,
+    room: Option<OwnedSemaphorePermit>,
+}
 
 type Item = (NodeId, Report);
 
 /// The queue.
 #[derive(Debug)]
 pub struct Intake {
-    queue: mpsc::Sender<Item>,
-    reader: Mutex<Option<mpsc::Receiver<Item>>>,
+    queue: mpsc::Sender<Queued>,
+    reader: Mutex<Option<mpsc::Receiver<Queued>>>,
+    room: Arc<Semaphore>,
 }
 
 impl Intake {
     pub(crate) fn new() -> Self {
         let (queue, reader) = mpsc::channel(QUEUE);
-        Self { queue, reader: Mutex::new(Some(reader)) }
+        Self { queue, reader: Mutex::new(Some(reader)), room: Arc::new(Semaphore::new(OUTPUT_KIB as usize)) }
+    }
+
+    /// False when nobody reads any more.
+    async fn put(&self, node: &NodeId, report: Report) -> bool {
+        let bytes = match &report {
+            Report::Output { text, .. } => text.len(),
+            Report::Outcome(outcome) => outcome.output.len(),
+            Report::Accepted(_) | Report::Started(_) | Report::Refused { .. } => 0,
+        };
+        let room = match u32::try_from(bytes / 1024).unwrap_or(OUTPUT_KIB).min(OUTPUT_KIB) {
+            0 => None,
+            kib => self.room.clone().acquire_many_owned(kib).await.ok(),
+        };
+        self.queue.send(Queued { item: (node.clone(), report), room }).await.is_ok()
     }
 }
 
-/// Queues a report. Waits while the queue is full.
+/// Queues a report. Waits while the queue is full, of reports or of output.
 pub async fn report(app: &App, node: &NodeId, report: Report) {
-    if app.intake.queue.send((node.clone(), report)).await.is_err() {
+    // No id of ours looks like that, and a database might not take it.
+    if !super::is_plausible(id_of(&report)) {
+        tracing::warn!(node.id = %node, "an agent reported on something that is no execution");
+        return;
+    }
+    if !app.intake.put(node, report).await {
         tracing::error!("reports of agents are not read any more");
     }
 }
@@ -48,12 +79,10 @@ pub async fn report(app: &App, node: &NodeId, report: Report) {
 pub async fn run(app: &App) {
     let reader = app.intake.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(mut reader) = reader else { return };
-    let mut batch = Vec::with_capacity(BATCH);
-    loop {
-        batch.clear();
-        if reader.recv_many(&mut batch, BATCH).await == 0 {
-            return;
-        }
+    let mut queued = Vec::with_capacity(BATCH);
+    while reader.recv_many(&mut queued, BATCH).await > 0 {
+        // The room is given back once the reports are stored.
+        let (batch, _room): (Vec<Item>, Vec<_>) = queued.drain(..).map(|q: Queued| (q.item, q.room)).unzip();
         let mut pause_ms = 50;
         while let Err(error) = take_in(app, &batch).await {
             tracing::error!(%error, source = ?error.source, reports = batch.len(), "agents' reports could not be stored; trying again");
@@ -194,6 +223,7 @@ fn sort_in<'a>(
             }
         },
         Report::Started(id) => sorted.started.push(id.clone()),
+        Report::Output { text, .. } if text.len() > LONGEST_PIECE => {}
         Report::Output { execution_id, offset, text } if !status.is_final() => sorted.chunks.push(Chunk {
             execution_id: execution_id.clone(),
             start: i64::try_from(*offset).unwrap_or(i64::MAX),
@@ -220,5 +250,28 @@ fn id_of(report: &Report) -> &ExecutionId {
         Report::Accepted(id) | Report::Started(id) => id,
         Report::Output { execution_id, .. } | Report::Refused { execution_id, .. } => execution_id,
         Report::Outcome(outcome) => &outcome.execution_id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(kib: usize) -> Report {
+        Report::Output { execution_id: "e".into(), offset: 0, text: "x".repeat(kib * 1024) }
+    }
+
+    #[tokio::test]
+    async fn output_that_waits_is_bounded_in_bytes() {
+        let (intake, node) = (Intake::new(), NodeId::from("n"));
+        for _ in 0..OUTPUT_KIB / 1024 {
+            assert!(intake.put(&node, output(1024)).await);
+        }
+        let mut next = std::pin::pin!(intake.put(&node, output(1)));
+        assert!(futures::poll!(next.as_mut()).is_pending(), "64 MiB wait already");
+        assert!(intake.put(&node, Report::Started("e".into())).await, "small reports are not held up");
+        let mut reader = intake.reader.lock().unwrap().take().unwrap();
+        drop(reader.recv().await.unwrap());
+        assert!(next.await);
     }
 }

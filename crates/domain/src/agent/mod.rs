@@ -15,6 +15,11 @@ pub use enroll::{Enrolled, Enrollment, Refusal, enroll};
 pub use intake::report;
 pub use presence::heartbeat;
 
+/// Whether an id that an agent named can be one of ours at all.
+fn is_plausible(id: &ExecutionId) -> bool {
+    (1..=64).contains(&id.0.len()) && !id.0.chars().any(char::is_control)
+}
+
 /// What an agent tells of its machine.
 #[derive(Clone, Debug)]
 pub struct Machine {

@@ -14,7 +14,8 @@ use crate::{App, event};
 struct Seen {
     beat: bool,
     status: NodeStatus,
-    stored: NodeStatus,
+    /// None when that is not known.
+    stored: Option<NodeStatus>,
 }
 
 /// Which connected nodes beat since the last write, and how they said they are.
@@ -27,7 +28,7 @@ impl Presence {
     }
 
     pub(crate) fn connected(&self, id: &NodeId) {
-        let seen = Seen { beat: false, status: NodeStatus::Healthy, stored: NodeStatus::Healthy };
+        let seen = Seen { beat: false, status: NodeStatus::Healthy, stored: Some(NodeStatus::Healthy) };
         self.lock().insert(id.clone(), seen);
     }
 
@@ -43,6 +44,11 @@ impl Presence {
         self.lock().clear();
     }
 
+    /// What a connected node said last; None for others.
+    fn said(&self, id: &NodeId) -> Option<NodeStatus> {
+        self.lock().get(id).map(|seen| seen.status)
+    }
+
     /// Nodes that beat, and those whose status differs from the stored one.
     fn take(&self) -> (Vec<NodeId>, Vec<(NodeId, NodeStatus)>) {
         let (mut beat, mut changed) = (Vec::new(), Vec::new());
@@ -50,12 +56,27 @@ impl Presence {
             if std::mem::take(&mut seen.beat) {
                 beat.push(id.clone());
             }
-            if seen.status != seen.stored {
-                seen.stored = seen.status;
+            if Some(seen.status) != seen.stored {
+                seen.stored = Some(seen.status);
                 changed.push((id.clone(), seen.status));
             }
         }
         (beat, changed)
+    }
+
+    /// What was taken did not reach the store: it is due again.
+    fn give_back(&self, beat: &[NodeId], changed: &[(NodeId, NodeStatus)]) {
+        let mut all = self.lock();
+        for id in beat {
+            if let Some(seen) = all.get_mut(id) {
+                seen.beat = true;
+            }
+        }
+        for (id, _) in changed {
+            if let Some(seen) = all.get_mut(id) {
+                seen.stored = None;
+            }
+        }
     }
 }
 
@@ -71,19 +92,34 @@ pub fn heartbeat(app: &App, id: &NodeId, status: NodeStatus) {
 /// Writes the heartbeats since the last call. Called by its reconciler.
 ///
 /// # Errors
-/// As the store.
+/// As the store; what was not written is tried again with the next call.
 pub async fn flush(app: &App) -> Result<()> {
     let (beat, changed) = app.presence.take();
     if beat.is_empty() && changed.is_empty() {
         return Ok(());
     }
+    let written = write(app, &beat, changed.clone()).await;
+    if written.is_err() {
+        app.presence.give_back(&beat, &changed);
+    }
+    written
+}
+
+async fn write(app: &App, beat: &[NodeId], mut changed: Vec<(NodeId, NodeStatus)>) -> Result<()> {
     let now = app.now();
     let mut tx = app.store.begin().await?;
     let holder = app.holder();
-    for id in table::seen(&mut tx, &beat, holder, now).await? {
+    for id in table::seen(&mut tx, beat, holder, now).await? {
         // It beats here, and the store took its connection away: an older one of it ended elsewhere, later than this began.
         if app.agents().is_connected(&id) && table::claim(&mut tx, &id, holder, now).await? {
             tx.wake(Topic::Executions);
+        }
+    }
+    // The sweep goes by the clock: after a leap of it, or a pause of this server, it takes nodes for silent whose beats had
+    // not been written yet. A beat is proof of the contrary.
+    for id in table::unreachable_among(&mut tx, beat, holder).await? {
+        if let Some(status) = app.presence.said(&id) {
+            changed.push((id, status));
         }
     }
     let mut events = Vec::new();

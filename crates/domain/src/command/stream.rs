@@ -12,13 +12,15 @@ use reeve_types::{Actor, CommandId, Error, ExecutionId, NodeId, Permission, Resu
 use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
-use crate::execution::at_boundary;
+use crate::execution::{Joined, at_boundary, join};
 use crate::{App, authz};
 
 /// Rows read at a time.
 const PAGE: i64 = 200;
 /// Output that comes along with its row; larger ones are read by themselves.
 const INLINE_BYTES: i64 = 64 * 1024;
+/// Output that waits to be told, in bytes; more is read later.
+const WAITING_BYTES: usize = 4 * 1024 * 1024;
 /// A look at the store at least this often, in case a wake got lost.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Two looks are at least this far apart while much happens.
@@ -145,8 +147,13 @@ impl Watch {
         }
         let (at, after) = (self.changed_after.0, self.changed_after.1.clone());
         let rows = execution::changed(&mut tx, &self.id, (at, &after), INLINE_BYTES, PAGE).await?;
-        let more_rows = rows.len() as i64 == PAGE;
+        let mut more_rows = rows.len() as i64 == PAGE;
         for row in rows {
+            // The outputs of a page of rows may be two hundred megabytes: the others are read once these are told.
+            if self.waiting_bytes() > WAITING_BYTES {
+                more_rows = true;
+                break;
+            }
             self.changed_after = (row.updated_at, row.id.clone());
             self.row(&mut tx, row).await?;
         }
@@ -165,6 +172,11 @@ impl Watch {
         Ok(())
     }
 
+    fn waiting_bytes(&self) -> usize {
+        let text = |progress: &Progress| if let Progress::Output { text, .. } = progress { text.len() } else { 0 };
+        self.waiting.iter().map(text).sum()
+    }
+
     fn chunk(&mut self, node: Option<NodeId>, chunk: Chunk) {
         let seen = self.seen.entry(chunk.execution_id.clone()).or_insert(Seen {
             status: ExecutionStatus::Sent,
@@ -172,7 +184,7 @@ impl Watch {
             offset: 0,
             node: None,
         });
-        let end = chunk.start + chunk.text.len() as i64;
+        let end = chunk.start.saturating_add(chunk.text.len() as i64);
         // A gap is filled by the final output.
         if chunk.start <= seen.offset && end > seen.offset {
             let skip = at_boundary(&chunk.text, seen.offset - chunk.start);
@@ -262,16 +274,20 @@ impl ExecutionWatch {
             self.wakes.looking();
             let execution = crate::execution::get(&self.app, &self.actor, &self.id).await?;
             let is_final = execution.status.is_final();
-            let text = match (is_final, &execution.output) {
-                (true, Some(whole)) => rest_after(whole, self.offset).map(str::to_owned),
+            let run = match (is_final, &execution.output) {
+                (true, Some(whole)) => {
+                    let text = rest_after(whole, self.offset).unwrap_or_default().to_owned();
+                    let next_offset = self.offset.saturating_add(text.len() as i64);
+                    Joined { offset: self.offset, text, next_offset }
+                }
                 _ => {
                     let mut tx = self.app.store.read().await?;
                     let chunks = outputs::chunks_after(&mut tx, &self.id, self.offset, PAGE).await?;
-                    Some(crate::execution::join(chunks, self.offset).0)
+                    join(chunks, self.offset)
                 }
             };
-            if let Some(text) = text.filter(|t| !t.is_empty()) {
-                let (offset, next_offset) = (self.offset, self.offset + text.len() as i64);
+            if !run.text.is_empty() {
+                let Joined { offset, text, next_offset } = run;
                 let (execution_id, node_id) = (self.id.clone(), execution.node_id.clone());
                 self.waiting.push_back(Progress::Output { execution_id, node_id, offset, next_offset, text });
                 self.offset = next_offset;
@@ -323,7 +339,7 @@ fn rest_after(whole: &str, offset: i64) -> Option<&str> {
     let offset_bytes = usize::try_from(offset).unwrap_or(0);
     let rest = match gap(whole) {
         Some((head, tail_start, omitted)) if offset_bytes > head => {
-            let raw_tail_start = head + omitted;
+            let raw_tail_start = head.saturating_add(omitted);
             if offset_bytes <= raw_tail_start {
                 &whole[head..]
             } else {

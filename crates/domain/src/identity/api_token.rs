@@ -28,7 +28,8 @@ pub struct Create {
 /// Creates a token of the actor's user. The secret is given once.
 ///
 /// # Errors
-/// Invalid for a scope that is no permission, a name that is empty or too long, an end that has passed; Forbidden for a
+/// Invalid for a scope that is no permission, a name that is empty or too long, an end that has passed or is after that of
+/// the token which asks; Forbidden for a
 /// scope the actor does not hold; Conflict for a taken name and for static keys, which have no user.
 pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<(ApiToken, Secret)> {
     authz::require(actor, Permission::SelfManage)?;
@@ -42,6 +43,7 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<(ApiToken
         return Err(Error::invalid("expires_at", "has passed already"));
     }
     let scopes = scopes(actor, input.scopes)?;
+    let expires_at = no_later_than_its_maker(app, actor, input.expires_at).await?;
     let prefix = prefix(app);
     let secret = Secret::new(format!("{PREFIX}{prefix}_{}", fresh_secret(&*app.ids).expose()));
     let token = ApiToken {
@@ -51,7 +53,7 @@ pub async fn create(app: &App, actor: &Actor, input: Create) -> Result<(ApiToken
         prefix,
         hash: sha256_hex(secret.expose()),
         scopes,
-        expires_at: input.expires_at,
+        expires_at,
         last_used_at: None,
         inserted_at: now,
     };
@@ -143,6 +145,19 @@ pub(crate) async fn write_uses(app: &App) -> Result<()> {
 fn own_user(actor: &Actor) -> Result<&UserId> {
     let user = actor.principal.user();
     user.ok_or_else(|| Error::conflict("a static key has no user whose token this could be: log in as a user"))
+}
+
+/// The end of a new token. A token that ends does not outlive itself by making others.
+async fn no_later_than_its_maker(app: &App, actor: &Actor, asked: Option<Timestamp>) -> Result<Option<Timestamp>> {
+    let reeve_types::Principal::ApiToken { id, .. } = &actor.principal else { return Ok(asked) };
+    let maker = rows::get(&mut app.store.read().await?, id).await?.ok_or_else(not_found)?;
+    match (maker.expires_at, asked) {
+        (Some(end), Some(asked)) if asked > end => {
+            let problem = format!("must not be after the end of the token that asks, {}", end.rfc3339_secs());
+            Err(Error::invalid("expires_at", problem))
+        }
+        (end, asked) => Ok(asked.or(end)),
+    }
 }
 
 /// Scopes without repetition. Whoever asks can pass on what they hold and no more.

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use reeve_store::{api_token as token_rows, refresh_token as session_rows, user as user_rows};
 use reeve_types::access::{RequestContext, StaticKey};
-use reeve_types::{Actor, ApiTokenId, Error, Permission, Principal, Result, Timestamp};
+use reeve_types::{Actor, ApiTokenId, Error, ErrorKind, Permission, Principal, Result, Timestamp};
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
-use super::{access_token, api_token, sha256};
+use super::access_token::{self, Claims};
+use super::{api_token, sha256};
 use crate::config::StaticKeys;
 use crate::{App, authz};
 
@@ -135,7 +137,10 @@ async fn by_api_token(app: &App, digest: &Digest, now: Timestamp) -> Result<Answ
 }
 
 async fn by_access_token(app: &App, bearer: &str) -> Result<Answer> {
-    let claims = access_token::read(app, bearer).ok_or_else(unknown)?;
+    of_claims(app, access_token::read(app, bearer).ok_or_else(unknown)?).await
+}
+
+async fn of_claims(app: &App, claims: Claims) -> Result<Answer> {
     let mut tx = app.store.read().await?;
     let user = user_rows::get(&mut tx, &claims.sub).await?.ok_or_else(unknown)?;
     if user.disabled || user.token_version != claims.ver {
@@ -147,6 +152,44 @@ async fn by_access_token(app: &App, bearer: &str) -> Result<Answer> {
     let permissions = authz::of_role(user.role);
     let ends = Timestamp(claims.exp.saturating_mul(1_000_000));
     Ok((actor(Principal::User { id: user.id, name: user.username }, permissions), None, Some(ends)))
+}
+
+/// Rights are looked at this often besides every time that some change.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Returns once nobody may do with `bearer` what needs `permission`: the user is gone, disabled, of another role or logged
+/// out, the token deleted or past its end. For streams, which outlive the look at a request's beginning; that an access token
+/// ends, as it does every few minutes, is no reason to break them off.
+pub async fn revoked(app: Arc<App>, bearer: String, permission: Permission) {
+    let mut changes = app.store.subscribe(reeve_store::Topic::Access);
+    loop {
+        match holds(&app, &bearer, permission).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::warn!(%error, "the rights behind a stream could not be looked at"),
+        }
+        // The sender lives as long as the store.
+        tokio::time::timeout(LOOK_EVERY, changes.changed()).await.ok();
+    }
+}
+
+async fn holds(app: &App, bearer: &str, permission: Permission) -> Result<bool> {
+    let digest = sha256(bearer);
+    if let Some((_, permissions)) = app.identity.cache.static_key(&digest) {
+        return Ok(permissions.contains(&permission));
+    }
+    let found = match bearer.starts_with(api_token::PREFIX) {
+        true => by_api_token(app, &digest, app.now()).await,
+        false => match access_token::signed(app, bearer) {
+            Some(claims) => of_claims(app, claims).await,
+            None => return Ok(false),
+        },
+    };
+    match found {
+        Ok((actor, ..)) => Ok(actor.may(permission)),
+        Err(error) if error.kind == ErrorKind::Unauthenticated => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn actor(principal: Principal, permissions: BTreeSet<Permission>) -> Actor {

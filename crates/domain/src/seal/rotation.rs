@@ -1,6 +1,7 @@
 //! Rotation of the sealing key while the server runs: a new key, everything sealed again, the old keys dropped. A job.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use reeve_jobs::{Body, Failure, Filter, NewJob, Running, enqueue};
@@ -109,14 +110,25 @@ impl Body<App> for RotateSeal {
             // Kept first: a text that is sealed with a key that nobody has is lost.
             keys.keep(&ring)?;
             app.seal.replace(ring)?;
+            app.seal_changed_at.store(app.now().0, Ordering::Relaxed);
         }
         job.output.line(&format!("new secrets are sealed with the key {}", new.id));
-        let last_old_at = app.now().plus_ms(GRACE_MS);
+        let last_old_at = last_old_at(app);
         reseal(app, job).await?;
         job.output.line("waiting for transactions that began with an older key");
         wait_until(app, job, last_old_at).await?;
         reseal(app, job).await?;
         drop_old(app, job, &new.id).await
+    }
+}
+
+/// When the last transaction that sealed with an older key has ended. A process that was started with the new key has had
+/// none; those of the process before it ended with that, on PostgreSQL at the latest some time after it.
+fn last_old_at(app: &App) -> Timestamp {
+    match app.seal_changed_at.load(Ordering::Relaxed) {
+        0 if app.store.is_shared() => app.started_at.plus_ms(GRACE_MS),
+        0 => app.started_at,
+        changed_at => Timestamp(changed_at).plus_ms(GRACE_MS),
     }
 }
 

@@ -130,10 +130,12 @@ async fn advance(app: &App, id: &SelfUpdateRequestId) -> Result<bool> {
     let now = app.now();
     let mut tx = app.store.begin().await?;
     let Some(request) = table::by_id(&mut tx, id).await? else { return Ok(false) };
+    let mut running = false;
     if let Some(before) = request.rollout.as_ref().filter(|r| r.state == RolloutState::Running) {
         let (open, failures) = table::batch_progress(&mut tx, id, before.current_batch).await?;
         let after = before.step(open, failures)?;
         let released = after.current_batch > before.current_batch;
+        running = after.state == RolloutState::Running;
         if after != *before {
             if !rollouts::update(&mut tx, Of::SelfUpdate(id), before.state, &after, now).await? {
                 return Ok(false);
@@ -151,7 +153,8 @@ async fn advance(app: &App, id: &SelfUpdateRequestId) -> Result<bool> {
     }
     let mut completed = 0;
     let progress = table::progress_of(&mut tx, std::slice::from_ref(id)).await?.remove(id).unwrap_or_default();
-    if progress.open() == 0 && table::complete(&mut tx, id, &progress.ended, now).await? {
+    // On PostgreSQL the last answer may come between the two looks: the rollout ends first, in the pass that it asked for.
+    if !running && progress.open() == 0 && table::complete(&mut tx, id, &progress.ended, now).await? {
         let mut done = request;
         done.status = SelfUpdateStatus::Completed;
         done.summary = Some(progress.ended);

@@ -75,11 +75,16 @@ fn unknown_algorithm(word: &str) -> String {
 fn bits_of(key: &KeyData) -> Result<i64, String> {
     match key {
         KeyData::Ed25519(_) => Ok(256),
-        KeyData::Ecdsa(point) => Ok(match point.curve() {
-            EcdsaCurve::NistP256 => 256,
-            EcdsaCurve::NistP384 => 384,
-            EcdsaCurve::NistP521 => 521,
-        }),
+        KeyData::Ecdsa(key) => {
+            let point = key.as_sec1_bytes();
+            let (bits, on_curve) = match key.curve() {
+                EcdsaCurve::NistP256 => (256, p256::PublicKey::from_sec1_bytes(point).is_ok()),
+                EcdsaCurve::NistP384 => (384, p384::PublicKey::from_sec1_bytes(point).is_ok()),
+                EcdsaCurve::NistP521 => (521, p521::PublicKey::from_sec1_bytes(point).is_ok()),
+            };
+            let problem = "is no ECDSA key: its point does not lie on the curve; was the line copied whole?";
+            on_curve.then_some(bits).ok_or_else(|| problem.to_owned())
+        }
         KeyData::Rsa(rsa) => {
             let modulus = rsa.n.as_positive_bytes().ok_or("has a negative modulus")?;
             let leading = modulus.first().map_or(0, |byte| i64::from(byte.leading_zeros()));
@@ -163,6 +168,20 @@ mod tests {
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(problem), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_point_must_lie_on_its_curve() {
+        use base64::Engine;
+        use base64::engine::general_purpose::STANDARD;
+        for line in [EC256, EC384, EC521] {
+            let mut words = line.split(' ');
+            let (algorithm, base64) = (words.next().unwrap(), words.next().unwrap());
+            let mut blob = STANDARD.decode(base64).unwrap();
+            *blob.last_mut().unwrap() ^= 1;
+            let error = parse(&format!("{algorithm} {}", STANDARD.encode(&blob))).unwrap_err();
+            assert!(error.contains("does not lie on the curve"), "{algorithm}: {error}");
         }
     }
 

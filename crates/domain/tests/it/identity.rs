@@ -1,8 +1,11 @@
 //! Users, logins, tokens and who is behind them.
 
+use std::time::Duration;
+
 use reeve_domain::identity::user::{Change, Create};
 use reeve_domain::identity::{api_token, authenticate, bootstrap, me, prune, session, user, write_uses};
 use reeve_store::{Topic, api_token as token_rows};
+use reeve_testkit::PATIENCE;
 use reeve_testkit::db::on_both;
 use reeve_types::access::StaticKey;
 use reeve_types::user::User;
@@ -371,6 +374,11 @@ async fn api_tokens_narrow_their_user() {
         let wide = api_token::Create { name: "wide".into(), scopes: vec![], expires_at: None };
         let (wide, _) = api_token::create(&bench.app, &narrow, wide).await.unwrap();
         assert_eq!(wide.scopes, ["edge.nodes.read", "self.manage"]);
+        // Nor does one that ends live on in another.
+        assert_eq!(wide.expires_at, Some(end));
+        let later = api_token::Create { name: "later".into(), scopes: vec![], expires_at: Some(end.plus_ms(1)) };
+        let error = api_token::create(&bench.app, &narrow, later).await.unwrap_err();
+        assert!(error.kind == ErrorKind::Invalid && error.details.contains_key("expires_at"), "{error:?}");
 
         // Last use, to the minute and in batches.
         assert_eq!(bench.count("api_tokens WHERE last_used_at IS NOT NULL").await, 0);
@@ -397,6 +405,44 @@ async fn api_tokens_narrow_their_user() {
         assert_eq!(api_token::delete(&bench.app, &bob, &row.id).await.unwrap_err().kind, ErrorKind::NotFound);
         api_token::delete(&bench.app, &actor, &row.id).await.unwrap();
         assert_eq!(api_token::delete(&bench.app, &actor, &row.id).await.unwrap_err().kind, ErrorKind::NotFound);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn streams_end_with_the_rights_of_who_watches() {
+    on_both(|db| async move {
+        let bench = Bench::new(db);
+        let alice = make(&bench, "alice", Role::Operator).await;
+        let tokens = login(&bench, "alice", PASSWORD).await.unwrap();
+        let actor = who(&bench, tokens.access_token.expose()).await.unwrap();
+        let input = api_token::Create { name: "ci".into(), scopes: vec![], expires_at: None };
+        let (token, secret) = api_token::create(&bench.app, &actor, input).await.unwrap();
+        let watch = |bearer: &Secret, permission| {
+            Box::pin(authenticate::revoked(bench.app.clone(), bearer.expose().to_owned(), permission))
+        };
+        let going_on = async |stream: &mut std::pin::Pin<Box<_>>| {
+            tokio::time::timeout(Duration::from_millis(50), stream).await.is_err()
+        };
+        let (mut session, mut narrow) =
+            (watch(&tokens.access_token, Permission::EventsRead), watch(&secret, Permission::EventsRead));
+        let mut role = watch(&tokens.access_token, Permission::WebhooksRead);
+        assert!(going_on(&mut session).await && going_on(&mut narrow).await && going_on(&mut role).await);
+        // The access token ends, the session does not.
+        bench.clock.advance_ms(3_600_000);
+        api_token::delete(&bench.app, &actor, &token.id).await.unwrap();
+        tokio::time::timeout(PATIENCE, narrow).await.expect("the token is gone");
+        assert!(going_on(&mut session).await && going_on(&mut role).await);
+        session::logout(&bench.app, &nobody_from("192.0.2.1"), &tokens.refresh_token).await.unwrap();
+        tokio::time::timeout(PATIENCE, session).await.expect("the session is over");
+        drop(role);
+
+        let tokens = login(&bench, "alice", PASSWORD).await.unwrap();
+        let mut role = watch(&tokens.access_token, Permission::WebhooksRead);
+        assert!(going_on(&mut role).await);
+        let viewer = Change { role: Some(Role::Viewer), ..Change::default() };
+        user::update(&bench.app, &Actor::system(), &alice.id, viewer).await.unwrap();
+        tokio::time::timeout(PATIENCE, role).await.expect("a viewer sees no webhooks");
     })
     .await;
 }

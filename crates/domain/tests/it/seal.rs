@@ -144,6 +144,42 @@ async fn a_running_server_takes_a_new_key_and_forgets_the_old_one() {
 }
 
 #[tokio::test]
+async fn a_rotation_goes_on_where_a_crash_stopped_it() {
+    on_both(|db| async move {
+        let bench = Bench::new(db);
+        let keys = Arc::new(FakeKeys::default());
+        bench.app.set_seal_keys(keys.clone());
+        check_keys(&bench.app).await.unwrap();
+        let stop = CancellationToken::new();
+        let loops = background::start(&bench.app, &stop);
+        let started = rotation::start(&bench.app, &Actor::system()).await.unwrap();
+        find("the wait for old transactions", async || {
+            let text = job::output(&bench.app, &Actor::system(), &started.job.id, 0, 10_000).await.unwrap().text;
+            if text.contains("waiting for transactions") { Ok(()) } else { Err(text) }
+        })
+        .await;
+        drop(loops);
+
+        bench.clock.advance_ms(20_000);
+        let config = reeve_domain::config::Config::with_keys(crate::keys());
+        let seal = reeve_domain::seal::Seal::new(keys.kept.lock().unwrap().clone()).unwrap();
+        let ids = Arc::new(reeve_types::id::SystemIds);
+        let next = Arc::new(App::new(bench.app.store.clone(), bench.clock.clone(), ids, seal, config, "server".into()));
+        next.set_seal_keys(keys.clone());
+        let _loops = background::start(&next, &stop);
+        let again = next.now();
+        let bench = Bench { app: next, ..bench };
+        assert_eq!(ended(&bench, &started.job.id).await.job.state, JobState::Succeeded);
+        assert_eq!(bench.app.seal.key_ids().len(), 1);
+        // Who sealed with the old key is dead. A transaction of theirs may live on in PostgreSQL for a while.
+        let took_ms = bench.app.now().ms_since(again);
+        assert!(bench.app.store.is_shared() || took_ms < 30_000, "{took_ms}");
+        stop.cancel();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_key_that_cannot_be_kept_is_not_used() {
     on_both(|db| async move {
         let bench = Bench::new(db);

@@ -47,13 +47,25 @@ async fn drain_ends_streams_and_cuts_what_does_not_end() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_with_the_right_to_it() {
+    let toy = Toy::start(kit()).await;
+    let mut stream = toy.request(Method::GET, "/stream", "leaving").send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    let end = async { while stream.chunk().await.unwrap().is_some() {} };
+    tokio::time::timeout(Duration::from_secs(20), end).await.expect("the stream goes on");
+    assert_eq!(toy.get("/things", "leaving").await.0, 200, "other answers are whole");
+}
+
+#[tokio::test]
 async fn clients_that_send_no_request_are_let_go() {
     let options = ListenerOptions { header_timeout: Duration::from_secs(1), ..Default::default() };
     let toy = Toy::start_with(kit(), options, client(None)).await;
-    let mut slow = TcpStream::connect(toy.address).await.unwrap();
-    slow.write_all(b"GET /open HTTP/1.1\r\nHost:").await.unwrap();
-    let mut rest = Vec::new();
-    slow.read_to_end(&mut rest).await.unwrap();
+    for start in ["GET /open HTTP/1.1\r\nHost:", "", "PRI * HT"] {
+        let mut slow = TcpStream::connect(toy.address).await.unwrap();
+        slow.write_all(start.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        tokio::time::timeout(Duration::from_secs(20), slow.read_to_end(&mut rest)).await.expect(start).unwrap();
+    }
     assert_eq!(toy.get("/open", "").await.0, 200);
 }
 

@@ -160,7 +160,7 @@ impl Envelope for Plain {
     }
 }
 
-/// `writer` may everything here, `reader` only reads.
+/// `writer` may everything here, `reader` only reads, and `leaving` loses that right once it is granted.
 pub struct Keys;
 
 impl Authenticate for Keys {
@@ -169,7 +169,7 @@ impl Authenticate for Keys {
             Some("writer") => {
                 (StaticKey::Master, vec![Permission::NodesRead, Permission::NodesWrite, Permission::MetricsRead])
             }
-            Some("reader") => (StaticKey::Api, vec![Permission::NodesRead]),
+            Some("reader" | "leaving") => (StaticKey::Api, vec![Permission::NodesRead]),
             _ => return async { Ok(None) }.boxed(),
         };
         let actor = Actor {
@@ -178,6 +178,10 @@ impl Authenticate for Keys {
             request: Default::default(),
         };
         async move { Ok(Some(actor)) }.boxed()
+    }
+
+    fn revoked(&self, bearer: &str, _: Permission) -> BoxFuture<'static, ()> {
+        if bearer == "leaving" { async {}.boxed() } else { futures::future::pending().boxed() }
     }
 }
 

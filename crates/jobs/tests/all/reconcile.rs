@@ -68,13 +68,18 @@ async fn passes_come_by_timer_by_poke_and_by_topic() {
         };
         assert_eq!(passes().await, 1, "at the start");
         assert_eq!(passes().await, 1);
+        bench.clock.advance_ms(-3_600_000);
+        assert_eq!(passes().await, 2, "a clock that was set back does not put passes off by an hour");
+        assert_eq!(passes().await, 2);
+        bench.clock.advance_ms(3_600_000);
+        assert_eq!(passes().await, 3);
         bench.clock.advance_ms(66_001);
-        assert_eq!(passes().await, 2, "by timer");
+        assert_eq!(passes().await, 4, "by timer");
         assert!(pokes.poke("note") && !pokes.poke("nobody"));
-        assert_eq!(passes().await, 3, "by poke");
+        assert_eq!(passes().await, 5, "by poke");
         bench.store().wake(Topic::Executions);
-        assert_eq!(passes().await, 4, "by topic");
-        assert_eq!(passes().await, 4);
+        assert_eq!(passes().await, 6, "by topic");
+        assert_eq!(passes().await, 6);
     })
     .await;
 }

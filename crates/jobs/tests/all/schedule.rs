@@ -52,6 +52,21 @@ async fn missed_ticks_are_made_up_for_by_one() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_set_back_does_not_put_ticks_off() {
+    on_both(|db| async move {
+        let bench = Bench::new(db);
+        let mut runner = bench.runner_of(registry());
+        runner.run_until_idle().await.unwrap();
+        bench.clock.advance_ms(-3_600_000);
+        runner.run_until_idle().await.unwrap();
+        bench.clock.advance_ms(60_000);
+        runner.run_until_idle().await.unwrap();
+        assert_eq!(bench.yard.notes().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn jitter_moves_ticks_and_failures_are_reported() {
     on_both(|db| async move {
         let bench = Bench::new(db);

@@ -95,3 +95,39 @@ async fn arguments_are_taken_by_number_wherever_they_stand() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn prepared_statements_are_not_kept_without_an_end() {
+    on_both(|db| async move {
+        let mut tx = db.store.begin().await.unwrap();
+        for number in 0..700 {
+            let row: i64 = tx.one(&format!("SELECT CAST({number} AS BIGINT)"), &[]).await.unwrap().get().unwrap();
+            assert_eq!(row, number);
+        }
+        if db.store.is_shared() {
+            let kept: i64 = tx.one("SELECT count(*) FROM pg_prepared_statements", &[]).await.unwrap().get().unwrap();
+            assert!(kept <= 300, "{kept}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lists_of_texts_hold_any_text() {
+    on_both(|db| async move {
+        let mut tx = db.store.read().await.unwrap();
+        let texts = ["a\0b", "\\u0000", "\"", "ü\n", ""];
+        let sql = format!("SELECT count(*) FROM ({}) AS t", dialect::json_texts(&tx, "$1"));
+        let found: i64 = tx.one(&sql, args![dialect::json_text(&texts).unwrap()]).await.unwrap().get().unwrap();
+        assert_eq!(found, 5);
+        let sql = format!(
+            "SELECT 1 FROM ({}) AS t WHERE t.v = $2",
+            format_args!("SELECT CAST($2 AS TEXT) AS v WHERE $2 IN ({})", dialect::json_texts(&tx, "$1"))
+        );
+        for text in ["a\u{2400}b", "\\u0000", "\"", "ü\n", ""] {
+            let found = tx.opt(&sql, args![dialect::json_text(&texts).unwrap(), text]).await.unwrap();
+            assert!(found.is_some(), "{text:?}");
+        }
+    })
+    .await;
+}

@@ -104,3 +104,23 @@ async fn an_event_that_left_the_feed_cannot_be_sent_again() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_receiver_answers_can_be_written_down() {
+    on_both(|db| async move {
+        let hooks = Hooks::new(db).await;
+        let answers: [&'static [u8]; 4] = [b"{\"a\": \"\\u0000\"}", b"a\0b", b"\\u0000", b"\xff\xfe \\"];
+        hooks.receivers.answer(move |got, _| {
+            let body = bytes::Bytes::from_static(answers[usize::try_from(got.number()).unwrap()]);
+            Ok(reeve_ports::fetch::Answer { status: 200, retry_after: None, body, truncated: false })
+        });
+        hooks.webhook("http://one/", &[A]).await;
+        hooks.happen(A, 0..4).await;
+        hooks.await_delivered(4).await;
+        let log = hooks.log(DeliveryFilter::default()).await;
+        let mut kept: Vec<&str> = log.iter().filter_map(|d| d.answer.as_deref()).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, ["\\u0000", "a\u{2400}b", "{\"a\": \"\\u0000\"}", "\u{fffd}\u{fffd} \\"]);
+    })
+    .await;
+}
