@@ -379,6 +379,11 @@ impl Api {
                 "its certificate is not trusted".to_owned(),
                 "give the server's certificate with --ca FILE (or --insecure, to check nothing)".to_owned(),
             )
+        } else if lower.contains("invalidcontenttype") || lower.contains("corrupt message") {
+            (
+                "it does not speak TLS".to_owned(),
+                format!("write {} if it serves plain HTTP", self.url.replacen("https:", "http:", 1)),
+            )
         } else if lower.contains("dns") || lower.contains("lookup") {
             (
                 "the host name is not known".to_owned(),

@@ -39,6 +39,11 @@ pub enum Failure {
         /// What to do.
         next: String,
     },
+    /// No server is known at all.
+    NoServer {
+        /// What to do.
+        next: String,
+    },
     /// The server answered with an error.
     Refused(Box<Refusal>),
     /// Something on this machine went wrong.
@@ -50,6 +55,8 @@ pub enum Failure {
     },
     /// The reader of standard output has gone.
     PipeClosed,
+    /// Somebody pressed Ctrl-C at a question.
+    Interrupted,
 }
 
 /// An error answer of the server.
@@ -99,9 +106,10 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage { .. } => USAGE,
-            Self::Unreachable { .. } => NOT_REACHED,
+            Self::Unreachable { .. } | Self::NoServer { .. } => NOT_REACHED,
             Self::Refused(_) | Self::Local { .. } => FAILED,
             Self::PipeClosed => PIPE_CLOSED,
+            Self::Interrupted => INTERRUPTED,
         }
     }
 
@@ -113,10 +121,10 @@ impl Failure {
     /// The next step, if one is known.
     pub fn next_step(&self) -> Option<String> {
         match self {
-            Self::Usage { next, .. } | Self::Unreachable { next, .. } => Some(next.clone()),
+            Self::Usage { next, .. } | Self::Unreachable { next, .. } | Self::NoServer { next } => Some(next.clone()),
             Self::Refused(refusal) => refusal.next_step(),
             Self::Local { next, .. } => next.clone(),
-            Self::PipeClosed => None,
+            Self::PipeClosed | Self::Interrupted => None,
         }
     }
 }
@@ -128,8 +136,10 @@ impl fmt::Display for Failure {
             Self::Unreachable { url, why, .. } => {
                 write!(f, "cannot reach the server at {url}: {why}")
             }
+            Self::NoServer { .. } => f.write_str("not logged in to any server"),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::PipeClosed => f.write_str("the reader of the output has gone"),
+            Self::Interrupted => f.write_str("interrupted"),
         }
     }
 }
@@ -143,13 +153,51 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+/// What a request was about.
+struct Place {
+    noun: &'static str,
+    /// The command that lists them.
+    list: &'static str,
+    /// The one that was named, unless it was about all of them.
+    name: Option<String>,
+}
+
+/// Collections of the edge surface and of the console, and what people call what is in them.
+const PLACES: &[(&str, &str, &str)] = &[
+    ("clusters", "cluster", "cluster list"),
+    ("nodes", "node", "node list"),
+    ("enrollment_keys", "key", "key list"),
+    ("commands", "command", "command list"),
+    ("command_executions", "execution", "execution list"),
+    ("aliases", "alias", "alias list"),
+    ("ssh_usernames", "SSH username", "ssh-user list"),
+    ("ssh_public_keys", "SSH public key", "ssh-user key list"),
+    ("self_update_requests", "self-update", "self-update list"),
+    ("webhooks", "webhook", "webhook list"),
+    ("users", "user", "user list"),
+    ("tokens", "token", "token list"),
+    ("jobs", "job", "job list"),
+];
+
 impl Refusal {
+    fn place(&self) -> Option<Place> {
+        let path = self.request.split_once(' ')?.1;
+        let mut segments = path.split('/').skip_while(|segment| !PLACES.iter().any(|place| place.0 == *segment));
+        let collection = segments.next()?;
+        let (_, noun, list) = PLACES.iter().find(|place| place.0 == collection)?;
+        Some(Place { noun, list, name: segments.next().map(unescaped) })
+    }
+
     fn permission(&self) -> Option<String> {
-        ["permission", "required", "required_permission"].iter().find_map(|key| match self.details.get(key)? {
-            Value::String(name) => Some(name.clone()),
-            Value::Array(names) => names.first()?.as_str().map(str::to_owned),
-            _ => None,
-        })
+        let told = ["permission", "required", "required_permission"].iter().find_map(|key| {
+            match self.details.get(key)? {
+                Value::String(name) => Some(name.as_str()),
+                Value::Array(names) => names.first()?.as_str(),
+                _ => None,
+            }
+        })?;
+        // Surfaces that tell it as the problem of a field write "`edge.nodes.read` is missing".
+        Some(told.split('`').nth(1).unwrap_or(told).to_owned())
     }
 
     /// `field: message` for every field error.
@@ -182,9 +230,21 @@ impl Refusal {
                 ),
                 None => "use credentials with more rights (`reeve whoami` shows yours)".to_owned(),
             },
-            404 => "check the name; the `list` command of the same noun shows what exists".to_owned(),
+            404 => match self.place() {
+                Some(Place { list, name: Some(_), .. }) => format!("`reeve {list}` shows which there are"),
+                Some(Place { name: None, .. }) if self.request.starts_with("GET ") => {
+                    "give the URL of the console listener (by default port 7400)".to_owned()
+                }
+                _ => match self.message.strip_suffix(" not found") {
+                    Some(noun @ ("workspace" | "server" | "operation" | "workflow" | "plan" | "provider")) => {
+                        format!("`reeve {noun} list` shows which there are")
+                    }
+                    _ => "check the name; the `list` command of the same noun shows what exists".to_owned(),
+                },
+            },
             409 => "nothing was changed; resolve the reason above and try again".to_owned(),
             400 | 422 => "correct the fields above; --help shows what the command takes".to_owned(),
+            413 => "give less at once; what is large can be fetched by the command itself".to_owned(),
             429 => "wait a moment and try again".to_owned(),
             503 => "the server cannot do this at present; `reeve doctor` says why".to_owned(),
             500..=599 => match &self.request_id {
@@ -194,6 +254,22 @@ impl Refusal {
             _ => return None,
         })
     }
+}
+
+/// A segment of a path as somebody wrote it.
+fn unescaped(segment: &str) -> String {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.get(..2).and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
+        let (byte, length) = match code {
+            Some(code) if *first == b'%' => (code, 3),
+            _ => (*first, 1),
+        };
+        bytes.push(byte);
+        rest = &rest[length..];
+    }
+    crate::out::one_line(&String::from_utf8_lossy(&bytes))
 }
 
 impl fmt::Display for Refusal {
@@ -206,6 +282,16 @@ impl fmt::Display for Refusal {
                     None => write!(f, "not allowed: {} ({})", self.request, self.message),
                 };
             }
+            // The bare sentence of a surface names nothing.
+            404 if self.message == "Resource not found" => match self.place() {
+                Some(Place { noun, name: Some(name), .. }) => {
+                    return write!(f, "no {noun} is called '{name}' (404 {})", self.code);
+                }
+                Some(Place { name: None, .. }) if self.request.starts_with("GET ") => {
+                    return write!(f, "{} does not know {} (404 {})", self.url, self.request, self.code);
+                }
+                _ => {}
+            },
             _ => {}
         }
         let fields = self.field_errors();
@@ -255,6 +341,32 @@ mod tests {
         let failure = refusal(403, "forbidden", "Forbidden", json!({"permission": "node.delete"}));
         assert_eq!(failure.to_string(), "not allowed: GET /edge/api/v1/nodes needs the permission node.delete");
         assert!(failure.next_step().unwrap().contains("node.delete"));
+        let failure = refusal(403, "forbidden", "x", json!({"permission": ["`edge.commands.run` is missing"]}));
+        assert!(failure.to_string().ends_with("needs the permission edge.commands.run"), "{failure}");
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let missing = |request: &str| {
+            let Failure::Refused(mut refusal) = refusal(404, "not_found", "Resource not found", Value::Null) else {
+                unreachable!()
+            };
+            refusal.request = request.into();
+            let failure = Failure::Refused(refusal);
+            (failure.to_string(), failure.next_step().unwrap())
+        };
+        assert_eq!(
+            missing("POST /edge/api/v1/clusters/no%20such/enrollment_keys"),
+            (
+                "no cluster is called 'no such' (404 not_found)".into(),
+                "`reeve cluster list` shows which there are".into()
+            )
+        );
+        // Another listener than the console's.
+        let (what, next) = missing("GET /edge/api/v1/nodes");
+        assert_eq!(what, "http://h:1 does not know GET /edge/api/v1/nodes (404 not_found)");
+        assert!(next.contains("console listener"), "{next}");
+        assert_eq!(missing("GET /api/member").0, "Resource not found (404 not_found)");
     }
 
     #[test]

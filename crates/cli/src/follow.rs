@@ -148,7 +148,11 @@ fn is_passing(failure: &Failure) -> bool {
     match failure {
         Failure::Unreachable { .. } => true,
         Failure::Refused(refusal) => refusal.status >= 500 || refusal.status == 429,
-        Failure::Usage { .. } | Failure::Local { .. } | Failure::PipeClosed => false,
+        Failure::Usage { .. }
+        | Failure::NoServer { .. }
+        | Failure::Local { .. }
+        | Failure::PipeClosed
+        | Failure::Interrupted => false,
     }
 }
 

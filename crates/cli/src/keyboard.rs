@@ -79,6 +79,66 @@ impl Drop for Keyboard {
     }
 }
 
+/// The terminal without echo, put back when this is dropped.
+struct Unseen(Termios);
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        tcsetattr(io::stdin(), OptionalActions::Flush, &self.0).ok();
+    }
+}
+
+/// A line that is not shown while it is typed; `None` after Ctrl-C. Keys are read one by one: a signal would end the
+/// process and leave the person with a terminal that shows nothing.
+pub fn unseen_line() -> io::Result<Option<String>> {
+    let stdin = io::stdin();
+    let before = tcgetattr(&stdin)?;
+    let mut raw = before.clone();
+    raw.make_raw();
+    raw.output_modes = before.output_modes;
+    let _unseen = Unseen(before);
+    tcsetattr(&stdin, OptionalActions::Flush, &raw)?;
+    let (mut line, mut byte) = (Vec::new(), [0_u8; 1]);
+    loop {
+        match rustix::io::read(stdin.as_fd(), &mut byte) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        match typed(&mut line, byte[0]) {
+            Typed::More => {}
+            Typed::Line => break,
+            Typed::Interrupt => return Ok(None),
+        }
+    }
+    String::from_utf8(line).map(Some).map_err(|_| io::Error::other("what was typed is not UTF-8"))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Typed {
+    More,
+    Line,
+    Interrupt,
+}
+
+/// What a key does to the line.
+fn typed(line: &mut Vec<u8>, byte: u8) -> Typed {
+    match byte {
+        b'\r' | b'\n' => return Typed::Line,
+        3 => return Typed::Interrupt,
+        // Ctrl-D
+        4 if line.is_empty() => return Typed::Interrupt,
+        // Backspace takes a whole letter.
+        8 | 127 => while line.pop().is_some_and(|gone| gone & 0xc0 == 0x80) {},
+        // Ctrl-U
+        21 => line.clear(),
+        0..32 => {}
+        byte => line.push(byte),
+    }
+    Typed::More
+}
+
 fn read(keys: &mpsc::Sender<Key>, wanted: &AtomicBool) {
     let stdin = io::stdin();
     let mut bytes = [0_u8; 64];
@@ -154,6 +214,21 @@ fn sequence(after: &str) -> (Option<Key>, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unseen_line_can_be_edited_and_left() {
+        let ends = |keys: &[u8]| {
+            let mut line = Vec::new();
+            let end = keys.iter().map(|key| typed(&mut line, *key)).find(|end| *end != Typed::More);
+            (end, String::from_utf8(line).unwrap())
+        };
+        assert_eq!(ends("gehéim\r".as_bytes()), (Some(Typed::Line), "gehéim".into()));
+        assert_eq!(ends("geé\x7f\x08heim\n".as_bytes()), (Some(Typed::Line), "gheim".into()));
+        assert_eq!(ends(b"wrong\x15right\r"), (Some(Typed::Line), "right".into()));
+        assert_eq!(ends(b"half\x03").0, Some(Typed::Interrupt));
+        assert_eq!(ends(b"\x04").0, Some(Typed::Interrupt));
+        assert_eq!(ends(b"\x7f\x04x").0, Some(Typed::Interrupt));
+    }
 
     #[test]
     fn keys_are_told_apart() {

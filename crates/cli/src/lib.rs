@@ -17,6 +17,7 @@ mod human;
 mod keyboard;
 mod names;
 mod out;
+mod safe;
 mod sse;
 mod table;
 mod target;

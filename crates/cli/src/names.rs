@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use crate::api::{Api, EDGE, Query};
 use crate::failure::{Failure, Outcome};
+use crate::out::one_line;
 
-/// How many nodes are looked at when a name is given instead of an id.
+/// How many nodes, or other things of one kind, are looked at when a name is given instead of an id.
 const NODES_SEARCHED: usize = 20_000;
 const RECENT: usize = 100;
 /// The shortest part of an id that names one.
@@ -18,7 +19,9 @@ const LAST: &str = "last";
 
 /// The name by which people know a node: alias, `name` label, host name, or the start of its id.
 pub fn of_node(node: &Value) -> String {
-    node_names(node).into_iter().next().unwrap_or_else(|| short(node.get("id").and_then(Value::as_str).unwrap_or("-")))
+    // Host names and labels are what the machine says: no line ends in a name before the output of others.
+    let name = node_names(node).into_iter().next().map(|name| one_line(&name));
+    name.unwrap_or_else(|| short(node.get("id").and_then(Value::as_str).unwrap_or("-")))
 }
 
 /// The start of an id.
@@ -76,6 +79,23 @@ fn find_node(nodes: &[Value], reference: &str) -> Outcome<String> {
         named
     };
     only("node", reference, found)
+}
+
+/// The id of the one in a list that `reference` names: its id, the start of it, or what stands at `name_key`.
+pub async fn listed_id(api: &Api, noun: &str, path: &str, name_key: &str, reference: &str) -> Outcome<String> {
+    if let Some(id) = as_id(reference) {
+        return Ok(id);
+    }
+    let rows = api.list(path, &Query::new(), NODES_SEARCHED).await?.rows;
+    let word = |row: &Value, key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let ids = |wanted: &dyn Fn(&Value) -> bool| -> Vec<String> {
+        rows.iter().filter(|row| wanted(row)).map(|row| word(row, "id")).collect()
+    };
+    let mut found = ids(&|row| word(row, name_key) == reference || word(row, "id") == reference);
+    if found.is_empty() && reference.len() >= SHORTEST_PART {
+        found = ids(&|row| word(row, "id").starts_with(&reference.to_lowercase()));
+    }
+    only(noun, reference, found)
 }
 
 /// The id of the command, execution or job that `reference` names: an id, `last`, or a part of a recent id.
@@ -147,8 +167,11 @@ impl NodeNames {
         Self(pairs.collect())
     }
 
-    /// A node's name, or the start of its id.
+    /// A node's name, or the start of its id; a mark for a node that is gone.
     pub fn get(&self, node_id: &str) -> String {
+        if node_id.is_empty() {
+            return "(deleted)".to_owned();
+        }
         self.0.get(node_id).cloned().unwrap_or_else(|| short(node_id))
     }
 }

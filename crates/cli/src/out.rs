@@ -7,11 +7,14 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use console::{Style, Term};
 
 use crate::failure::{Failure, Outcome};
+use crate::safe::{self, Allowed, Filter};
 
 /// Standard output and standard error, and what is known about them.
 pub struct Out {
     stdout: Box<dyn Write + Send>,
     stderr: Box<dyn Write + Send>,
+    /// Of result text that comes in pieces.
+    filter: Filter,
     /// Columns of the terminal that standard output is, `None` for a pipe or a file.
     pub width: Option<usize>,
     /// Whether standard error is a terminal: progress bars and prompts are for people only.
@@ -39,6 +42,7 @@ impl Out {
         Self {
             stdout: Box::new(BufWriter::new(stdout)),
             stderr: Box::new(stderr),
+            filter: Filter::default(),
             width,
             err_is_terminal,
             colour: allowed && (forced || width.is_some()),
@@ -48,20 +52,48 @@ impl Out {
 
     /// Streams of the caller's choice: for tests.
     pub fn to(stdout: Box<dyn Write + Send>, stderr: Box<dyn Write + Send>, width: Option<usize>) -> Self {
-        Self { stdout, stderr, width, err_is_terminal: false, colour: false, err_colour: false }
+        let filter = Filter::default();
+        Self { stdout, stderr, filter, width, err_is_terminal: false, colour: false, err_colour: false }
     }
 
-    /// One line of a result.
+    /// One line of a result. A pipe gets it as it is, a terminal what cannot steer it.
     pub fn line(&mut self, text: &str) -> Outcome<()> {
-        self.stdout.write_all(text.as_bytes())?;
+        match self.width {
+            Some(_) => {
+                let allowed = Allowed { colour: self.colour, carriage_return: false };
+                self.stdout.write_all(safe::text(text, allowed).as_bytes())?;
+            }
+            None => self.stdout.write_all(text.as_bytes())?,
+        }
         self.stdout.write_all(b"\n")?;
         Ok(())
     }
 
-    /// Result text as it is.
+    /// A piece of result text; a pipe gets it as it is, a terminal what cannot steer it.
     pub fn raw(&mut self, text: &str) -> Outcome<()> {
+        match self.width {
+            Some(_) => {
+                let allowed = Allowed { colour: self.colour, carriage_return: true };
+                let text = self.filter.pass(text, allowed);
+                self.stdout.write_all(text.as_bytes())?;
+            }
+            None => self.stdout.write_all(text.as_bytes())?,
+        }
+        Ok(())
+    }
+
+    /// Steers the terminal: for text of our own only.
+    pub fn steer(&mut self, text: &str) -> Outcome<()> {
         self.stdout.write_all(text.as_bytes())?;
         Ok(())
+    }
+
+    /// A message as standard error gets it.
+    fn message(&self, text: &str) -> String {
+        match self.err_is_terminal {
+            true => safe::text(text, Allowed { colour: self.err_colour, carriage_return: false }),
+            false => text.to_owned(),
+        }
     }
 
     /// Makes what was written visible.
@@ -75,6 +107,7 @@ impl Out {
     pub fn note(&mut self, text: &str) -> Outcome<()> {
         // Results first, so that both streams on one terminal read in order.
         self.stdout.flush()?;
+        let text = self.message(text);
         self.stderr.write_all(text.as_bytes())?;
         self.stderr.write_all(b"\n")?;
         Ok(())
@@ -83,6 +116,7 @@ impl Out {
     /// A prompt without a line end, on standard error.
     pub fn prompt(&mut self, text: &str) -> Outcome<()> {
         self.stdout.flush()?;
+        let text = self.message(text);
         self.stderr.write_all(text.as_bytes())?;
         self.stderr.flush()?;
         Ok(())
@@ -90,7 +124,7 @@ impl Out {
 
     /// Reports a failure in two lines and says nothing when nobody listens.
     pub fn failure(&mut self, failure: &Failure) {
-        if matches!(failure, Failure::PipeClosed) {
+        if matches!(failure, Failure::PipeClosed | Failure::Interrupted) {
             return;
         }
         let head = if self.err_colour { paint("error:", &Style::new().red().bold()) } else { "error:".to_owned() };
@@ -100,6 +134,7 @@ impl Out {
         }
         // A closed standard error leaves nobody to tell; the exit code still speaks.
         self.stdout.flush().ok();
+        let text = self.message(&text);
         self.stderr.write_all(text.as_bytes()).ok();
         self.stderr.flush().ok();
     }
@@ -115,22 +150,14 @@ pub fn paint(text: &str, style: &Style) -> String {
     style.clone().force_styling(true).apply_to(text).to_string()
 }
 
-/// `text` made safe for one terminal line: control characters of a remote machine must not move our cursor.
+/// `text` made safe for one terminal line: what a remote machine wrote must not move our cursor.
 pub fn one_line(text: &str) -> String {
     let text = text.trim_end_matches(['\n', '\r']);
-    if !text.chars().any(char::is_control) {
+    if !text.chars().any(safe::is_steering) {
         return text.to_owned();
     }
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => line.push('⏎'),
-            '\t' => line.push(' '),
-            c if c.is_control() => line.push('\u{fffd}'),
-            c => line.push(c),
-        }
-    }
-    line
+    let text = safe::text(text, Allowed { colour: false, carriage_return: false });
+    text.replace('\n', "⏎").replace('\t', " ")
 }
 
 #[cfg(test)]
@@ -141,5 +168,6 @@ mod tests {
     fn one_line_keeps_text_and_defuses_control_characters() {
         assert_eq!(one_line("plain\n"), "plain");
         assert_eq!(one_line("a\nb\tc\u{1b}[2J"), "a⏎b c\u{fffd}[2J");
+        assert_eq!(one_line("\u{1b}[31mred\u{1b}[0m \u{202e}back"), "red \u{fffd}back");
     }
 }

@@ -116,10 +116,16 @@ fn at_url(world: &World, globals: &Globals, url: &str) -> Outcome<Target> {
 fn known(world: &World, globals: &Globals, has_token: bool) -> Outcome<Target> {
     let named = context_name(world, globals);
     // A data directory named on purpose says more than whichever context happens to be current.
+    // Never on to another server when it is silent: what was meant for this one would happen there.
     if named.is_none()
-        && let Some(target) = world.var("REEVE_DATA").and_then(|folder| local_in(Path::new(folder)))
+        && let Some(folder) = world.var("REEVE_DATA")
     {
-        return Ok(target);
+        return local_in(Path::new(folder)).ok_or_else(|| Failure::Unreachable {
+            url: folder.to_owned(),
+            why: "REEVE_DATA names it, and no server runs there whose run.json and credentials.json can be read"
+                .to_owned(),
+            next: format!("start one with `reeve up --data {folder}`, or unset REEVE_DATA"),
+        });
     }
     if let Ok(store) = Store::at_home(&world.vars) {
         let contexts = store.read()?;
@@ -144,10 +150,9 @@ fn known(world: &World, globals: &Globals, has_token: bool) -> Outcome<Target> {
             insecure: false,
             origin: "the default URL".to_owned(),
         }),
-        None => Err(Failure::local_with(
-            "not logged in to any server",
-            format!("log in with `reeve login {DEFAULT_URL}`, or start a server here with `reeve up`"),
-        )),
+        None => Err(Failure::NoServer {
+            next: format!("log in with `reeve login {DEFAULT_URL}`, or start a server here with `reeve up`"),
+        }),
     }
 }
 

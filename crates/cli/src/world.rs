@@ -72,9 +72,12 @@ impl World {
             Input::Lines(lines) => lines.pop_front().ok_or_else(gone),
             Input::Process if std::io::stdin().is_terminal() => {
                 self.out.prompt(&format!("{prompt}: "))?;
-                let term = Term::stderr();
-                let answer = if secret { term.read_secure_line() } else { term.read_line() };
-                Ok(answer?)
+                if !secret {
+                    return Ok(Term::stderr().read_line()?);
+                }
+                let answer = crate::keyboard::unseen_line();
+                self.out.note("")?;
+                answer?.ok_or(Failure::Interrupted)
             }
             Input::Process => {
                 let mut line = String::new();

@@ -382,19 +382,6 @@ async fn perform(app: &App, actor: &Actor, plan: &Plan, secrets: Option<Secret>)
     operation::retry::ask(app, actor, asked).await
 }
 
-/// Whether a plan can be applied still.
-///
-/// # Errors
-/// As the store.
-pub async fn is_current(app: &App, plan: &Plan) -> Result<bool> {
-    let mut tx = app.store.read().await?;
-    let Some(workspace) = workspaces::get(&mut tx, &plan.workspace_id).await? else { return Ok(false) };
-    drop(tx);
-    let own = taskserv::layers::digest(&workspace).await;
-    let mut tx = app.store.read().await?;
-    Ok(plan.applied_by.is_none() && fingerprint(&mut tx, &workspace, own.as_deref()).await? == plan.fingerprint)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

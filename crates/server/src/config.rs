@@ -12,6 +12,8 @@ use reeve_domain::config::{Cron, ExecutionPruning};
 use reeve_types::workspace::Defaults;
 use serde::{Deserialize, Serialize};
 
+use crate::environment::{ORIGINAL_NAMES, is_setting};
+
 /// Seconds of a day.
 const DAY: f64 = 86_400.0;
 
@@ -258,36 +260,11 @@ impl Default for Settings {
     }
 }
 
-/// Whether the environment's `REEVE_<name>` is one of the settings.
-fn is_setting(name: &str) -> bool {
-    let first = name.split("__").next().unwrap_or_default().to_ascii_lowercase();
-    serde_json::to_value(Settings::default()).is_ok_and(|defaults| defaults.get(&first).is_some())
+/// What the API takes for a cluster's name; it becomes a part of host names.
+fn is_cluster_name(name: &str) -> bool {
+    let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=24).contains(&name.len()) && name.chars().all(label) && !name.starts_with('-') && !name.ends_with('-')
 }
-
-/// Names of the original's environment that are understood without the `REEVE_` prefix.
-const ORIGINAL_NAMES: [&str; 21] = [
-    "MASTER_KEY",
-    "API_KEY",
-    "METRICS_KEY",
-    "MCP_KEY",
-    "PROXY_KEY",
-    "DEFAULT_CLUSTER_NAME",
-    "PUBLIC_ENROLLMENT_KEY_ENABLED",
-    "ADMIN_CLUSTER_NAME",
-    "ADMIN_CLUSTER_SUBNET",
-    "ZOMBIE_ADMIN_CHECKIN_THRESHOLD_MINUTES",
-    "ADMIN_MAX_WIREGUARD_PEERS",
-    "CLUSTER_SUBNET_PREFIX",
-    "CORE_NAME",
-    "METRICS_SCRAPE_TIMEOUT_MS",
-    "METRICS_BASE_URL",
-    "EXECUTION_PRUNING_ENABLED",
-    "EXECUTION_PRUNING_SCHEDULE",
-    "EXECUTION_RETENTION_DAYS",
-    "WEBHOOK_MAX_ATTEMPTS",
-    "WEBHOOK_ALLOW_PRIVATE_IPS",
-    "EVENT_DELIVERY_MAX_AGE_SECONDS",
-];
 
 impl Settings {
     /// Reads all sources.
@@ -337,6 +314,11 @@ impl Settings {
         if self.default_cluster_name.as_deref() == Some("default") {
             bail!("default_cluster_name must not be `default`: that word stands for it in the API");
         }
+        if let Some(name) = self.default_cluster_name.as_deref().filter(|name| !is_cluster_name(name)) {
+            bail!(
+                "default_cluster_name must be 1 to 24 of a-z 0-9 and `-`, with a letter or digit at both ends; `{name}` is not"
+            );
+        }
         if self.heartbeat_secs < 0.05 || self.unreachable_after_secs <= self.heartbeat_secs {
             bail!("unreachable_after_secs must be more than heartbeat_secs, and that at least 0.05");
         }
@@ -357,13 +339,7 @@ impl Settings {
             bail!("admin_max_wireguard_peers must not be negative; {} is", self.admin_max_wireguard_peers);
         }
         let suffix = &self.admin_cluster_name;
-        let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if suffix.is_empty()
-            || suffix.len() > 18
-            || !suffix.chars().all(label)
-            || suffix.starts_with('-')
-            || suffix.ends_with('-')
-        {
+        if !is_cluster_name(suffix) || suffix.len() > 18 {
             bail!(
                 "admin_cluster_name must be 1 to 18 of a-z 0-9 and `-`, with a letter or digit at both ends; `{suffix}` is not"
             );
@@ -553,6 +529,14 @@ pub fn is_private(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clusters_names_are_those_of_the_api() {
+        assert!(is_cluster_name("main") && is_cluster_name("a") && is_cluster_name("eu-1"));
+        for wrong in ["", "Bad Name!", "-a", "a-", "Main", "a.b", "a234567890123456789012345"] {
+            assert!(!is_cluster_name(wrong), "{wrong}");
+        }
+    }
 
     #[test]
     fn hosts_and_ports() {

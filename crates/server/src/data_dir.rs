@@ -94,7 +94,20 @@ impl DataDir {
         if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
             bail!("another reeve server runs on {}; stop it, or choose another directory with --data", path.display());
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        let opened = Self { path: path.to_owned(), _lock: lock };
+        // Left by a server that was killed; nobody shall take it for this one before it is ready.
+        if opened.path.join("run.json").exists() {
+            opened.remove_run();
+        }
+        Ok(opened)
+    }
+
+    /// Whether a server runs on the directory. Makes and changes nothing.
+    pub fn is_in_use(path: &Path) -> bool {
+        File::open(path.join("lock")).is_ok_and(|lock| {
+            rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+                .is_err_and(|error| error == rustix::io::Errno::WOULDBLOCK)
+        })
     }
 
     /// This server's id and sealing keys; made at the first start. A key in the settings comes before the kept ones.
@@ -128,7 +141,8 @@ impl DataDir {
     pub fn credentials(&self, settings: &Settings, ids: &dyn Ids) -> Result<(Credentials, bool)> {
         let path = self.path.join("credentials.json");
         let kept: Option<Credentials> = read_json(&path)?;
-        let first = kept.is_none();
+        // A start that failed on its way has told nobody what it generated.
+        let first = kept.as_ref().is_none_or(|kept| kept.url.is_empty());
         let mut c = kept.unwrap_or_default();
         if c.username.is_empty() {
             c.username = "admin".into();

@@ -246,19 +246,21 @@ pub async fn run_locally(data: Option<PathBuf>) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // To look must not make one.
+    if !settings.data.is_dir() {
+        say::error(&format!(
+            "there is no data directory {}; name it with --data, or make one with `reeve up`",
+            settings.data.display()
+        ));
+        return ExitCode::FAILURE;
+    }
     let mut checks = vec![space(&settings.data), permissions(&settings.data)];
-    checks.push(match DataDir::open(&settings.data) {
-        Ok(_) => ok("lock", "no server runs on it".into()),
-        Err(error) => ok("lock", format!("{error:#}")),
-    });
-    checks.push(match reeve_store::Store::open_unmigrated(&settings.location()).await {
-        Ok(store) => match reeve_store::migrate::current(&store).await {
-            Ok(number) => {
-                ok("store", format!("schema {number}, this version knows {}", reeve_store::migrate::newest()))
-            }
-            Err(error) => bad("store", error.to_string(), "free space on the disk, or restore a backup"),
-        },
-        Err(error) => bad("store", error.to_string(), "check the path or the URL of the store"),
+    let in_use = DataDir::is_in_use(&settings.data);
+    checks.push(ok("lock", if in_use { "a server runs on it" } else { "no server runs on it" }.into()));
+    checks.push(if settings.store.is_none() && !settings.database().exists() {
+        bad("store", format!("there is no database {}", settings.database().display()), "start a server on it once")
+    } else {
+        store_without_server(&settings).await
     });
     for check in &checks {
         say::line(&format!("{:4} {:12} {}", if check.ok { "ok" } else { "BAD" }, check.name, check.detail));
@@ -267,4 +269,16 @@ pub async fn run_locally(data: Option<PathBuf>) -> ExitCode {
         }
     }
     if checks.iter().all(|c| c.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn store_without_server(settings: &Settings) -> Check {
+    match reeve_store::Store::open_unmigrated(&settings.location()).await {
+        Ok(store) => match reeve_store::migrate::current(&store).await {
+            Ok(number) => {
+                ok("store", format!("schema {number}, this version knows {}", reeve_store::migrate::newest()))
+            }
+            Err(error) => bad("store", error.to_string(), "free space on the disk, or restore a backup"),
+        },
+        Err(error) => bad("store", error.to_string(), "check the path or the URL of the store"),
+    }
 }

@@ -7,6 +7,7 @@ mod config;
 mod data_dir;
 mod dev;
 mod doctor;
+mod environment;
 mod say;
 mod seal_keys;
 mod seams;
@@ -93,7 +94,7 @@ async fn run(command: Command) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say::error(&format!("{error:#}"));
+            say::error(&say::causes(&error));
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,7 @@
 //! The server: everything wired together, from the data directory to the listeners, and stopped in order.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::backup;
 use crate::config::{ServeArgs, Settings, with_port, without_port};
 use crate::data_dir::{Credentials, DataDir};
 use crate::doctor::Doctor;
+use crate::environment::unread_variables;
 use crate::seal_keys::KeyFile;
 use crate::seams::{Bearers, Checks, Keys};
 use crate::{say, shared};
@@ -399,9 +401,18 @@ pub fn raise_file_limit() {
 pub fn logging(settings: &Settings) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&settings.log)
         .with_context(|| format!("`{}` is not a log filter; as in info or reeve=debug", settings.log))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal() && !plain)
+        .with_writer(std::io::stderr);
     let done = if settings.log_format == "json" { logs.json().try_init() } else { logs.try_init() };
-    done.map_err(|e| anyhow::anyhow!("logging was set up twice: {e}"))
+    done.map_err(|e| anyhow::anyhow!("logging was set up twice: {e}"))?;
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in unread_variables(names) {
+        tracing::warn!(name, "this environment variable is no setting of reeve and is not read");
+    }
+    Ok(())
 }
 
 /// Returns at Ctrl-C or SIGTERM.

@@ -9,7 +9,7 @@ use reeve_domain::command::{Create, Progress};
 use reeve_domain::{App, command, enrollment_key, node};
 use reeve_types::command::{TargetKind, Targeting};
 use reeve_types::enrollment_key::EnrollmentKeyFilter;
-use reeve_types::node::NodeFilter;
+use reeve_types::node::{NodeFilter, NodeStatus};
 use reeve_types::{Actor, NodeId, Page, Range, TextMatch};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
@@ -36,27 +36,42 @@ pub async fn run(mut args: ServeArgs) -> Result<()> {
     let started = Instant::now();
     let server = Server::start(settings).await?;
     say::progress(&format!("server ready in {} ms", started.elapsed().as_millis()));
-    let agent = match server.listeners.contains_key("agents") {
-        true => Some(welcome_agent(&server).await?),
-        false => None,
+    let mut agent = None;
+    // Ctrl-C counts from here on, also while the agent is waited for: it is a process that would be left behind.
+    let done = tokio::select! {
+        done = come_up(&server, &mut agent) => done,
+        stopped = stop_signal() => stopped,
     };
-    announce(&server).await?;
-    say::progress("Ctrl-C stops everything.");
-    stop_signal().await?;
     say::progress("stopping");
     if let Some(agent) = agent {
         stop_agent(agent).await;
     }
     server.stop().await;
     say::progress("stopped");
-    Ok(())
+    done
+}
+
+/// Brings up what belongs to the server and tells about it; ends only when that fails.
+async fn come_up(server: &Server, agent: &mut Option<Child>) -> Result<()> {
+    let welcomed = match server.listeners.contains_key("agents") {
+        true => welcome_agent(server, agent).await,
+        false => Ok(()),
+    };
+    if welcomed.is_err() && server.first_start {
+        let kept = server.settings.data.join("credentials.json");
+        say::progress(&format!("login and keys were made and are in {} (owner only)", kept.display()));
+    }
+    welcomed?;
+    announce(server).await?;
+    say::progress("Ctrl-C stops everything.");
+    std::future::pending().await
 }
 
 /// Starts the local agent and tries a first command on it.
-async fn welcome_agent(server: &Server) -> Result<Child> {
+async fn welcome_agent(server: &Server, agent: &mut Option<Child>) -> Result<()> {
     let started = Instant::now();
-    let child = start_agent(server).await?;
-    let node = wait_for_agent(server).await?;
+    let child = agent.insert(start_agent(server).await?);
+    let node = wait_for_agent(server, child).await?;
     say::progress(&format!("agent enrolled and healthy in {} ms: node {node}", started.elapsed().as_millis()));
     let started = Instant::now();
     let output = first_command(&server.app, &node).await?;
@@ -64,7 +79,7 @@ async fn welcome_agent(server: &Server) -> Result<Child> {
     for line in output.lines() {
         say::progress(&format!("    {line}"));
     }
-    Ok(child)
+    Ok(())
 }
 
 #[allow(clippy::disallowed_methods)] // the local agent is a process of its own, as on any other machine
@@ -94,22 +109,32 @@ fn local_endpoint(server: &Server) -> Option<String> {
     Some(crate::config::with_port(&host, bound.port()))
 }
 
-async fn wait_for_agent(server: &Server) -> Result<NodeId> {
-    let (app, system) = (&server.app, Actor::system());
-    let filter = NodeFilter { connected: Some(true), ..NodeFilter::default() };
+/// What the agent's own folder says of it.
+#[derive(serde::Deserialize)]
+struct Identity {
+    node_id: NodeId,
+}
+
+/// Waits for the agent that was started here, and for no other: those of other machines come back at the same time.
+async fn wait_for_agent(server: &Server, agent: &mut Child) -> Result<NodeId> {
+    let identity = server.settings.local_agent().join("identity.json");
+    let log = server.settings.data.join("agent.log");
     let started = Instant::now();
     while started.elapsed() < AGENT_PATIENCE {
-        let found = node::list(app, &system, &filter, &[], Page { number: 1, size: 1 }).await?;
-        if let Some(view) = found.items.into_iter().next() {
-            return Ok(view.node.id);
+        if let Some(status) = agent.try_wait()? {
+            bail!("the local agent ended at once ({status}); see {}", log.display());
+        }
+        let known =
+            std::fs::read_to_string(&identity).ok().and_then(|text| serde_json::from_str::<Identity>(&text).ok());
+        if let Some(Identity { node_id }) = known
+            && server.app.agents().is_connected(&node_id)
+            && node::get(&server.app, &Actor::system(), &node_id).await?.node.status == NodeStatus::Healthy
+        {
+            return Ok(node_id);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    bail!(
-        "the local agent did not connect in {} s; see {}",
-        AGENT_PATIENCE.as_secs(),
-        server.settings.data.join("agent.log").display()
-    )
+    bail!("the local agent did not connect in {} s; see {}", AGENT_PATIENCE.as_secs(), log.display())
 }
 
 async fn first_command(app: &Arc<App>, node: &NodeId) -> Result<String> {
@@ -202,6 +227,7 @@ async fn announce(server: &Server) -> Result<()> {
         say::line("  Try        reeve node list        reeve run 'uptime' --all");
     } else {
         // The client looks for credentials in ./reeve-data, or where it is told.
+        let data = std::path::absolute(data)?;
         say::line(&format!("  Try        export REEVE_DATA={}", data.display()));
         say::line("             reeve node list        reeve run 'uptime' --all");
     }

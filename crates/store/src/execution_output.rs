@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reeve_types::{CommandId, ExecutionId, Result};
+use reeve_types::{CommandId, ExecutionId, NodeId, Result};
 
 use crate::{Tx, Value, args};
 
@@ -86,15 +86,24 @@ pub async fn chunks_after(tx: &mut Tx, id: &ExecutionId, offset: i64, most: i64)
         .collect()
 }
 
-/// Chunks of a command's running executions stored after position `after`, in order, with their positions.
+/// Chunks of a command's running executions stored after position `after`, in order, with their positions and the
+/// nodes that they are from.
 ///
 /// # Errors
 /// As the store.
-pub async fn chunks_of_command(tx: &mut Tx, command: &CommandId, after: i64, most: i64) -> Result<Vec<(i64, Chunk)>> {
-    let sql = "SELECT c.seq, c.execution_id, c.start, c.text FROM execution_chunks c JOIN executions e ON e.id = c.execution_id
+pub async fn chunks_of_command(
+    tx: &mut Tx,
+    command: &CommandId,
+    after: i64,
+    most: i64,
+) -> Result<Vec<(i64, Option<NodeId>, Chunk)>> {
+    let sql = "SELECT c.seq, e.node_id, c.execution_id, c.start, c.text FROM execution_chunks c JOIN executions e ON e.id = c.execution_id
         WHERE c.seq > $2 AND e.command_id = $1 ORDER BY c.seq LIMIT $3";
     let rows = tx.all(sql, args![command, after, most]).await?;
     rows.into_iter()
-        .map(|mut row| Ok((row.get()?, Chunk { execution_id: row.get()?, start: row.get()?, text: row.get()? })))
+        .map(|mut row| {
+            let (seq, node) = (row.get()?, row.get()?);
+            Ok((seq, node, Chunk { execution_id: row.get()?, start: row.get()?, text: row.get()? }))
+        })
         .collect()
 }

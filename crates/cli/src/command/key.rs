@@ -10,6 +10,7 @@ use crate::api::{EDGE, Query};
 use crate::args::uses;
 use crate::failure::{Failure, OK, Outcome};
 use crate::human::parse_duration;
+use crate::names;
 use crate::view::{View, age, column, text};
 use crate::{Format, Session};
 
@@ -56,13 +57,13 @@ enum Verb {
     /// Show one key, and the line that joins a machine
     #[command(visible_alias = "get")]
     Show {
-        /// The key's id
-        id: String,
+        /// Its id, the start of it, or its name
+        key: String,
     },
     /// Change a key
     Update {
-        /// The key's id
-        id: String,
+        /// Its id, the start of it, or its name
+        key: String,
         /// A label, for people; empty for none
         #[arg(long)]
         name: Option<String>,
@@ -79,9 +80,9 @@ enum Verb {
     /// Delete keys
     #[command(visible_alias = "rm")]
     Delete {
-        /// The keys' ids
+        /// Their ids, the starts of them, or their names
         #[arg(required = true)]
-        ids: Vec<String>,
+        keys: Vec<String>,
     },
 }
 
@@ -122,6 +123,7 @@ fn join_line(key: &Value) -> Option<String> {
 pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let api = session.api()?;
     let path = format!("{EDGE}/enrollment_keys");
+    let find = async |which: &str| names::listed_id(&api, "key", &path, "name", which).await;
     match noun.verb {
         Verb::Create { cluster, name, uses: Uses(uses), expire_in } => {
             let expired_at = expire_in.map(|length| session.in_future(length)).transpose()?;
@@ -149,11 +151,12 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             }
             session.show_list(&VIEW, &listing)
         }
-        Verb::Show { id } => {
+        Verb::Show { key } => {
+            let id = find(&key).await?;
             let key = api.get(&format!("{path}/{}", segment(&id)), &Query::new()).await?;
             session.show(&VIEW, &key)
         }
-        Verb::Update { id, name, uses, expire_in, no_expiry } => {
+        Verb::Update { key: which, name, uses, expire_in, no_expiry } => {
             let mut body = Map::new();
             if let Some(name) = name {
                 body.insert("name".into(), if name.is_empty() { Value::Null } else { name.into() });
@@ -169,6 +172,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             if body.is_empty() {
                 return Err(Failure::usage("nothing to change", "give --name, --uses, --expire-in or --no-expiry"));
             }
+            let id = find(&which).await?;
             let mut key = api.patch(&format!("{path}/{}", segment(&id)), &Value::Object(body)).await?;
             hide(&mut key, &["key"]);
             if session.format() == Format::Table {
@@ -176,8 +180,9 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             }
             session.done(&VIEW, &key, &format!("key {id} changed"))
         }
-        Verb::Delete { ids } => {
-            for id in ids {
+        Verb::Delete { keys } => {
+            for key in keys {
+                let id = find(&key).await?;
                 api.delete(&format!("{path}/{}", segment(&id))).await?;
                 session.said(&id, &format!("key {id} deleted"))?;
             }

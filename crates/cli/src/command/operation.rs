@@ -136,7 +136,11 @@ static LINES: View = View {
         column("AGE", 7, 3, |operation, now| age(operation, "created_at", now)),
         column("CHANGED", 6, 3, |operation, now| age(operation, "updated_at", now)),
         column("ERROR", 6, 6, |operation, _| text(operation, "error")),
-        column("RESULT", 5, 6, |operation, _| text(operation, "result")),
+        column("RESULT", 5, 6, |operation, _| match operation.pointer("/result/summary") {
+            // A plan in full is a screen of its own: `reeve plan show`.
+            Some(_) => text(&operation["result"], "summary"),
+            None => text(operation, "result"),
+        }),
     ],
     name: |operation| text(operation, "id"),
 };

@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::segment;
 use super::watch::{self, WatchOptions};
-use crate::api::{Api, EDGE};
+use crate::api::{Api, EDGE, Query};
 use crate::args::batch;
 use crate::failure::{Failure, OK, Outcome};
 use crate::human::parse_duration;
@@ -98,6 +99,15 @@ impl TargetArgs {
         let mut body = if !self.node.is_empty() {
             json!({ "type": "nodes", "node_ids": names::node_ids(api, &self.node).await? })
         } else if !self.cluster.is_empty() {
+            for name in &self.cluster {
+                // A misspelt cluster has no nodes, and the command would go nowhere. Who may not look is not stopped.
+                let found = api.get(&format!("{EDGE}/clusters/{}", segment(name)), &Query::new()).await;
+                if let Err(failure) = found
+                    && failure.is_not_found()
+                {
+                    return Err(failure);
+                }
+            }
             json!({ "type": "clusters", "cluster_names": self.cluster })
         } else {
             json!({ "type": "all" })

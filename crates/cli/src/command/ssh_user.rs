@@ -118,7 +118,7 @@ enum KeyVerb {
     /// Delete public keys
     #[command(visible_alias = "rm")]
     Delete {
-        /// The keys' ids
+        /// Their ids, the starts of them, or fingerprints
         #[arg(required = true)]
         ids: Vec<String>,
     },
@@ -265,6 +265,7 @@ async fn run_key(verb: KeyVerb, session: &mut Session<'_>, api: &Api) -> Outcome
         }
         KeyVerb::Delete { ids } => {
             for id in ids {
+                let id = names::listed_id(api, "ssh-user key", &path, "fingerprint", &id).await?;
                 api.delete(&format!("{path}/{}", segment(&id))).await?;
                 session.said(&id, &format!("key {id} deleted"))?;
             }

@@ -179,7 +179,7 @@ impl<'a, 'b> Screen<'a, 'b> {
     fn open(session: &'a mut Session<'b>) -> Outcome<Self> {
         let keyboard = Keyboard::open()?;
         // The other screen, and no cursor on it.
-        session.world.out.raw("\u{1b}[?1049h\u{1b}[?25l")?;
+        session.world.out.steer("\u{1b}[?1049h\u{1b}[?25l")?;
         Ok(Self { session, keyboard })
     }
 
@@ -194,7 +194,7 @@ impl<'a, 'b> Screen<'a, 'b> {
             picture.push_str("\u{1b}[K");
         }
         picture.push_str("\u{1b}[J");
-        self.session.world.out.raw(&picture)?;
+        self.session.world.out.steer(&picture)?;
         self.session.world.out.flush()
     }
 }
@@ -202,7 +202,7 @@ impl<'a, 'b> Screen<'a, 'b> {
 impl Drop for Screen<'_, '_> {
     fn drop(&mut self) {
         // A terminal that is gone needs nothing put back.
-        self.session.world.out.raw("\u{1b}[?25h\u{1b}[?1049l").ok();
+        self.session.world.out.steer("\u{1b}[?25h\u{1b}[?1049l").ok();
         self.session.world.out.flush().ok();
     }
 }

@@ -250,6 +250,8 @@ fn prefixed(out: &Out, name: &str, width: &mut usize, text: &str) -> String {
     if out.width.is_none() {
         return format!("{name} | {text}");
     }
+    // What a terminal would show of a line that writes over itself, without the name before it being written over.
+    let text = text.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
     *width = (*width).max(measure_text_width(name).min(LONGEST_NAME));
     let pad = " ".repeat(width.saturating_sub(measure_text_width(name)));
     let bar = format!("{name}{pad} |");

@@ -11,6 +11,7 @@ use crate::api::{EDGE, Query};
 use crate::args::header;
 use crate::failure::{FAILED, Failure, OK, Outcome};
 use crate::human::{parse_duration, parse_since};
+use crate::names;
 use crate::view::{View, age, column, state_style, text};
 
 /// Webhooks.
@@ -60,13 +61,13 @@ enum Verb {
     /// Show one webhook
     #[command(visible_alias = "get")]
     Show {
-        /// The webhook's id
-        id: String,
+        /// The webhook: id, the start of it, or its URL
+        webhook: String,
     },
     /// Change a webhook
     Update {
-        /// The webhook's id
-        id: String,
+        /// The webhook: id, the start of it, or its URL
+        webhook: String,
         /// Where events are posted
         #[arg(long, value_name = "URL")]
         target: Option<String>,
@@ -92,24 +93,24 @@ enum Verb {
     /// Delete webhooks with their delivery logs
     #[command(visible_alias = "rm")]
     Delete {
-        /// The webhooks' ids
+        /// The webhooks: ids, the starts of them, or URLs
         #[arg(required = true)]
-        ids: Vec<String>,
+        webhooks: Vec<String>,
     },
     /// Stop sending; events wait
     Pause {
-        /// The webhook's id
-        id: String,
+        /// The webhook: id, the start of it, or its URL
+        webhook: String,
     },
     /// Go on with a paused or disabled webhook
     Resume {
-        /// The webhook's id
-        id: String,
+        /// The webhook: id, the start of it, or its URL
+        webhook: String,
     },
     /// Send a test event and say what the receiver answered
     Test {
-        /// The webhook's id
-        id: String,
+        /// The webhook: id, the start of it, or its URL
+        webhook: String,
         /// How long to wait for the answer
         #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = parse_duration)]
         wait: Duration,
@@ -197,6 +198,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
     let api = session.api()?;
     let path = format!("{EDGE}/webhooks");
     let of = |id: &str| format!("{path}/{}", segment(id));
+    let find = async |which: &str| names::listed_id(&api, "webhook", &path, "url", which).await;
     match noun.verb {
         Verb::Create { target, events, headers, secret_stdin } => {
             let secret = if secret_stdin { session.world.ask("Secret", true)? } else { new_secret() };
@@ -218,11 +220,12 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             let listing = api.list(&path, &query, limit).await?;
             session.show_list(&VIEW, &listing)
         }
-        Verb::Show { id } => {
+        Verb::Show { webhook } => {
+            let id = find(&webhook).await?;
             let hook = api.get(&of(&id), &Query::new()).await?;
             session.show(&VIEW, &hook)
         }
-        Verb::Update { id, target, events, headers, no_headers, new_secret: fresh, secret_stdin, overlap } => {
+        Verb::Update { webhook, target, events, headers, no_headers, new_secret: fresh, secret_stdin, overlap } => {
             let mut body = Map::new();
             body.extend(target.map(|target| ("url".to_owned(), target.into())));
             if !events.is_empty() {
@@ -244,26 +247,31 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
                 let next = "give --target, --event, --header, --no-headers, --new-secret or --secret-stdin";
                 return Err(Failure::usage("nothing to change", next));
             }
+            let id = find(&webhook).await?;
             let hook = api.patch(&of(&id), &Value::Object(body)).await?;
             session.done(&VIEW, &hook, &format!("webhook {id} changed"))?;
             show_secret(session, secret.filter(|_| fresh))
         }
-        Verb::Delete { ids } => {
-            for id in ids {
+        Verb::Delete { webhooks } => {
+            for webhook in webhooks {
+                let id = find(&webhook).await?;
                 api.delete(&of(&id)).await?;
                 session.said(&id, &format!("webhook {id} deleted"))?;
             }
             Ok(OK)
         }
-        Verb::Pause { id } => {
+        Verb::Pause { webhook } => {
+            let id = find(&webhook).await?;
             let hook = api.post(&format!("{}/pause", of(&id)), &json!({})).await?;
             session.done(&VIEW, &hook, &format!("webhook {id} is paused; events wait for it"))
         }
-        Verb::Resume { id } => {
+        Verb::Resume { webhook } => {
+            let id = find(&webhook).await?;
             let hook = api.post(&format!("{}/resume", of(&id)), &json!({})).await?;
             session.done(&VIEW, &hook, &format!("webhook {id} is active"))
         }
-        Verb::Test { id, wait } => {
+        Verb::Test { webhook, wait } => {
+            let id = find(&webhook).await?;
             let sent = api.post(&format!("{}/test", of(&id)), &json!({})).await?;
             let path = format!("{EDGE}/webhook_deliveries/{}", segment(&text(&sent, "id")));
             let ended = tokio::time::timeout(wait, first_attempt(&api, &path)).await;
@@ -297,7 +305,7 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             push(&mut query, "error", error);
             push(&mut query, "inserted_at__gte", when(session, since.as_deref())?);
             let path = match id {
-                Some(id) => format!("{}/deliveries", of(&id)),
+                Some(webhook) => format!("{}/deliveries", of(&find(&webhook).await?)),
                 None => format!("{EDGE}/webhook_deliveries"),
             };
             let listing = api.list(&path, &query, limit).await?;
@@ -307,7 +315,8 @@ pub async fn run(noun: Noun, session: &mut Session<'_>) -> Outcome<u8> {
             let row = api.post(&format!("{EDGE}/webhook_deliveries/{}/redeliver", segment(&id)), &json!({})).await?;
             session.done(&LOG, &row, &format!("delivery {id} is sent again"))
         }
-        Verb::Redeliver { id, since: Some(since) } => {
+        Verb::Redeliver { id: webhook, since: Some(since) } => {
+            let id = find(&webhook).await?;
             let mut from = when(session, Some(&since))?;
             let (mut requeued, mut added) = (0, 0);
             while let Some(at) = from.take() {

@@ -116,7 +116,7 @@ async fn nobody_listening_is_exit_code_3() {
 #[tokio::test]
 async fn no_server_at_all_says_how_to_get_one() {
     let ran = User::new().run("node list").await;
-    assert_eq!(ran.code, 1);
+    assert_eq!(ran.code, 3);
     assert_eq!(
         ran.stderr,
         "error: not logged in to any server\nnext:  log in with `reeve login http://127.0.0.1:7400`, or start a server here with `reeve up`\n"

@@ -201,6 +201,11 @@ async fn a_server_in_a_readable_data_directory_needs_no_login() {
     user.vars.insert("REEVE_DATA".into(), folder.display().to_string());
     assert_eq!(user.run("whoami").await.code, 0);
     assert_eq!(fake.asked("GET /api/me").len(), 2, "a data directory that was named goes before the context");
+    // Its server has stopped: what was meant for it must not happen at the server of the context.
+    std::fs::remove_file(folder.join("run.json")).unwrap();
+    let ran = user.run("whoami").await;
+    assert_eq!((ran.code, elsewhere.asked("GET /api/me").len()), (3, 2), "{ran:?}");
+    assert!(ran.stderr.contains("reeve up --data"), "{}", ran.stderr);
 }
 
 #[tokio::test]

@@ -129,9 +129,43 @@ async fn documents_hold_every_execution_with_its_output() {
 
 async fn body_of(words: &[&str]) -> Value {
     let fake = mixed().await;
+    for cluster in ["a", "b", "c"] {
+        fake.on(&format!("GET /edge/api/v1/clusters/{cluster}"), move |_| data(json!({ "name": cluster })));
+    }
     let ran = User::of(&fake).run_words(words).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     fake.asked(POST)[0].body.clone()
+}
+
+#[tokio::test]
+async fn a_misspelt_cluster_is_told_before_anything_is_run() {
+    let fake = mixed().await;
+    let ran = User::of(&fake).run("run uptime --cluster prdo").await;
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (1, "error: no cluster is called 'prdo' (404 not_found)\nnext:  `reeve cluster list` shows which there are\n")
+    );
+    assert!(fake.asked(POST).is_empty());
+}
+
+#[tokio::test]
+async fn output_of_a_node_cannot_steer_the_terminal() {
+    let fake = mixed().await;
+    let hostile = "\u{1b}]0;title\u{7}\u{1b}[2J\u{1b}[31mred\u{1b}[0m\n10%\r20%\r\nevil\r\u{1b}[1Aweb-2 | fine\n";
+    let chunk = json!({"execution_id": "e9", "node_id": node_id(1), "offset": 0, "next_offset": hostile.len(), "text": hostile});
+    let end = json!({"total": 1, "completed": 1, "succeeded": 1});
+    fake.on(STREAM, move |_| stream(vec![event("1", "output", chunk.clone()), event("2", "end", end.clone())], false));
+    let mut user = User::of(&fake).wide(80);
+    user.colour = true;
+    let seen = user.run("run x --all").await.stdout;
+    let plain = console::strip_ansi_codes(&seen).into_owned();
+    assert!(plain.contains("| \u{fffd}]0;title\u{fffd}\u{fffd}[2Jred\n"), "{seen:?}");
+    assert!(seen.contains("\u{1b}[31mred\u{1b}[0m"), "colours are kept: {seen:?}");
+    assert!(plain.contains("| 20%\n"), "{seen:?}");
+    assert!(!seen.contains("\u{1b}[1A") && !seen.contains('\r') && !seen.contains('\u{7}'), "{seen:?}");
+    // A pipe gets what the command wrote.
+    let piped = User::of(&fake).run("run x --all").await.stdout;
+    assert!(piped.contains("\u{1b}]0;title\u{7}"), "{piped:?}");
 }
 
 #[tokio::test]

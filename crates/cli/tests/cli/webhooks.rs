@@ -41,6 +41,7 @@ async fn a_webhook_is_made_with_a_secret_that_is_shown_once() {
 #[tokio::test]
 async fn a_test_says_what_the_receiver_answered() {
     let fake = Fake::start().await;
+    fake.on("GET /edge/api/v1/webhooks", |_| page(vec![hook()], 1, false));
     fake.on("POST /edge/api/v1/webhooks/w1/test", |_| data(delivery("pending", 0)));
     fake.on("GET /edge/api/v1/webhook_deliveries/d1", |_| data(delivery("delivered", 1)));
     let mut user = User::of(&fake);
@@ -81,6 +82,11 @@ async fn webhooks_are_listed_steered_and_sent_again() {
     );
     assert_eq!(user.run("webhook update w1").await.code, 2);
     assert_eq!(user.run("webhook pause w1").await.stderr, "webhook w1 is paused; events wait for it\n");
+    assert_eq!(user.run("webhook pause https://ops.example/hook").await.code, 0, "by its URL");
+    assert_eq!(
+        user.run("webhook show nosuch").await.stderr,
+        "error: no webhook is called 'nosuch'\nnext:  `reeve webhook list` shows which there are\n"
+    );
     assert_eq!(user.run("webhook resume w1").await.stderr, "webhook w1 is active\n");
     let ran = user.run("webhook deliveries w1 --state failed,dropped --status 500 --since 2h").await;
     assert!(ran.stdout.contains("failed"), "{}", ran.stdout);

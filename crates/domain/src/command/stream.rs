@@ -141,9 +141,9 @@ impl Watch {
         let summary = found.into_iter().next().map(|(_, s)| s).unwrap_or_default();
         let chunks = outputs::chunks_of_command(&mut tx, &self.id, self.chunks_after, PAGE).await?;
         let more_chunks = chunks.len() as i64 == PAGE;
-        for (seq, chunk) in chunks {
+        for (seq, node, chunk) in chunks {
             self.chunks_after = seq;
-            self.chunk(chunk);
+            self.chunk(node, chunk);
         }
         let (at, after) = (self.changed_after.0, self.changed_after.1.clone());
         let rows = execution::changed(&mut tx, &self.id, (at, &after), INLINE_BYTES, PAGE).await?;
@@ -177,7 +177,7 @@ impl Watch {
         self.waiting.iter().map(text).sum()
     }
 
-    fn chunk(&mut self, chunk: Chunk) {
+    fn chunk(&mut self, node: Option<NodeId>, chunk: Chunk) {
         let seen = self.seen.entry(chunk.execution_id.clone()).or_insert(Seen {
             status: ExecutionStatus::Sent,
             started: true,
@@ -190,7 +190,8 @@ impl Watch {
             let skip = at_boundary(&chunk.text, seen.offset - chunk.start);
             self.waiting.push_back(Progress::Output {
                 execution_id: chunk.execution_id,
-                node_id: seen.node.clone(),
+                // Output may be found before the row that tells of its execution.
+                node_id: node,
                 offset: chunk.start + skip as i64,
                 next_offset: end,
                 text: chunk.text[skip..].to_owned(),

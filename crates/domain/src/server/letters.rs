@@ -106,7 +106,7 @@ pub(super) fn unreadable(letter: &Letter, error: &serde_json::Error) {
 }
 
 /// Puts letters that stand alone into the store, many in one transaction, until `stop`. What cannot be sent is dropped:
-/// whoever waits for an answer gives up at the deadline.
+/// who asked here is told at once, who waits for an answer elsewhere gives up at the deadline.
 pub async fn post(app: Arc<App>, stop: CancellationToken) {
     let Some(mut waiting) = app.membership.desk.take_out_tray() else { return };
     let mut batch = Vec::new();
@@ -118,6 +118,7 @@ pub async fn post(app: Arc<App>, stop: CancellationToken) {
         };
         if let Err(error) = sent.await {
             tracing::warn!(%error, letters = batch.len(), "letters to other servers could not be sent");
+            batch.iter().filter(|letter| letter.kind == questions::QUESTION).for_each(|l| questions::unsent(&app, l));
         }
         batch.clear();
     }

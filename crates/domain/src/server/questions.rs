@@ -189,6 +189,19 @@ fn reply(app: &App, letter: &Letter, number: u64, answer: Result<Answer, Unreach
     }
 }
 
+/// Tells who asked that the question did not leave this server.
+pub(super) fn unsent(app: &App, letter: &Letter) {
+    match serde_json::from_str::<Asked>(&letter.body) {
+        Ok(asked) => {
+            if let Some(waits) = app.membership.desk.waiting().remove(&asked.number) {
+                // Who gave up in this moment does not want it.
+                waits.send(Err(Unreached::Lost)).ok();
+            }
+        }
+        Err(error) => letters::unreadable(letter, &error),
+    }
+}
+
 /// Hands an answer to whoever waits for it.
 pub(super) fn answered(app: &App, letter: &Letter) {
     match serde_json::from_str::<Answered>(&letter.body) {

@@ -190,7 +190,9 @@ async fn a_watch_tells_every_byte_once() {
         report(reeve_domain::agent::Report::Output { execution_id: e.clone(), offset: 4, text: "two ".into() }).await;
         let mut text = String::new();
         while text != "one two " {
-            if let Progress::Output { text: more, .. } = watch.next().await.unwrap().unwrap() {
+            if let Progress::Output { text: more, node_id, .. } = watch.next().await.unwrap().unwrap() {
+                // Also of output that is found before the row of its execution.
+                assert_eq!(node_id.as_ref(), Some(&id));
                 text.push_str(&more);
             }
         }

@@ -318,6 +318,11 @@ async fn a_question_reaches_an_agent_at_another_server_and_the_answer_comes_back
     // A server that reads no letters any more is not waited for beyond the deadline.
     two.sql(&format!("UPDATE nodes SET connected_server = 'gone' WHERE id = '{node}'")).await;
     assert_eq!(ask(&node, Duration::from_millis(200)).await, Err(Unreached::TimedOut));
+    // One that cannot be written down is given back at once, long before its deadline.
+    let mut tx = two.b.store.begin().await.unwrap();
+    tx.execute("ALTER TABLE letters RENAME TO letters_away", &[]).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(ask(&node, SOON * 100).await, Err(Unreached::Lost));
     stop.cancel();
     drop(loops);
 }

@@ -169,8 +169,13 @@ async fn verify(args: &Verify, format: Format, world: &mut World) -> Result<(), 
 }
 
 async fn list(args: &List, format: Format, world: &mut World) -> Result<(), Failure> {
-    let place = Address::parse(args.place.as_deref().unwrap_or("."), true).map_err(refused)?;
-    let place = place.place(&access()).map_err(refused)?;
+    let address = Address::parse(args.place.as_deref().unwrap_or("."), true).map_err(refused)?;
+    if let Address::Folder { folder, .. } = &address
+        && !folder.is_dir()
+    {
+        return Err(Failure::usage(format!("there is no folder {}", folder.display()), "name the folder of backups"));
+    }
+    let place = address.place(&access()).map_err(refused)?;
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
     for object in place.list().await.map_err(refused)?.into_iter().filter(|o| o.name.ends_with(SUFFIX)) {
         let header = match place.open(&object.name).await {
@@ -269,15 +274,14 @@ async fn destination(to: Option<&str>, server_id: &str, now: Timestamp) -> Resul
     let is_place = to.ends_with('/') || (!to.starts_with("s3://") && Path::new(to).is_dir());
     let address = Address::parse(to, is_place).map_err(refused)?;
     let name = if is_place { fresh.clone() } else { address.name().to_owned() };
-    if let Address::Folder { folder, .. } = &address
-        && folder.join(&name).exists()
-    {
-        let what = format!("{} is there already", folder.join(&name).display());
+    let place = address.place(&access()).map_err(refused)?;
+    // Where one may write and not read, what is there cannot be seen; the writing says whatever else is wrong.
+    if place.open(&name).await.is_ok() {
+        let what = format!("{}/{name} is there already", place.describe().trim_end_matches('/'));
         return Err(Failure::usage(what, "choose another name; a backup never replaces another"));
     }
-    let place = address.place(&access()).map_err(refused)?;
     let out = place.create(&name).await.map_err(refused)?;
-    Ok((out, if is_place { format!("{}/{name}", place.describe()) } else { to.to_owned() }))
+    Ok((out, if is_place { format!("{}/{name}", place.describe().trim_end_matches('/')) } else { to.to_owned() }))
 }
 
 fn access() -> S3Access {
@@ -349,6 +353,18 @@ fn local(error: anyhow::Error) -> Failure {
 mod tests {
     use super::*;
     use reeve_store::migrate;
+
+    #[tokio::test]
+    async fn a_backup_never_replaces_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("a.rvb").display().to_string();
+        drop(destination(Some(&to), "s", Timestamp(0)).await.unwrap());
+        std::fs::write(&to, "kept").unwrap();
+        let Err(refused) = destination(Some(&to), "s", Timestamp(0)).await else { panic!("it would be replaced") };
+        assert_eq!(refused.to_string(), format!("{to} is there already"));
+        let (_, shown) = destination(Some(&format!("{}/", folder.path().display())), "s", Timestamp(0)).await.unwrap();
+        assert!(!shown.contains("//"), "{shown}");
+    }
 
     #[tokio::test]
     async fn an_older_database_is_backed_up_before_its_schema_changes() {
