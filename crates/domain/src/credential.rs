@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reeve_ports::cloud::{Cloud, Credentials};
+use reeve_ports::cloud::{Cloud, Credentials, Provider};
 use reeve_store::{provider_credential as table, workspace};
 use reeve_types::workspace::{ProviderCredential, Workspace};
 use reeve_types::{Actor, Error, Permission, Result, Secret, Timestamp};
@@ -68,6 +68,17 @@ fn open_row(app: &App, row: &ProviderCredential) -> Result<Credentials> {
     Ok(Credentials(fields))
 }
 
+/// What is known of a provider.
+///
+/// # Errors
+/// Invalid; says which there are.
+pub(crate) fn known(app: &App, provider: &str) -> Result<Provider> {
+    let all = app.clouds.factory().providers();
+    let names: Vec<&str> = all.iter().map(|known| &*known.name).collect();
+    let none = format!("there is no provider `{provider}`; there are {}", names.join(", "));
+    all.into_iter().find(|known| known.name == provider).ok_or_else(|| Error::invalid("provider", none))
+}
+
 /// Gives a workspace credentials for a provider, in place of those it had.
 ///
 /// # Errors
@@ -80,8 +91,7 @@ pub async fn put(
     fields: BTreeMap<String, Secret>,
 ) -> Result<View> {
     authz::require(actor, Permission::WorkspacesCreate)?;
-    let known = app.clouds.factory().providers().into_iter().find(|known| known.name == provider);
-    let known = known.ok_or_else(|| Error::invalid("provider", format!("there is no provider `{provider}`")))?;
+    let known = known(app, provider)?;
     for (field, value) in &fields {
         if !known.fields.iter().any(|f| f.name == field) {
             let names: Vec<&str> = known.fields.iter().map(|f| f.name).collect();

@@ -265,7 +265,7 @@ impl Step<App, Making> for Boot {
                 Err(Failure::Fail(Error::conflict("the provider tells of a fault of the machine that does not pass")))
             }
             _ if now >= deadline => {
-                let state = server.map_or("gone".to_owned(), |server| format!("{:?}", server.state).to_lowercase());
+                let state = server.map_or("gone".to_owned(), |server| server.state.to_string());
                 let minutes = patience_ms / 60_000;
                 Err(Failure::Fail(Error::conflict(format!("the machine was {state} after {minutes} minutes"))))
             }

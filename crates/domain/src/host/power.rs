@@ -220,7 +220,7 @@ impl Step<App, Switching> for Switch {
         let mut problem = None;
         if server.state != switching.power.wanted() {
             switching.left = true;
-            problem = Some(format!("the machine is {:?}", server.state));
+            problem = Some(format!("the machine is {}", server.state));
         } else if switching.power == Power::Reboot {
             problem = not_restarted(app, switching, &host).await;
         }

@@ -9,7 +9,7 @@ use reeve_types::workspace::{Defaults, Workspace};
 use reeve_types::{Error, Result, Secret};
 
 use super::create::Create;
-use crate::credential::{Account, account};
+use crate::credential::{self, Account, account};
 use crate::{App, catalogue, workspace};
 
 /// The provider of machines that are only adopted.
@@ -56,8 +56,13 @@ pub fn whole(app: &App, workspace: &Workspace, input: &Create) -> Result<Whole> 
         .into_iter()
         .filter_map(|(name, value)| value.is_none().then_some(name))
         .collect();
+    let name = provider.clone();
     if let (Some(provider), Some(plan), Some(zone)) = (provider, plan, zone) {
         return Ok(Whole { provider, plan, zone, image });
+    }
+    if let Some(name) = name {
+        // Plans and zones of a provider that does not exist are not what is missing.
+        credential::known(app, &name)?;
     }
     let mut error = Error::new(
         reeve_types::ErrorKind::Invalid,

@@ -50,6 +50,20 @@ pub enum ServerState {
     Unknown,
 }
 
+impl std::fmt::Display for ServerState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            ServerState::Creating => "being made",
+            ServerState::Running => "running",
+            ServerState::Stopped => "stopped",
+            ServerState::Changing => "changing its state",
+            ServerState::Deleting => "being deleted",
+            ServerState::Failed => "failed",
+            ServerState::Unknown => "in a state that its provider does not explain",
+        })
+    }
+}
+
 /// An address of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
