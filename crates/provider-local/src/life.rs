@@ -238,12 +238,13 @@ impl Inner {
         process::kill(host).await?;
         network::unplug(&record.id).await?;
         limits::remove(&record.id);
-        remove_folder(host.to_owned()).await?;
-        info!(host = %record.id, hostname = %record.hostname, "a local host is gone");
+        // With the last host, and before its folder: as long as that is there, whoever comes after a crash goes on here.
         let (hosts, _) = Record::all(&self.settings.folder)?;
-        if hosts.is_empty() {
+        if hosts.iter().all(|other| other.id == record.id) {
             network::remove_bridge(&self.settings).await?;
         }
+        remove_folder(host.to_owned()).await?;
+        info!(host = %record.id, hostname = %record.hostname, "a local host is gone");
         Ok(())
     }
 
